@@ -1,0 +1,125 @@
+"""A corpus of any size with the shape of the real one, for benchmarks and query-count tests."""
+
+import random
+from collections.abc import Iterator
+
+from django.db import connection, transaction
+
+from reviewapp.corpus.models import (
+    ArtifactKind,
+    Confidence,
+    Membership,
+    Publication,
+    Review,
+    VenueKind,
+)
+from taxonomy.models import Claim, ClaimSource, Direction, Evidence, Objective, Strategy
+from taxonomy.models import TaxonomyClass as Class
+
+WORDS = [
+    "attention",
+    "cache",
+    "kernel",
+    "memory",
+    "pipeline",
+    "quantization",
+    "pruning",
+    "throughput",
+    "latency",
+    "expert",
+    "offload",
+    "gradient",
+    "schedule",
+    "batch",
+    "token",
+    "decoder",
+    "tensor",
+    "shard",
+    "checkpoint",
+    "sparse",
+    "adapter",
+]
+UNITS = ("x", "x (up to)", "%", "billion parameters", "tokens/s")
+BATCH = 5_000
+
+
+@transaction.atomic
+def add_publications(count: int, *, seed: int = 1) -> None:
+    """Add `count` synthetic publications to the first review, with links and claims.
+
+    As in the real corpus, a publication has about 4 strategies and 2.4 claims, and most are
+    counted as the review's own. The same seed and count give the same corpus.
+    """
+    generate = random.Random(seed)
+    review = Review.objects.earliest("id")
+    strategies = list(Strategy.objects.values_list("id", flat=True))
+    classes = list(Class.objects.values_list("id", flat=True))
+    for start in range(0, count, BATCH):
+        batch = Publication.objects.bulk_create(
+            _publication(generate, review, seed, n) for n in range(start, min(start + BATCH, count))
+        )
+        Evidence.objects.bulk_create(
+            Evidence(publication=publication, strategy_id=strategy)
+            for publication in batch
+            for strategy in generate.sample(strategies, generate.randint(2, 6))
+        )
+        through = Class.publications.through
+        through.objects.bulk_create(
+            through(publication=publication, taxonomyclass_id=class_)
+            for publication in batch
+            for class_ in generate.sample(classes, generate.randint(1, 2))
+        )
+        Claim.objects.bulk_create(claim for p in batch for claim in _claims(generate, p))
+
+
+def refresh_statistics() -> None:
+    """Vacuum and analyse, as autovacuum does some minutes after a large import."""
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+
+
+def _text(generate: random.Random, words: int) -> str:
+    return " ".join(generate.choices(WORDS, k=words))
+
+
+def _publication(generate: random.Random, review: Review, seed: int, n: int) -> Publication:
+    return Publication(
+        review=review,
+        key=f"synthetic{seed}n{n}",
+        title=_text(generate, 8).capitalize(),
+        authors=[f"Family{generate.randint(1, 5000)}, Given" for _ in range(4)],
+        year=generate.randint(2017, 2023),
+        month=generate.randint(1, 12),
+        venue=f"Synthetic Conference {generate.randint(1, 40)}",
+        venue_kind=generate.choices(VenueKind.values, [63, 3, 1, 6])[0],
+        url=f"https://example.org/{seed}/{n}",
+        code_url="https://example.org/code" if generate.random() < 0.6 else "",
+        artifact_name=f"Synthetic-{seed}-{n}",
+        artifact_kind=generate.choice(ArtifactKind.values),
+        hardware=[generate.choice(["NVIDIA A100", "NVIDIA V100", "CPU"])],
+        models_used=["GPT-style"],
+        max_params_billion=generate.choice([None, 6.7, 13, 175]),
+        summary=_text(generate, 30).capitalize() + ".",
+        limitation=_text(generate, 15).capitalize() + ".",
+        limitation_basis="curator",
+        membership=generate.choices(Membership.values, [12, 53, 8])[0],
+        membership_grade="C",
+        confidence=generate.choices(Confidence.values, [68, 5])[0],
+        sources=["synthetic"],
+    )
+
+
+def _claims(generate: random.Random, publication: Publication) -> Iterator[Claim]:
+    for position in range(generate.randint(1, 4)):
+        yield Claim(
+            publication=publication,
+            position=position,
+            objective=generate.choice(Objective.values[:-1]),
+            metric=_text(generate, 2),
+            value=round(generate.uniform(1, 20), 1),
+            unit=generate.choice(UNITS),
+            direction=generate.choices(Direction.values, [9, 1])[0],
+            baseline=_text(generate, 2),
+            conditions=_text(generate, 6),
+            source=ClaimSource.ABSTRACT,
+        )

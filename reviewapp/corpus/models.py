@@ -1,0 +1,305 @@
+"""The review and its records: bibliographic facts, how sure they are, where they were checked."""
+
+from collections.abc import Iterable
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.db import models
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Lower
+from django.urls import reverse
+
+from reviewapp.corpus.querysets import PublicationQuerySet
+
+
+class Grade(models.TextChoices):
+    """How a statement about the review is supported; an empty grade means it is not graded."""
+
+    A = "A", "the review's own abstract or bibliographic record"
+    B = "B", "a news article about the review"
+    C = "C", "a machine-written summary of the review"
+    C_PLUS = "C+", "several summaries of the review that agree"
+    B_AND_C = "B+C", "a news article and a summary of the review"
+    CURATED = "curated", "added by this project so that every publication has a home"
+
+
+def one_of(field: str, choices: Iterable[str], *, name: str) -> models.CheckConstraint:
+    """Return the database constraint that `field` holds one of `choices`."""
+    return models.CheckConstraint(condition=Q(**{f"{field}__in": list(choices)}), name=name)
+
+
+class Review(models.Model):
+    """A systematic review as its own record and descriptions establish it."""
+
+    slug = models.SlugField(unique=True)
+    title = models.TextField()
+    authors = ArrayField(models.TextField())
+    venue = models.TextField()
+    volume = models.PositiveSmallIntegerField(null=True)
+    year = models.PositiveSmallIntegerField()
+    pages = models.TextField(blank=True)
+    arxiv_id = models.TextField(blank=True)
+    arxiv_licence = models.TextField(blank=True)
+    doi = models.TextField(blank=True)
+    period_from = models.TextField()
+    period_to = models.TextField()
+    period_grade = models.TextField(choices=Grade)
+    guideline = models.TextField(blank=True)
+    guideline_edition = models.TextField(blank=True)
+    guideline_grade = models.TextField(choices=Grade, blank=True)
+    research_questions = ArrayField(models.TextField(), default=list)
+    database_count = models.PositiveSmallIntegerField(null=True)
+    named_note = models.TextField(blank=True)
+    not_established = ArrayField(models.TextField(), default=list)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(period_from__lte=F("period_to")), name="review_period_in_order"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class SourceDatabase(models.Model):
+    """A bibliographic database that the review searched."""
+
+    review = models.ForeignKey(Review, models.CASCADE, related_name="databases")
+    name = models.TextField()
+    grade = models.TextField(choices=Grade)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["review", "name"], name="database_once_per_review")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tool(models.Model):
+    """Software that the review's authors used."""
+
+    review = models.ForeignKey(Review, models.CASCADE, related_name="tools")
+    name = models.TextField()
+    use = models.TextField()
+    grade = models.TextField(choices=Grade)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["review", "name"], name="tool_once_per_review")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.use})"
+
+
+class Criterion(models.Model):
+    """A rule by which the review includes or excludes a record."""
+
+    class Kind(models.TextChoices):
+        INCLUSION = "inclusion"
+        EXCLUSION = "exclusion"
+
+    review = models.ForeignKey(Review, models.CASCADE, related_name="criteria")
+    kind = models.TextField(choices=Kind)
+    text = models.TextField()
+    grade = models.TextField(choices=Grade)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["review", "kind", "text"], name="criterion_once_per_review"
+            ),
+            one_of("kind", ["inclusion", "exclusion"], name="criterion_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+class FlowNumber(models.Model):
+    """A number of the review's PRISMA flow that a source reports; absent rows are not reported."""
+
+    review = models.ForeignKey(Review, models.CASCADE, related_name="flow_numbers")
+    key = models.TextField()
+    n = models.PositiveIntegerField()
+    grade = models.TextField(choices=Grade)
+    note = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["review", "key"], name="flow_number_once_per_review")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.n}"
+
+
+class VenueKind(models.TextChoices):
+    CONFERENCE = "conference", "Conference"
+    JOURNAL = "journal", "Journal"
+    WORKSHOP = "workshop", "Workshop"
+    PREPRINT = "preprint", "Preprint"
+
+
+class ArtifactKind(models.TextChoices):
+    SYSTEM = "system", "System"
+    ALGORITHM = "algorithm", "Algorithm"
+    FRAMEWORK = "framework", "Framework"
+    LIBRARY = "library", "Library"
+    MODEL = "model", "Model"
+
+
+class Membership(models.TextChoices):
+    """How a publication relates to the review's own set; only extensions are not counted in it."""
+
+    NAMED = "named", "Named"
+    RECONSTRUCTED = "reconstructed", "Reconstructed"
+    EXTENSION = "extension", "Extension"
+
+
+class Confidence(models.TextChoices):
+    HIGH = "high", "High"
+    MEDIUM = "medium", "Medium"
+
+
+class LimitationBasis(models.TextChoices):
+    CURATOR = "curator", "this project's reading"
+    SOURCE = "source", "the publication itself"
+
+
+class Publication(models.Model):
+    """One publication: what it is, what it says in short, and how it relates to the review."""
+
+    review = models.ForeignKey(Review, models.CASCADE, related_name="publications")
+    key = models.SlugField(max_length=80, unique=True)
+    title = models.TextField()
+    authors = ArrayField(models.TextField())
+    year = models.PositiveSmallIntegerField()
+    month = models.PositiveSmallIntegerField(null=True)
+    venue = models.TextField()
+    venue_kind = models.TextField(choices=VenueKind)
+    arxiv_id = models.TextField(null=True, unique=True)  # noqa: DJ001 - unique where known
+    doi = models.TextField(null=True, unique=True)  # noqa: DJ001 - unique where known
+    url = models.URLField(max_length=500)
+    code_url = models.URLField(max_length=500, blank=True)
+    artifact_name = models.TextField()
+    artifact_kind = models.TextField(choices=ArtifactKind)
+    hardware = ArrayField(models.TextField(), default=list)
+    models_used = ArrayField(models.TextField(), default=list)
+    max_params_billion = models.FloatField(null=True)
+    summary = models.TextField()
+    limitation = models.TextField()
+    limitation_basis = models.TextField(choices=LimitationBasis)
+    membership = models.TextField(choices=Membership)
+    membership_grade = models.TextField(choices=Grade, blank=True)
+    confidence = models.TextField(choices=Confidence)
+    from_general_knowledge = models.BooleanField(default=False)
+    sources = ArrayField(models.TextField())
+    # A database trigger keeps the text of the claims here, for the search vector below.
+    claims_text = models.TextField(default="", editable=False)
+    search = models.GeneratedField(
+        expression=SearchVector("title", weight="A", config="english")
+        + SearchVector("artifact_name", weight="A", config="english")
+        + SearchVector(
+            Func(
+                F("authors"),
+                Value(" "),
+                function="immutable_array_to_string",
+                output_field=models.TextField(),
+            ),
+            weight="B",
+            config="english",
+        )
+        + SearchVector("summary", weight="C", config="english")
+        + SearchVector("venue", "claims_text", weight="D", config="english"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+        editable=False,
+    )
+
+    objects = PublicationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-year", "-month", "key"]
+        indexes = [
+            GinIndex(fields=["search"], name="publication_search"),
+            models.Index(F("year").desc(), F("month").desc(), "key", name="publication_newest"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(year__range=(1950, 2100)), name="publication_year_possible"
+            ),
+            models.CheckConstraint(
+                condition=Q(month__range=(1, 12)) | Q(month=None), name="publication_month_possible"
+            ),
+            models.CheckConstraint(
+                condition=Q(arxiv_id__regex=r"^\d{4}\.\d{4,5}$") | Q(arxiv_id=None),
+                name="publication_arxiv_id_well_formed",
+            ),
+            models.CheckConstraint(
+                condition=Q(doi__regex=r"^10\.\d{4,9}/\S+$") | Q(doi=None),
+                name="publication_doi_well_formed",
+            ),
+            models.UniqueConstraint(Lower("doi"), name="publication_doi_once"),
+            models.CheckConstraint(
+                condition=Q(max_params_billion__gt=0) | Q(max_params_billion=None),
+                name="publication_size_positive",
+            ),
+            models.CheckConstraint(
+                condition=~Q(membership="named") | ~Q(membership_grade=""),
+                name="publication_named_has_grade",
+            ),
+            one_of("venue_kind", VenueKind.values, name="publication_venue_kind_known"),
+            one_of("artifact_kind", ArtifactKind.values, name="publication_artifact_kind_known"),
+            one_of("membership", Membership.values, name="publication_membership_known"),
+            one_of("confidence", Confidence.values, name="publication_confidence_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("publication", args=[self.key])
+
+    @property
+    def in_review(self) -> bool:
+        """Whether it is counted among the review's publications (extensions are not)."""
+        return self.membership != Membership.EXTENSION
+
+    @property
+    def short_authors(self) -> str:
+        """Return the first author's family name, with "et al." when there are others."""
+        first = self.authors[0].split(",")[0]
+        return first if len(self.authors) == 1 else f"{first} et al."
+
+
+class CaseStudy(models.Model):
+    """A case study of the review: the publication it examines and the aim it serves."""
+
+    review = models.ForeignKey(Review, models.CASCADE, related_name="case_studies")
+    publication = models.ForeignKey(Publication, models.CASCADE, related_name="case_studies")
+    subject = models.TextField()
+    subject_grade = models.TextField(choices=Grade)
+    aim = models.TextField()
+    aim_grade = models.TextField(choices=Grade)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "case studies"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["review", "publication"], name="case_study_once_per_publication"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.subject

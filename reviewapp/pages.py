@@ -1,0 +1,56 @@
+"""Pages that need several rooms: home, about, health."""
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from reviewapp import __version__
+from reviewapp.corpus.models import FlowNumber, Grade, Publication, Review
+from taxonomy.models import Claim, Strategy
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """Show what this is, how much of what it holds, and three ways in."""
+    review = Review.objects.first()
+    context = {
+        "review": review,
+        "counts": Publication.objects.membership_counts(),
+        "flow": {number.key: number for number in FlowNumber.objects.filter(review=review)},
+        "strategies": Strategy.objects.count(),
+        "claims": Claim.objects.filter(publication__in=Publication.objects.in_review()).count(),
+    }
+    return render(request, "home.html", context)
+
+
+@require_GET
+def about(request: HttpRequest) -> HttpResponse:
+    """Show the method, the grades, the limits, the licences and how to cite."""
+    review = get_object_or_404(
+        Review.objects.prefetch_related(
+            "databases", "tools", "criteria", "case_studies__publication"
+        )
+    )
+    context = {
+        "review": review,
+        "counts": Publication.objects.membership_counts(),
+        "grades": Grade.choices,
+    }
+    return render(request, "about.html", context)
+
+
+@require_GET
+@never_cache
+def health(request: HttpRequest) -> JsonResponse:
+    """Answer 200 when the database answers and the review is loaded, else 503."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM corpus_review")
+            loaded = cursor.fetchone()[0] > 0
+        database = "ok"
+    except DatabaseError as error:
+        loaded, database = False, f"unavailable: {type(error).__name__}"
+    status = {"database": database, "review": "loaded" if loaded else "not loaded"}
+    return JsonResponse({"version": __version__, **status}, status=200 if loaded else 503)

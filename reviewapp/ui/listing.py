@@ -1,0 +1,19 @@
+"""A long list as pages."""
+
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+PER_PAGE = 25
+
+
+def paginate(request: HttpRequest, queryset: QuerySet[Any], total: int) -> Page[Any]:
+    """Return the page that `?page=` asks for; the nearest one when there is no such page.
+
+    `total` is the number of rows, which the caller has counted for its heading already.
+    """
+    paginator = Paginator(queryset, PER_PAGE)
+    paginator.__dict__["count"] = total  # fills the cached property instead of counting again
+    return paginator.get_page(request.GET.get("page"))

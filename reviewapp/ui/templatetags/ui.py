@@ -1,0 +1,86 @@
+"""Template tags that every room uses: numbers with their source, grades, search hits, exports."""
+
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.template.context import Context
+from django.template.loader import render_to_string
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString, mark_safe
+
+from reviewapp import __version__
+
+register = template.Library()
+
+EXPORT_NAMES = {
+    "csv": "CSV (spreadsheet)",
+    "json": "JSON",
+    "bib": "BibTeX",
+    "ris": "RIS",
+    "tex": "LaTeX (booktabs)",
+    "svg": "SVG (text stays text)",
+    "png": "PNG (300 dpi)",
+    "pdf": "PDF (vector)",
+}
+
+
+@register.simple_tag
+def version() -> str:
+    """Return the version of the site."""
+    return __version__
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """Return a number without a needless fraction: 25.0 as "25", 1234567 as "1,234,567"."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.10g}"
+
+
+def inline(name: str, **context: Any) -> SafeString:
+    """Return a template without the white space around it, so that a comma may follow it."""
+    return mark_safe(render_to_string(name, context).strip())  # noqa: S308 - a template escapes
+
+
+@register.simple_tag
+def quantity(value: float | str | None, unit: str = "", source: str = "") -> SafeString:
+    """Show a number with its unit and its source, or "not reported" when there is none."""
+    base, _, qualifier = unit.partition(" (")
+    return inline(
+        "ui/_quantity.html",
+        value=None if value == "" else value,  # "" is what a template makes of an unknown name
+        unit=base,
+        qualifier=qualifier.removesuffix(")"),
+        source=source,
+    )
+
+
+@register.simple_tag
+def grade(value: str, meaning: str) -> SafeString:
+    """Show how well a statement about the review is supported."""
+    return inline("ui/_grade.html", grade=value, meaning=meaning)
+
+
+@register.filter
+def hits(text: str) -> SafeString:
+    """Return the text escaped, with what a search marked (U+E000 to U+E001) inside <mark>."""
+    escaped = conditional_escape(text)
+    return mark_safe(  # noqa: S308 - escaped above, and the marks become fixed tags
+        escaped.replace("\ue000", "<mark>").replace("\ue001", "</mark>")
+    )
+
+
+@register.inclusion_tag("ui/_export.html", takes_context=True)
+def export_menu(context: Context, base: str, formats: str, label: str = "Export") -> dict[str, Any]:
+    """Show links to `base`export.csv and so on, with the page's own query string."""
+    request: HttpRequest = context["request"]
+    query = request.GET.urlencode()
+    return {
+        "label": label,
+        "links": [
+            (f"{base}export.{name}{'?' if query else ''}{query}", EXPORT_NAMES[name])
+            for name in formats.split()
+        ],
+    }

@@ -1,0 +1,19 @@
+"""The addresses of the site: each room's pages, joined."""
+
+from django.urls import path
+
+from reviewapp import pages
+from reviewapp.corpus.urls import urlpatterns as corpus_urls
+from taxonomy.compare_urls import urlpatterns as compare_urls
+from taxonomy.explorer_urls import urlpatterns as explorer_urls
+from taxonomy.publication_urls import urlpatterns as publication_urls
+
+urlpatterns = [
+    path("", pages.home, name="home"),
+    path("about/", pages.about, name="about"),
+    path("healthz", pages.health, name="healthz"),
+    *explorer_urls,
+    *publication_urls,
+    *compare_urls,
+    *corpus_urls,
+]

@@ -1,0 +1,9 @@
+from django.http import HttpResponse
+from django.urls import path
+
+
+def empty(request, **kwargs):
+    return HttpResponse("")
+
+
+urlpatterns = [path("compare/", empty, name="compare")]

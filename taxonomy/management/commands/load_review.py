@@ -1,0 +1,29 @@
+"""`manage.py load_review FOLDER`: load the review's fixtures."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+
+from reviewapp.corpus.models import Publication
+from taxonomy import fixtures, loading
+
+
+class Command(BaseCommand):
+    help = "Load a review from a folder of fixtures; loading it again changes nothing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("folder", type=Path)
+
+    def handle(self, *args: object, folder: Path, **options: object) -> None:
+        try:
+            content = fixtures.read(folder)
+        except fixtures.FixtureError as error:
+            count = len(error.problems)
+            raise CommandError(f"{error}\nNothing was loaded: {count} problem(s) above.") from None
+        review = loading.load(content)
+        counted = Publication.objects.in_review().filter(review=review).count()
+        total = Publication.objects.filter(review=review).count()
+        self.stdout.write(
+            f"Loaded {review.slug}: {total} publications, {counted} counted as the review's own."
+        )

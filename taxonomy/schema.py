@@ -1,0 +1,229 @@
+"""The shape of the fixture files that `load_review` reads, checked field by field.
+
+Every class mirrors one record of review.yaml, taxonomy.yaml, definitions.yaml or
+publications.jsonl; docs/fixtures.md describes the files.
+"""
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from reviewapp.corpus.models import (
+    ArtifactKind,
+    Confidence,
+    Grade,
+    LimitationBasis,
+    Membership,
+    VenueKind,
+)
+from taxonomy.models import ClaimSource, Direction, Objective
+
+
+def _possible_year(year: int) -> int:
+    latest = datetime.datetime.now(datetime.UTC).year + 1
+    if not 1950 <= year <= latest:
+        raise ValueError(f"{year} is not a possible year (1950 to {latest})")
+    return year
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError(f"{value!r} is not a number")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=5000, pattern=r"^[^\x00]+$")]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=50)]
+Key = Annotated[str, Field(pattern=r"^[a-z0-9]+$", max_length=80)]
+Year = Annotated[int, AfterValidator(_possible_year)]
+Month = Annotated[int, Field(ge=1, le=12)]
+Period = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"]+$", max_length=500)]
+ArxivId = Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")]
+Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$", max_length=200)]
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+class Row(BaseModel):
+    """A record of a fixture; a field it does not know is an error, not silently dropped."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# review.yaml
+
+
+class PeriodRow(Row):
+    from_: Annotated[Period, Field(alias="from")]
+    to: Period
+    grade: Grade
+
+
+class GuidelineRow(Row):
+    value: Text
+    edition: Text | None
+    grade: Grade
+
+
+class ReviewRow(Row):
+    slug: Slug
+    title: Text
+    authors: Annotated[list[Text], Field(min_length=1)]
+    venue: Text
+    volume: int | None
+    year: Year
+    pages: Text | None
+    arxiv_id: ArxivId | None
+    arxiv_licence: Text | None
+    doi: Doi | None
+    period: PeriodRow
+    reporting_guideline: GuidelineRow
+
+
+class FlowRow(Row):
+    n: Count
+    grade: Grade
+    note: str = ""
+
+
+class DatabaseRow(Row):
+    name: Text
+    grade: Grade
+
+
+class DatabasesRow(Row):
+    count: Count | None
+    named: list[DatabaseRow]
+
+
+class ToolRow(Row):
+    name: Text
+    use: Text
+    grade: Grade
+
+
+class CriterionRow(Row):
+    text: Text
+    grade: Grade
+
+
+class CriteriaRow(Row):
+    inclusion: list[CriterionRow]
+    exclusion: list[CriterionRow]
+
+
+class CaseStudyRow(Row):
+    subject: Text
+    aim: Text
+    grade_subject: Grade
+    grade_aim: Grade
+    publication: Key
+
+
+class NamedRow(Row):
+    count: Count
+    note: Text
+
+
+class ReviewFile(Row):
+    review: ReviewRow
+    flow: dict[str, FlowRow]
+    databases: DatabasesRow
+    tools: list[ToolRow]
+    criteria: CriteriaRow
+    research_questions: list[Text] | None
+    case_studies: list[CaseStudyRow]
+    named_publications: NamedRow
+    not_established: list[Text]
+
+
+# taxonomy.yaml and definitions.yaml
+
+
+class ClassRow(Row):
+    slug: Slug
+    name: Text
+    grade: Grade
+
+
+class StrategyRow(ClassRow):
+    classes: Annotated[list[Slug], Field(min_length=1)]
+    note: str = ""
+
+
+class GroupRow(ClassRow):
+    strategies: list[StrategyRow]
+
+
+class FamilyRow(ClassRow):
+    groups: list[GroupRow]
+
+
+class TaxonomyFile(Row):
+    classes: list[ClassRow]
+    families: list[FamilyRow]
+
+
+class DefinitionRow(Row):
+    idea: Text
+    trade: Text
+    not_when: Text
+
+
+class DefinitionsFile(Row):
+    classes: dict[Slug, Text]
+    families: dict[Slug, Text]
+    groups: dict[Slug, Text]
+    strategies: dict[Slug, DefinitionRow]
+
+
+# publications.jsonl
+
+
+class ClaimRow(Row):
+    objective: Objective
+    metric: Text
+    value: Number
+    unit: Text
+    direction: Direction
+    baseline: Text | None
+    conditions: Text | None
+    hardware: Text | None = None
+    model: Text | None = None
+    source: ClaimSource
+
+
+class MembershipRow(Row):
+    status: Membership
+    grade: Literal["A", "B", "C", "C+", "B+C"] | None
+
+
+class PublicationRow(Row):
+    key: Key
+    title: Text
+    authors: Annotated[list[Text], Field(min_length=1)]
+    year: Year
+    month: Month | None
+    venue: Text
+    venue_type: VenueKind
+    arxiv_id: ArxivId | None
+    doi: Doi | None
+    url: Url
+    code_url: Url | None
+    artifact_name: Text
+    artifact_kind: ArtifactKind
+    classes: Annotated[list[Slug], Field(min_length=1)]
+    strategies: Annotated[list[Slug], Field(min_length=1)]
+    hardware: list[Text]
+    models: list[Text]
+    max_params_billion: Annotated[Number, Field(gt=0)] | None
+    claims: list[ClaimRow]
+    summary: Text
+    limitation: Text
+    limitation_basis: LimitationBasis
+    confidence: Confidence
+    membership: MembershipRow
+    sources: Annotated[list[Text], Field(min_length=1)]
+    fields_from_general_knowledge: bool

@@ -1,0 +1,246 @@
+"""`manage.py load_review` loads the review whole, or nothing with every problem named."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+
+from reviewapp.corpus.models import FlowNumber, Publication, Review
+from taxonomy.models import Claim, Evidence, Group, Strategy
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+ROWS = [json.loads(line) for line in (FIXTURES / "publications.jsonl").read_text().splitlines()]
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the fixtures that a test may spoil."""
+    return shutil.copytree(FIXTURES, tmp_path / "fixtures")
+
+
+def edit_row(folder: Path, line: int, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "publications.jsonl"
+    lines = path.read_text().splitlines()
+    row = json.loads(lines[line - 1])
+    change(row)
+    lines[line - 1] = json.dumps(row)
+    path.write_text("\n".join(lines))
+
+
+def load(folder: Path) -> None:
+    call_command("load_review", folder, verbosity=0)
+
+
+def problems(folder: Path) -> list[str]:
+    with pytest.raises(CommandError) as error:
+        load(folder)
+    assert not Review.objects.exists(), "nothing may be written"
+    return str(error.value).splitlines()
+
+
+def everything() -> list[Any]:
+    return [
+        list(Publication.objects.order_by("key").values()),
+        list(Claim.objects.order_by("publication__key", "position").values_list("metric", "value")),
+        set(Evidence.objects.values_list("publication__key", "strategy__slug")),
+        set(Strategy.objects.values_list("slug", "group__slug", "classes__slug")),
+        list(FlowNumber.objects.values_list("key", "n", "grade")),
+    ]
+
+
+def test_the_review_has_exactly_65_publications_and_8_extensions_beside_them(folder: Path) -> None:
+    load(folder)
+    assert Publication.objects.membership_counts() == {
+        "named": 12,
+        "reconstructed": 53,
+        "extension": 8,
+        "counted": 65,
+    }
+    assert Publication.objects.in_review().count() == 65
+
+
+def test_every_fact_of_the_fixtures_is_in_the_database(folder: Path) -> None:
+    load(folder)
+    for row in ROWS:
+        publication = Publication.objects.get(key=row["key"])
+        assert publication.authors == row["authors"]
+        assert (publication.arxiv_id, publication.doi) == (row["arxiv_id"], row["doi"])
+        assert {s.slug for s in publication.strategies.all()} == set(row["strategies"])
+        assert [
+            (c.metric, c.value, c.unit, c.objective, c.baseline or None)
+            for c in publication.claims.all()
+        ] == [
+            (c["metric"], c["value"], c["unit"], c["objective"], c["baseline"])
+            for c in row["claims"]
+        ]
+    taxonomy = yaml.safe_load((FIXTURES / "taxonomy.yaml").read_text())
+    groups = [g["slug"] for f in taxonomy["families"] for g in f["groups"]]
+    assert list(Group.objects.values_list("slug", flat=True)) == groups
+
+
+def test_only_the_reported_flow_numbers_are_stored(folder: Path) -> None:
+    load(folder)
+    assert dict(FlowNumber.objects.values_list("key", "n")) == {
+        "database_results": 983,
+        "new_reports": 65,
+    }
+
+
+def test_loading_twice_changes_nothing(folder: Path) -> None:
+    load(folder)
+    first = everything()
+    load(folder)
+    assert everything() == first
+
+
+def test_loading_again_takes_corrections_and_keeps_other_publications(folder: Path) -> None:
+    load(folder)
+    other = Publication.objects.get(key=ROWS[0]["key"])
+    other.pk, other.key, other.arxiv_id, other.doi = None, "imported2024", None, None
+    other.save()
+    edit_row(folder, 1, lambda row: row.update(title="A corrected title", claims=[]))
+    load(folder)
+    corrected = Publication.objects.get(key=ROWS[0]["key"])
+    assert corrected.title == "A corrected title"
+    assert not corrected.claims.exists()
+    assert Publication.objects.filter(key="imported2024").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda r: r.update(year=2525), "year: 2525 is not a possible year"),
+        (lambda r: r.update(month=13), "month: Input should be less than or equal to 12"),
+        (lambda r: r.update(doi="doi:10/x"), "doi: String should match pattern"),
+        (lambda r: r.update(arxiv_id="hep-th/99"), "arxiv_id: String should match pattern"),
+        (lambda r: r["strategies"].append("magic"), "magic: unknown strategy"),
+        (lambda r: r["classes"].append("magic"), "magic: unknown class"),
+        (lambda r: r["claims"][0].update(value="fast"), "claims.0.value: 'fast' is not a number"),
+        (lambda r: r["claims"][0].update(value=float("nan")), "claims.0.value"),
+        (lambda r: r["claims"][0].update(objective="fame"), "claims.0.objective"),
+        (lambda r: r.update(key=ROWS[0]["key"]), "duplicate key, first on line 1"),
+        (lambda r: r.update(doi=ROWS[0]["doi"].upper()), "duplicate doi, first on line 1"),
+        (lambda r: r.update(surprise=1), "surprise: Extra inputs are not permitted"),
+        (lambda r: r.update(url="javascript:alert(1)"), "url: String should match pattern"),
+    ],
+)
+def test_a_bad_publication_is_named_with_its_line(
+    folder: Path, change: Callable[[dict[str, Any]], object], expected: str
+) -> None:
+    edit_row(folder, 3, change)
+    found = [p for p in problems(folder) if p.startswith("publications.jsonl:3: ")]
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_problems_are_named_at_once(folder: Path) -> None:
+    edit_row(folder, 2, lambda row: row.update(year=1))
+    edit_row(folder, 5, lambda row: row["claims"][0].update(value="many"))
+    with (folder / "publications.jsonl").open("a") as file:
+        file.write('\n{"key": ')
+    taxonomy = folder / "taxonomy.yaml"
+    lines = taxonomy.read_text().splitlines()
+    line = next(i for i, text in enumerate(lines) if "slug: pruning" in text)
+    lines[line] = lines[line].replace("[training, inference]", "[training, magic]")
+    taxonomy.write_text("\n".join(lines))
+    found = problems(folder)
+    assert [p.split(": ")[0] for p in found[:-1]] == [
+        "publications.jsonl:2",
+        "publications.jsonl:5",
+        "publications.jsonl:74",
+        f"taxonomy.yaml:{line + 1}",
+    ]
+    assert found[-1] == "Nothing was loaded: 4 problem(s) above."
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("review.yaml", "new_reports:", "new_reprots:", "new_reprots: unknown PRISMA number"),
+        ("review.yaml", "frantar2023qmoe", "nobody2023", "nobody2023: unknown publication"),
+        ("review.yaml", "n: 983", "n: -3", "Input should be greater than or equal to 0"),
+        ("review.yaml", "count: 12", "count: 13", "13 named publications expected, 12 found"),
+        ("taxonomy.yaml", "slug: pruning", "slug: quantization", "duplicate strategy"),
+        ("taxonomy.yaml", "grade: C+", "grade: Z", "grade: Input should be"),
+        ("taxonomy.yaml", "families:", "families: [", "not YAML"),
+        ("definitions.yaml", "  pruning:", "  prunning:", "pruning: the strategy has no"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(
+    folder: Path, file: str, old: str, new: str, expected: str
+) -> None:
+    path = folder / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert any(p.startswith(f"{file}:") and expected in p for p in problems(folder))
+
+
+def test_a_missing_file_or_wrong_encoding_is_a_plain_message(folder: Path) -> None:
+    (folder / "review.yaml").unlink()
+    (folder / "publications.jsonl").write_bytes(b"{}\n\xff\n")
+    found = problems(folder)
+    assert any(p.startswith("review.yaml:1: the file is missing") for p in found)
+    assert "publications.jsonl:2: not UTF-8 text" in found
+
+
+def test_the_database_itself_refuses_impossible_facts(folder: Path) -> None:
+    load(folder)
+    key = ROWS[0]["key"]
+    for change in (
+        {"year": 1},
+        {"month": 13},
+        {"doi": "x"},
+        {"arxiv_id": "x"},
+        {"membership": "maybe"},
+        {"doi": "10.18653/V1/2022.EMNLP-MAIN.279"},
+    ):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Publication.objects.filter(key=key).update(**change)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Claim.objects.filter(publication__key=key).update(value=value)
+
+
+def test_search_covers_title_authors_artifact_venue_summary_and_claims(folder: Path) -> None:
+    load(folder)
+
+    def found(text: str) -> set[str]:
+        return set(Publication.objects.matching(text).values_list("artifact_name", flat=True))
+
+    assert "SparseGPT" in found("massive language models can be accurately pruned")
+    assert {"GPTQ", "QMoE", "SparseGPT"} <= found("Frantar")
+    assert "vLLM" in found("vllm")
+    assert "Orca" in found("OSDI 2022")
+    assert "QMoE" in found("ideal uncompressed inference")
+    assert "GPTQ" in found("quant"), "the last word may be a prefix"
+    assert not found("nothing of the kind anywhere")
+
+
+def test_search_follows_a_changed_claim(folder: Path) -> None:
+    load(folder)
+    claim = Claim.objects.filter(publication__key="frantar2023qmoe").first()
+    assert claim is not None
+    claim.metric = "zebra crossings"
+    claim.save()
+    assert [p.key for p in Publication.objects.matching("zebra")] == ["frantar2023qmoe"]
+    claim.delete()
+    assert not Publication.objects.matching("zebra").exists()
+
+
+def test_the_search_index_is_used() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            "EXPLAIN SELECT id FROM corpus_publication"
+            " WHERE search @@ websearch_to_tsquery('english', 'cache')"
+        )
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "publication_search" in plan
