@@ -16,29 +16,13 @@ from reviewapp.corpus.models import (
 from taxonomy.models import Claim, ClaimSource, Direction, Evidence, Objective, Strategy
 from taxonomy.models import TaxonomyClass as Class
 
+# fmt: off
 WORDS = [
-    "attention",
-    "cache",
-    "kernel",
-    "memory",
-    "pipeline",
-    "quantization",
-    "pruning",
-    "throughput",
-    "latency",
-    "expert",
-    "offload",
-    "gradient",
-    "schedule",
-    "batch",
-    "token",
-    "decoder",
-    "tensor",
-    "shard",
-    "checkpoint",
-    "sparse",
-    "adapter",
+    "attention", "cache", "kernel", "memory", "pipeline", "quantization", "pruning",
+    "throughput", "latency", "expert", "offload", "gradient", "schedule", "batch",
+    "token", "decoder", "tensor", "shard", "checkpoint", "sparse", "adapter",
 ]
+# fmt: on
 UNITS = ("x", "x (up to)", "%", "billion parameters", "tokens/s")
 BATCH = 5_000
 

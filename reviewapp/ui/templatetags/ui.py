@@ -1,5 +1,6 @@
 """Template tags that every room uses: numbers with their source, grades, search hits, exports."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import template
@@ -61,6 +62,12 @@ def quantity(value: float | str | None, unit: str = "", source: str = "") -> Saf
 def grade(value: str, meaning: str) -> SafeString:
     """Show how well a statement about the review is supported."""
     return inline("ui/_grade.html", grade=value, meaning=meaning)
+
+
+@register.filter
+def get(mapping: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a key that a template cannot write after a dot; None when absent."""
+    return mapping.get(key)
 
 
 @register.filter

@@ -1,0 +1,148 @@
+"""`make bench`: how the pages' server time grows from 1,000 to 100,000 publications.
+
+Each page is asked for through Django's test client in this process; SQL time is the time spent
+in its queries. Both corpora live in one temporary embedded server, so that the ratios of one run
+can be compared. It takes about four minutes.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import django
+
+from reviewapp.postgres import EmbeddedServer, wheel_binaries
+
+SMALL, LARGE = 1_000, 100_000
+ROUNDS = 7
+PAGES = {
+    "taxonomy": "/taxonomy/",
+    "taxonomy, a strategy selected": "/taxonomy/?select=strategy:pruning",
+    "strategy": "/taxonomy/pruning/",
+    "publications": "/publications/",
+    "publications, two facets": "/publications/?strategy=pruning&class=inference",
+    "publications, search": "/publications/?q=sparse+cache",
+    "publications, last page": "/publications/?page=40",
+    "compare": "/compare/?strategies=distillation,pruning,quantization",
+}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median times of one page, in seconds, and its number of queries."""
+
+    view: float
+    sql: float
+    queries: int
+
+
+class SqlClock:
+    """Adds up the time spent in queries; used as Django's execute wrapper."""
+
+    def __init__(self) -> None:
+        self.seconds, self.queries = 0.0, 0
+
+    def __call__(self, execute: Callable[..., Any], *args: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return execute(*args)
+        finally:
+            self.seconds += time.perf_counter() - start
+            self.queries += 1
+
+
+def measure(address: str) -> Timing:
+    """Return the median times of a page over some rounds, after one that is not counted."""
+    from django.db import connection
+    from django.test import Client
+
+    client, rounds = Client(), []
+    for _ in range(ROUNDS + 1):
+        clock = SqlClock()
+        start = time.perf_counter()
+        with connection.execute_wrapper(clock):
+            response = client.get(address)
+        rounds.append((time.perf_counter() - start, clock.seconds))
+        if response.status_code != 200:
+            raise SystemExit(f"{address} answered {response.status_code}")
+    views, sqls = zip(*rounds[1:], strict=True)
+    return Timing(statistics.median(views), statistics.median(sqls), clock.queries)
+
+
+@contextmanager
+def corpus(count: int) -> Iterator[None]:
+    """Fill a fresh database with the review and `count` synthetic publications; use it inside."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    from benchmarks import synthetic
+
+    name = f"bench_{count}"
+    with connection.cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}"')
+    before = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = name
+    call_command("migrate", verbosity=0)
+    call_command("load_review", "fixtures", verbosity=0)
+    synthetic.add_publications(count)
+    synthetic.refresh_statistics()
+    yield
+    connection.close()
+    connection.settings_dict["NAME"] = before
+
+
+def timings(count: int) -> dict[str, Timing]:
+    with corpus(count):
+        return {name: measure(address) for name, address in PAGES.items()}
+
+
+def report(small: dict[str, Timing], large: dict[str, Timing]) -> None:
+    print(f"\nServer time per page at {SMALL:,} and {LARGE:,} publications, median of {ROUNDS}")
+    print(f"growth: view time, large / small (bar: at most 10); {platform_line()}")
+    print("over: view time at the large size - (2 x SQL time + 15 ms) (bar: at most 0)\n")
+    header = ("page", "queries", "view small", "view large", "SQL large", "growth", "over")
+    print("{:32} {:>8} {:>12} {:>12} {:>11} {:>7} {:>9}".format(*header))
+    for name in PAGES:
+        a, b = small[name], large[name]
+        over = (b.view - 2 * b.sql) * 1000 - 15
+        print(
+            f"{name:32} {a.queries:>3}/{b.queries:<4} {a.view * 1000:>9.1f} ms"
+            f" {b.view * 1000:>9.1f} ms {b.sql * 1000:>8.1f} ms {b.view / a.view:>6.1f}x"
+            f" {over:>6.0f} ms"
+        )
+
+
+def platform_line() -> str:
+    model = next(
+        (
+            line.partition(": ")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "unknown CPU",
+    )
+    return f"{os.cpu_count()} cores, {model}"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedServer(Path(folder) / "postgres", wheel_binaries())
+        server.start()
+        try:
+            os.environ["DATABASE_URL"] = server.url
+            os.environ["DJANGO_SETTINGS_MODULE"] = "reviewapp.settings"
+            django.setup()
+            report(timings(SMALL), timings(LARGE))
+        finally:
+            server.leave()
+
+
+if __name__ == "__main__":
+    main()

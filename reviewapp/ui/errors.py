@@ -1,0 +1,18 @@
+"""Turn a form that does not validate into a 400 page that says why."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import BadRequest
+
+
+def cleaned_or_400(form: forms.Form) -> dict[str, Any]:
+    """Return the form's cleaned data; raise BadRequest with its messages when it is invalid."""
+    if form.is_valid():
+        return form.cleaned_data
+    messages = [
+        str(message) if field == "__all__" else f"{field}: {message}"
+        for field, errors in form.errors.items()
+        for message in errors
+    ]
+    raise BadRequest(" ".join(messages))

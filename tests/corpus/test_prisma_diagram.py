@@ -1,0 +1,169 @@
+import io
+import struct
+from itertools import combinations
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from pypdf import PdfReader
+
+from reviewapp.corpus.prisma import VARIANTS, Flow, Variant, derive
+from reviewapp.corpus.prisma_diagram import pdf, png, svg
+from reviewapp.corpus.prisma_layout import layout
+from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, declared, flows, listed
+
+NS = "{http://www.w3.org/2000/svg}"
+EACH_VARIANT = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+
+
+def parsed(text: str) -> ET.Element:
+    return ET.fromstring(text)  # noqa: S314 - the diagram's own output
+
+
+def drawn(flow: Flow, variant: str) -> ET.Element:
+    return parsed(svg(flow, VARIANTS[variant], title="Flow of the review"))
+
+
+def words(root: ET.Element) -> str:
+    return " ".join(element.text or "" for element in root.iter(f"{NS}text"))
+
+
+@pytest.mark.parametrize(
+    ("variant", "boxes", "arrows"),
+    [("new-v1", 9, 8), ("new-v2", 14, 13), ("updated-v1", 11, 10), ("updated-v2", 16, 15)],
+)
+def test_each_template_has_its_boxes_and_arrows(variant, boxes, arrows):
+    root = drawn(FILLED, variant)
+    css = [element.get("class", "").split()[0] for element in root.iter() if element.get("class")]
+    assert css.count("prisma-box") == boxes
+    assert css.count("prisma-line") == css.count("prisma-head") == arrows
+    assert css.count("prisma-band") == 3
+
+
+def test_each_template_has_its_wording():
+    assert "Studies included in review (n = 60)" in words(drawn(FILLED, "new-v2"))
+    assert "New studies included in review (n = 60)" in words(drawn(FILLED, "updated-v1"))
+    assert "Identification of studies via databases and registers" in words(drawn(FILLED, "new-v1"))
+    title = "Identification of new studies via other methods"
+    assert title in words(drawn(FILLED, "updated-v2"))
+    assert "Previous studies" not in words(drawn(FILLED, "new-v2"))
+
+
+def test_every_number_shows_where_it_comes_from():
+    assert "Databases (n = 983) reported, grade A" in words(drawn(REVIEW, "new-v1"))
+    assert "Records screened (n = not reported)" in words(drawn(REVIEW, "new-v1"))
+    flow = declared(records_screened=1500, records_excluded=300)
+    text = words(parsed(svg(derive(flow, VARIANTS["new-v1"]), VARIANTS["new-v1"], title="t")))
+    assert "Reports sought for retrieval (n = 1,200, derived)" in text
+    assert "Numbers without a mark are declared." in text
+
+
+def test_sources_reasons_and_meta_analysis_are_drawn_when_given():
+    text = words(drawn(FILLED, "updated-v2"))
+    assert "Databases (n = 678) Scopus (n = 400) IEEE Xplore (n = 278) Registers" in text
+    assert "Reports excluded: Wrong population (n = 50) Not in English (n = 43)" in text
+    assert "meta-analysis" not in text
+    with_meta = Flow({**FILLED.entries, **declared(total_studies_ma=31).entries})
+    assert "(n = 31)" in words(drawn(with_meta, "new-v1"))
+    names_only = Flow({"database_specific_results": listed(("Scopus", None))})
+    assert "Scopus (n = not reported)" in words(drawn(names_only, "new-v1"))
+
+
+def test_boxes_can_be_reached_by_keyboard_and_lead_to_their_records():
+    text = svg(REVIEW, VARIANTS["new-v1"], title="t", links={"box10": "/publications/?a=1&b=2"})
+    root = parsed(text)
+    (link,) = root.iter(f"{NS}a")
+    assert link.get("href") == "/publications/?a=1&b=2"
+    assert "Reports of included studies (n = 65)" in link.get("aria-label", "")
+    groups = [element for element in root.iter(f"{NS}g") if element.get("role") == "group"]
+    assert len(groups) == 8
+    assert all(group.get("tabindex") == "0" and group.get("aria-label") for group in groups)
+
+
+def test_a_strict_content_security_policy_finds_nothing_to_refuse():
+    root = drawn(FILLED, "updated-v2")
+    assert not {element.tag.removeprefix(NS) for element in root.iter()} & {"style", "script"}
+    assert not any("style" in element.attrib for element in root.iter())
+
+
+HOSTILE = '<script>alert(1)</script> & "quoted" \x00\x1b\ufffe\ud800 ' + "x" * 2000
+
+
+def test_hostile_labels_stay_text():
+    flow = Flow({"dbr_excluded": listed((HOSTILE, 1), ("a " * 1000, 2))})
+    text = svg(flow, VARIANTS["new-v1"], title=HOSTILE, links={"box4": '"><script>'})
+    assert "<script" not in text
+    assert '<script>alert(1)</script> & "quoted"' in words(parsed(text))
+    assert PdfReader(io.BytesIO(pdf(text))).pages
+
+
+@settings(deadline=None, max_examples=50)
+@given(flows(any_label))
+def test_any_label_gives_a_well_formed_drawing(flow):
+    parsed(svg(flow, VARIANTS["updated-v2"], title="t"))
+
+
+@EACH_VARIANT
+def test_nothing_overlaps_however_long_the_lists_are(variant: Variant):
+    reasons = [(f"A reason that needs more than a single line, number {n}", n) for n in range(30)]
+    long = Flow({**FILLED.entries, "dbr_excluded": listed(*reasons)})
+    for flow in (Flow(), REVIEW, FILLED, long):
+        plan = layout(flow, variant)
+        shapes = [*plan.boxes.values(), *plan.bars.values(), *plan.bands.values(), plan.footer]
+        for one, two in combinations(shapes, 2):
+            beside = one.right <= two.x or two.right <= one.x
+            assert beside or one.bottom <= two.y or two.bottom <= one.y
+        assert all(s.right <= plan.width and s.bottom <= plan.height for s in shapes)
+
+
+def test_the_pdf_is_vector_with_real_text_at_nine_points():
+    text = svg(FILLED, VARIANTS["updated-v2"], title="t")
+    (page,) = PdfReader(io.BytesIO(pdf(text))).pages
+    assert "Reports sought for retrieval" in page.extract_text()
+    assert not page.images
+    assert float(page.mediabox.width) == pytest.approx(
+        float(parsed(text).get("width")) * 0.75, 0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [
+        ({"scale": 0.5}, 0.5),
+        ({"scale": 2}, 2),
+        ({"dpi": 72}, 0.75),
+        ({"dpi": 192}, 2),
+        ({}, 300 / 96),
+    ],
+)
+def test_the_image_has_the_size_asked_for(options, factor):
+    text = svg(REVIEW, VARIANTS["new-v1"], title="t")
+    size = struct.unpack(">II", png(text, **options)[16:24])
+    root = parsed(text)
+    assert size == pytest.approx(
+        [float(root.get(side)) * factor for side in ("width", "height")], abs=1
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dpi": 71},
+        {"dpi": 601},
+        {"scale": 0.4},
+        {"scale": 4.1},
+        {"scale": 0},
+        {"dpi": 0},
+        {"scale": 1, "dpi": 96},
+        {"dpi": float("nan")},
+    ],
+)
+def test_an_image_out_of_bounds_is_refused(options):
+    with pytest.raises(ValueError, match="dpi|scale"):
+        png(svg(REVIEW, VARIANTS["new-v1"], title="t"), **options)
+
+
+def test_an_enormous_image_is_refused():
+    flow = Flow({"dbr_excluded": listed(*[("x" * 2000, 1)] * 20)})
+    with pytest.raises(ValueError, match="pixels"):
+        png(svg(flow, VARIANTS["new-v1"], title="t"), dpi=600)
