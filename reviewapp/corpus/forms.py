@@ -6,9 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from reviewapp.corpus.prisma import VARIANTS
-from reviewapp.corpus.prisma_csv import ParsedFlow, PrismaCsvError, read
-
-MAX_CSV = 64_000
+from reviewapp.corpus.prisma_csv import MAX_BYTES, ParsedFlow, PrismaCsvError, read
 
 
 class PrismaOptions(forms.Form):
@@ -38,7 +36,7 @@ class PrismaImport(PrismaOptions):
         required=False,
         strip=False,
         label="or its text",
-        max_length=MAX_CSV,
+        max_length=MAX_BYTES,
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
     )
 
@@ -46,9 +44,9 @@ class PrismaImport(PrismaOptions):
         cleaned = super().clean()
         file = cleaned.get("file")
         text = cleaned.get("text") or ""
-        if file and file.size > MAX_CSV:
+        if file and file.size > MAX_BYTES:
             raise ValidationError(
-                f"The file has {file.size:,} bytes; at most {MAX_CSV:,} are read."
+                f"The file has {file.size:,} bytes; at most {MAX_BYTES:,} are read."
             )
         if not file and not text.strip():
             raise ValidationError("Choose a CSV file or paste its text.")

@@ -28,6 +28,7 @@ from reviewapp.corpus.prisma_layout import (
 # All three have the same widths, and the converter brings the last one with it.
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 MAX_PIXELS = 50_000_000
+MAX_PDF_POINTS = 14_400
 
 _WHITE, _BLACK, _GREY = "#ffffff", "#000000", "#e4e4e4"
 _YELLOW, _BLUE, _DARK_GREY = "#ffc425", "#a9cbe8", "#d0d0d0"
@@ -97,10 +98,15 @@ def png(svg: str, *, dpi: float | None = None, scale: float | None = None) -> by
 
 
 def pdf(svg: str) -> bytes:
-    """The diagram as a vector PDF of one page, its text selectable and 9 points high."""
-    width, height = _size(svg)
+    """The diagram as a vector PDF of one page, its text selectable and 9 points high.
+
+    ValueError for a diagram that is longer than a PDF page can be.
+    """
     # The converter makes every pixel a point, so the page is given its size in points.
-    points = f'width="{width * 72 / 96}" height="{height * 72 / 96}"'
+    width, height = (pixels * 72 / 96 for pixels in _size(svg))
+    if height > MAX_PDF_POINTS:
+        raise ValueError("the diagram is too long for a page of a PDF")
+    points = f'width="{width}" height="{height}"'
     return vl_convert.svg_to_pdf(_SIZE_ATTRIBUTES.sub(points, svg, count=1))
 
 

@@ -217,9 +217,8 @@ def _box_lines(name: str, values: list[Value], flow: Flow, variant: Variant) -> 
         for words, level in phrases:
             lines += _wrapped(words, width, indent=level * _INDENT)
         if entry.origin == "reported":
-            note = f"reported, grade {entry.grade}" if entry.grade else "reported"
             indent = phrases[-1][1] * _INDENT
-            lines += _wrapped(clean(note).split(), width, indent=indent, note=True)
+            lines += _wrapped(_origin(entry).split(), width, indent=indent, note=True)
     return lines
 
 
@@ -240,6 +239,12 @@ def _phrases(value: Value, entry: Entry, label: str) -> list[tuple[list[str], in
     if heading:
         return [([*label.split(), count], 2 if value.listed else 1)]
     return [(label.split(), 0), ([count], 0)]
+
+
+def _origin(entry: Entry) -> str:
+    named_only = entry.items and all(n is None for _, n in entry.items)
+    what = "names reported" if named_only else "reported"
+    return clean(f"{what}, grade {entry.grade}" if entry.grade else what)
 
 
 def _count(n: int | None, entry: Entry) -> str:

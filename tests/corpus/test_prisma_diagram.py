@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from pypdf import PdfReader
 
-from reviewapp.corpus.prisma import VARIANTS, Flow, Variant, derive
+from reviewapp.corpus.prisma import VARIANTS, Entry, Flow, Variant, derive
 from reviewapp.corpus.prisma_diagram import pdf, png, svg
 from reviewapp.corpus.prisma_layout import layout
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, declared, flows, listed
@@ -22,6 +22,10 @@ def parsed(text: str) -> ET.Element:
 
 def drawn(flow: Flow, variant: str) -> ET.Element:
     return parsed(svg(flow, VARIANTS[variant], title="Flow of the review"))
+
+
+def size(root: ET.Element) -> tuple[float, float]:
+    return float(root.get("width", "")), float(root.get("height", ""))
 
 
 def words(root: ET.Element) -> str:
@@ -65,8 +69,10 @@ def test_sources_reasons_and_meta_analysis_are_drawn_when_given():
     assert "meta-analysis" not in text
     with_meta = Flow({**FILLED.entries, **declared(total_studies_ma=31).entries})
     assert "(n = 31)" in words(drawn(with_meta, "new-v1"))
-    names_only = Flow({"database_specific_results": listed(("Scopus", None))})
-    assert "Scopus (n = not reported)" in words(drawn(names_only, "new-v1"))
+    named = Entry(items=(("Scopus", None),), origin="reported", grade="C")
+    names_only = Flow({"database_specific_results": named})
+    written = "Scopus (n = not reported) names reported, grade C"
+    assert written in words(drawn(names_only, "new-v1"))
 
 
 def test_boxes_can_be_reached_by_keyboard_and_lead_to_their_records():
@@ -121,9 +127,9 @@ def test_the_pdf_is_vector_with_real_text_at_nine_points():
     (page,) = PdfReader(io.BytesIO(pdf(text))).pages
     assert "Reports sought for retrieval" in page.extract_text()
     assert not page.images
-    assert float(page.mediabox.width) == pytest.approx(
-        float(parsed(text).get("width")) * 0.75, 0.01
-    )
+    width, height = size(parsed(text))
+    assert float(page.mediabox.width) == pytest.approx(width * 0.75, abs=1)
+    assert float(page.mediabox.height) == pytest.approx(height * 0.75, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +144,8 @@ def test_the_pdf_is_vector_with_real_text_at_nine_points():
 )
 def test_the_image_has_the_size_asked_for(options, factor):
     text = svg(REVIEW, VARIANTS["new-v1"], title="t")
-    size = struct.unpack(">II", png(text, **options)[16:24])
-    root = parsed(text)
-    assert size == pytest.approx(
-        [float(root.get(side)) * factor for side in ("width", "height")], abs=1
-    )
+    drawn_size = struct.unpack(">II", png(text, **options)[16:24])
+    assert drawn_size == pytest.approx([side * factor for side in size(parsed(text))], abs=1)
 
 
 @pytest.mark.parametrize(
@@ -159,11 +162,14 @@ def test_the_image_has_the_size_asked_for(options, factor):
     ],
 )
 def test_an_image_out_of_bounds_is_refused(options):
-    with pytest.raises(ValueError, match="dpi|scale"):
+    with pytest.raises(ValueError, match=r"dpi|scale"):
         png(svg(REVIEW, VARIANTS["new-v1"], title="t"), **options)
 
 
-def test_an_enormous_image_is_refused():
-    flow = Flow({"dbr_excluded": listed(*[("x" * 2000, 1)] * 20)})
+def test_what_would_be_enormous_is_refused():
+    long = Flow({"dbr_excluded": listed(*[("x" * 2000, 1)] * 20)})
+    text = svg(long, VARIANTS["new-v1"], title="t")
     with pytest.raises(ValueError, match="pixels"):
-        png(svg(flow, VARIANTS["new-v1"], title="t"), dpi=600)
+        png(text, dpi=600)
+    with pytest.raises(ValueError, match="too long"):
+        pdf(text)
