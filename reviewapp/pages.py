@@ -1,5 +1,6 @@
 """Pages that need several rooms: home, about, health."""
 
+from django.core.exceptions import BadRequest
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
@@ -54,3 +55,12 @@ def health(request: HttpRequest) -> JsonResponse:
         loaded, database = False, f"unavailable: {type(error).__name__}"
     status = {"database": database, "review": "loaded" if loaded else "not loaded"}
     return JsonResponse({"version": __version__, **status}, status=200 if loaded else 503)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Say what was wrong with the request, when it is this project that says so.
+
+    Django's own refusals may name internals, and keep a general text.
+    """
+    reason = str(exception) if isinstance(exception, BadRequest) else ""
+    return render(request, "400.html", {"exception": reason}, status=400)

@@ -8,6 +8,8 @@ from taxonomy.compare_urls import urlpatterns as compare_urls
 from taxonomy.explorer_urls import urlpatterns as explorer_urls
 from taxonomy.publication_urls import urlpatterns as publication_urls
 
+handler400 = pages.bad_request
+
 urlpatterns = [
     path("", pages.home, name="home"),
     path("about/", pages.about, name="about"),

@@ -1,9 +1,11 @@
-from django.http import HttpResponse
+"""The addresses of the comparison, its exports and the compare tray."""
+
 from django.urls import path
 
+from taxonomy import compare_views, tray_views
 
-def empty(request, **kwargs):
-    return HttpResponse("")
-
-
-urlpatterns = [path("compare/", empty, name="compare")]
+urlpatterns = [
+    path("compare/", compare_views.compare, name="compare"),
+    path("compare/export.<str:extension>", compare_views.export, name="compare-export"),
+    path("compare/tray/", tray_views.change_tray, name="compare-tray"),
+]

@@ -1,9 +1,18 @@
-from django.http import HttpResponse
-from django.urls import path
+"""The addresses of the taxonomy's pages and their exports."""
 
+from django.urls import path, re_path
 
-def empty(request, **kwargs):
-    return HttpResponse("")
+from taxonomy import explorer_views as views
 
-
-urlpatterns = [path("taxonomy/", empty, name="taxonomy"), path("taxonomy/<slug:slug>/", empty, name="strategy")]
+urlpatterns = [
+    path("taxonomy/", views.explorer, name="taxonomy"),
+    re_path(
+        r"^taxonomy/export\.(?P<extension>csv|json)$", views.export_explorer, name="taxonomy-export"
+    ),
+    path("taxonomy/<slug:slug>/", views.strategy_page, name="strategy"),
+    re_path(
+        r"^taxonomy/(?P<slug>[-\w]+)/export\.(?P<extension>csv|json|bib|ris)$",
+        views.export_strategy,
+        name="strategy-export",
+    ),
+]

@@ -1,7 +1,9 @@
 """The taxonomy of strategies, the publications filed under each, and what they claim."""
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q, Value
 from django.urls import reverse
 
 from reviewapp.corpus.models import Grade, Publication, one_of
@@ -146,6 +148,17 @@ class Claim(models.Model):
 
     class Meta:
         ordering = ["publication", "position"]
+        indexes = [
+            # From the highest down or the lowest up, the claims that may stand on one axis.
+            models.Index(
+                "objective",
+                Func("unit", Value(" ("), Value(1), function="split_part"),
+                "direction",
+                F("value").desc(),
+                "id",
+                name="claim_by_value",
+            )
+        ]
         constraints = [
             models.UniqueConstraint(fields=["publication", "position"], name="claim_once"),
             models.CheckConstraint(
@@ -170,3 +183,39 @@ class Claim(models.Model):
     def qualifier(self) -> str:
         """Return what the source says of the number, such as "up to"; empty when nothing."""
         return self.unit.partition(" (")[2].removesuffix(")")
+
+
+class PublicationFacets(models.Model):
+    """What the list of publications filters and counts by: one narrow row per publication.
+
+    Database triggers write it in the transaction that changes a publication, its links or its
+    claims, so it is never stale. Counting from the wide rows and the link tables instead took
+    over half a second at 100,000 publications.
+    """
+
+    publication = models.OneToOneField(
+        Publication, models.CASCADE, primary_key=True, related_name="facets"
+    )
+    year = models.PositiveSmallIntegerField()
+    venue_kind = models.TextField()
+    artifact_kind = models.TextField()
+    has_code = models.BooleanField()
+    membership = models.TextField()
+    confidence = models.TextField()
+    classes = ArrayField(models.IntegerField(), db_default=[])
+    families = ArrayField(models.IntegerField(), db_default=[])
+    strategies = ArrayField(models.IntegerField(), db_default=[])
+    objectives = ArrayField(models.TextField(), db_default=[])
+    claim_count = models.PositiveSmallIntegerField(db_default=0)
+
+    class Meta:
+        verbose_name_plural = "publication facets"
+        indexes = [
+            GinIndex(fields=["strategies"], name="facets_strategies"),
+            models.Index(
+                fields=["-claim_count", "-year", "-publication"], name="facets_claim_count"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"facets of {self.publication_id}"

@@ -1,9 +1,23 @@
-from django.http import HttpResponse
+"""The addresses of the list of publications and of each publication."""
+
 from django.urls import path
 
+from taxonomy import publication_views as views
 
-def empty(request, **kwargs):
-    return HttpResponse("")
+LIST_EXPORTS = ("csv", "json", "bib", "ris")
+EXPORTS = ("bib", "ris", "json")
 
-
-urlpatterns = [path("publications/", empty, name="publications"), path("publications/<slug:key>/", empty, name="publication")]
+urlpatterns = [
+    path("publications/", views.publications, name="publications"),
+    path("publications/<slug:key>/", views.publication, name="publication"),
+    *(
+        path(f"publications/export.{kind}", views.publications_export, {"extension": kind})
+        for kind in LIST_EXPORTS
+    ),
+    *(
+        path(
+            f"publications/<slug:key>/export.{kind}", views.publication_export, {"extension": kind}
+        )
+        for kind in EXPORTS
+    ),
+]

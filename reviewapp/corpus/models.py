@@ -233,6 +233,22 @@ class Publication(models.Model):
         indexes = [
             GinIndex(fields=["search"], name="publication_search"),
             models.Index(F("year").desc(), F("month").desc(), "key", name="publication_newest"),
+            models.Index(fields=["membership"], name="publication_membership"),
+            models.Index(Lower("title"), "key", name="publication_title"),
+            models.Index(
+                F("max_params_billion").desc(nulls_last=True),
+                F("year").desc(),
+                F("month").desc(),
+                "key",
+                name="publication_size",
+            ),
+            # The few columns that are aggregated over many publications, without the wide rows.
+            models.Index(
+                fields=["id"],
+                include=["year", "max_params_billion", "hardware"],
+                condition=~Q(membership="extension"),
+                name="publication_counted",
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -18,8 +18,9 @@ HIT_START, HIT_STOP = "\ue000", "\ue001"
 def search_query(text: str) -> SearchQuery:
     """Return the text query: web-search syntax, or all the words with the last as a prefix."""
     query = SearchQuery(text, config="english", search_type="websearch")
-    words = re.findall(r"\w+", text)
-    if words and re.fullmatch(r"[\w\s-]+", text):
+    # A hyphen before a word excludes it, and what is being typed then is no list of words.
+    if re.fullmatch(r"\s*\w+((\s+|-)\w+)*\s*", text):
+        words = re.findall(r"\w+", text)
         prefix = " & ".join([f"'{word}'" for word in words[:-1]] + [f"'{words[-1]}':*"])
         query = query | SearchQuery(prefix, config="english", search_type="raw")
     return query
@@ -33,7 +34,7 @@ class PublicationQuerySet(models.QuerySet["Publication"]):
     def membership_counts(self) -> dict[str, int]:
         """Return the number of each membership, and `counted`: all but the extensions."""
         counts = dict.fromkeys(("named", "reconstructed", "extension"), 0)
-        rows = self.order_by().values_list("membership").annotate(n=models.Count("id"))
+        rows = self.order_by().values_list("membership").annotate(n=models.Count("*"))
         counts.update(dict(rows))
         return {**counts, "counted": counts["named"] + counts["reconstructed"]}
 

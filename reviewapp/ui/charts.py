@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -14,13 +15,15 @@ class Chart:
 
     slug: str
     title: str
-    figure: go.Figure
+    figure: go.Figure | dict[str, Any]  # plain where building a Figure would take too long
     table: pd.DataFrame
     note: str = ""
 
-    @property
+    @cached_property
     def data(self) -> dict[str, Any]:
         """Return the figure as plain JSON values; charts.js adds the theme's colours."""
+        if isinstance(self.figure, dict):
+            return self.figure
         parsed: dict[str, Any] = json.loads(self.figure.to_json())
         parsed["layout"].pop("template", None)
         return parsed

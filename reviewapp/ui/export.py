@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 
 from reviewapp import __version__
@@ -58,6 +58,13 @@ def download(content: str | bytes, name: str, extension: str) -> HttpResponse:
     return response
 
 
+def stream(parts: Iterable[str], name: str, extension: str) -> StreamingHttpResponse:
+    """Return `parts` as the file `name.extension`, sent while they are made."""
+    response = StreamingHttpResponse(parts, content_type=CONTENT_TYPES[extension])
+    response["Content-Disposition"] = f'attachment; filename="{name}.{extension}"'
+    return response
+
+
 def neutralise(cell: Any) -> Any:
     """Return the cell with an apostrophe before text that a spreadsheet would run as a formula."""
     if isinstance(cell, str) and cell.lstrip().startswith(("=", "+", "-", "@", "\t", "\r")):
@@ -65,17 +72,37 @@ def neutralise(cell: Any) -> Any:
     return cell
 
 
-def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]], about: Provenance) -> str:
-    """Return CSV with a header row; every row ends with the columns that say where it is from."""
+def csv_lines(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], about: Provenance
+) -> Iterator[str]:
+    """Yield CSV line by line: a header, then rows that end with the columns saying their origin."""
     text = io.StringIO()
     writer = csv.writer(text)
     origin = asdict(about)
     writer.writerow([*header, *(f"export_{name}" for name in origin)])
     for row in rows:
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
         writer.writerow([neutralise(cell) for cell in [*row, *origin.values()]])
-    return text.getvalue()
+    yield text.getvalue()
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]], about: Provenance) -> str:
+    """Return the lines of `csv_lines` as one text."""
+    return "".join(csv_lines(header, rows, about))
 
 
 def as_json(content: dict[str, Any], about: Provenance) -> str:
     """Return indented JSON: the content, with the provenance under "export"."""
     return json.dumps({"export": asdict(about), **content}, ensure_ascii=False, indent=1)
+
+
+def json_parts(name: str, items: Iterable[dict[str, Any]], about: Provenance) -> Iterator[str]:
+    """Yield the JSON of a long list under `name`, item by item, with the provenance first."""
+    yield f'{{"export": {json.dumps(asdict(about), ensure_ascii=False)},\n"{name}": ['
+    separator = "\n"
+    for item in items:
+        yield separator + json.dumps(item, ensure_ascii=False)
+        separator = ",\n"
+    yield "\n]}\n"

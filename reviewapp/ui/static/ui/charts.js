@@ -1,5 +1,6 @@
 /* Draws each .plot from the JSON beside it, in the colours of the page's theme. A click on a
-   mark that carries an address in customdata opens that address. */
+   mark that carries an address in customdata does what a link with that address on the page
+   does, or opens the address. */
 "use strict";
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -41,7 +42,9 @@
     plot.dataset.bound = "yes";
     plot.on("plotly_click", (event) => {
       const address = event.points[0]?.customdata;
-      if (typeof address === "string" && address.startsWith("/")) location.assign(address);
+      if (typeof address !== "string" || !address.startsWith("/")) return;
+      const link = [...document.links].find((other) => other.getAttribute("href") === address);
+      if (link) link.click(); else location.assign(address);
     });
   }
 

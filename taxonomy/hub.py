@@ -1,0 +1,203 @@
+"""What is known of one strategy: its publications, what they claim, the strategies beside it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from itertools import groupby
+from textwrap import shorten
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from django.db.models import Count, F, Func, Q, QuerySet, Sum, TextField, Value, Window
+from django.db.models.functions import RowNumber
+
+from reviewapp.corpus.models import Membership
+from reviewapp.ui.charts import Chart
+from reviewapp.ui.templatetags.ui import number
+from taxonomy.models import Claim, Direction, Objective, PublicationFacets, Strategy
+
+NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
+IN_REVIEW = Q(membership__in=[Membership.NAMED, Membership.RECONSTRUCTED])
+MOST_RELATED = 12
+MOST_CHARTS = 12
+MOST_BARS = 30
+NOT_A_RANKING = (
+    "Each number has its own baseline, hardware and conditions, so the bars are not a ranking; "
+    "they stand in order of publication, newest first."
+)
+HATCHED = " Hatched: the source gives a bound, a best case (“up to”) or an approximation."
+FACTS = (
+    "objective",
+    "metric",
+    "value",
+    "unit",
+    "direction",
+    "baseline",
+    "conditions",
+    "hardware",
+    "model",
+    "source",
+)
+CLAIM_HEADER = ("publication", "artifact", *FACTS)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The counts of one strategy, its charts and its neighbours.
+
+    `unit_charts` has one chart for each objective, unit and direction with at least two claims;
+    `left_out` is the number of those, with the fewest claims, that are in the table only.
+    """
+
+    publications: int
+    claims: int
+    extensions: int
+    years: Chart | None
+    unit_charts: list[Chart]
+    left_out: int
+    related: list[Any]
+
+
+@lru_cache(maxsize=64)
+def hub(strategy: int, state: str) -> Hub:
+    """Return the hub of the strategy with this id, remembered while `revision()` says `state`."""
+    facets = PublicationFacets.objects.filter(strategies__contains=[strategy])
+    counts = facets.aggregate(
+        publications=Count("pk", filter=IN_REVIEW),
+        claims=Sum("claim_count", filter=IN_REVIEW, default=0),
+        extensions=Count("pk", filter=~IN_REVIEW),
+    )
+    charts, left_out = _unit_charts(strategy)
+    return Hub(
+        **counts,
+        years=_years_chart(facets.filter(IN_REVIEW)),
+        unit_charts=charts,
+        left_out=left_out,
+        related=_related(strategy),
+    )
+
+
+def claims_of(strategy: int) -> QuerySet[Claim]:
+    """Return the claims of the review's publications under the strategy, newest first."""
+    return (
+        Claim.objects.filter(publication__evidence__strategy=strategy)
+        .exclude(publication__membership=Membership.EXTENSION)
+        .select_related("publication")
+        .only("publication__key", "publication__artifact_name", "publication__year", *FACTS)
+        .order_by(*NEWEST)
+    )
+
+
+def claim_rows(strategy: int) -> list[tuple[Any, ...]]:
+    """Return the same claims as plain rows, in the order of CLAIM_HEADER."""
+    columns = ("publication__key", "publication__artifact_name", *FACTS)
+    return list(claims_of(strategy).values_list(*columns))
+
+
+def _related(strategy: int) -> list[Any]:
+    """Return slug, name and number of `shared` publications of the strategies nearest to it."""
+    others = Strategy.objects.exclude(pk=strategy).filter(
+        publications__facets__in=PublicationFacets.objects.filter(
+            IN_REVIEW, strategies__contains=[strategy]
+        )
+    )
+    counted = others.values("slug", "name").annotate(shared=Count("publications"))
+    return list(counted.order_by("-shared", "name")[:MOST_RELATED])
+
+
+def _years_chart(publications: QuerySet[PublicationFacets]) -> Chart | None:
+    """Return the number of publications by year, with the years between; None without any."""
+    counted = dict(publications.values_list("year").annotate(n=Count("pk")))
+    if not counted:
+        return None
+    years = list(range(min(counted), max(counted) + 1))
+    numbers = [counted.get(year, 0) for year in years]
+    bars = go.Bar(x=years, y=numbers, text=numbers, hovertemplate="%{x}: %{y}<extra></extra>")
+    layout = {"height": 240, "xaxis": {"dtick": 1}, "yaxis": {"rangemode": "tozero", "nticks": 5}}
+    table = pd.DataFrame({"Year": years, "Publications": numbers})
+    note = "Counted are the review’s own publications, by year of their first version."
+    return Chart("years", "Publications by year", go.Figure(bars, layout), table, note)
+
+
+def _unit_charts(strategy: int) -> tuple[list[Chart], int]:
+    """Return the charts of the MOST_CHARTS units with the most claims, and how many more there are.
+
+    Units and directions are never mixed; of many claims the newest MOST_BARS are drawn.
+    """
+    base_unit = Func(
+        F("unit"), Value(" ("), Value(1), function="split_part", output_field=TextField()
+    )
+    unit = ["objective", "base", "direction"]
+    claims = (
+        claims_of(strategy)
+        .annotate(base=base_unit)
+        .annotate(
+            together=Window(Count("*"), partition_by=unit),
+            place=Window(RowNumber(), partition_by=unit, order_by=list(NEWEST)),
+        )
+        .filter(together__gte=2, place__lte=MOST_BARS)
+        .order_by(*unit, "place")
+    )
+    units = [list(g) for _, g in groupby(claims, lambda c: (c.objective, c.base, c.direction))]
+    kept = sorted(units, key=lambda unit: -unit[0].together)[:MOST_CHARTS]
+    rank = {objective: place for place, objective in enumerate(Objective.values)}
+    kept.sort(key=lambda unit: rank[unit[0].objective])
+    return [_unit_chart(n, unit) for n, unit in enumerate(kept, start=1)], len(units) - len(kept)
+
+
+def _unit_chart(n: int, claims: list[Any]) -> Chart:
+    first = claims[0]
+    objective, direction = Objective(first.objective).label, Direction(first.direction).label
+    unit = "times the baseline (x)" if first.base == "x" else first.base
+    cut = "" if first.together == len(claims) else f" The newest {len(claims)} of {first.together}."
+    note = NOT_A_RANKING + (HATCHED if any(c.qualifier for c in claims) else "") + cut
+    title = f"{objective} in {unit}: {direction}"
+    return Chart(f"claims-{n}", title, _bars(claims), _table(claims), note)
+
+
+def _table(claims: list[Claim]) -> pd.DataFrame:
+    rows = [(c.publication.artifact_name, c.metric, _said(c), c.baseline or None) for c in claims]
+    return pd.DataFrame(rows, columns=["Publication", "Metric", "Reported", "Compared with"])
+
+
+def _said(claim: Claim) -> str:
+    """Return the number as the source says it: "up to 11.69 x"."""
+    return f"{claim.qualifier} {number(claim.value)} {claim.base_unit}".strip()
+
+
+def _bars(claims: list[Claim]) -> dict[str, Any]:
+    """Return one bar for each claim, first on top, with its label over it: names are long."""
+    places = list(range(len(claims)))
+    names = [f"{c.publication.artifact_name}, {c.metric}" for c in claims]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [claim.value for claim in claims],
+        "y": places,
+        "width": 0.34,
+        "marker": {"pattern": {"shape": ["/" if c.qualifier else "" for c in claims], "size": 6}},
+        "customdata": [claim.publication.get_absolute_url() for claim in claims],
+        "hovertext": [escape(name) for name in names],
+        "hovertemplate": "%{hovertext}<br>%{x}<extra></extra>",
+    }
+    labels = {
+        "type": "scatter",
+        "mode": "text",
+        "x": [0] * len(claims),
+        "y": [place - 0.19 for place in places],
+        "text": [
+            f"{escape(_said(claim))} · {escape(shorten(name, 44, placeholder='…'))}"
+            for claim, name in zip(claims, names, strict=True)
+        ],
+        "textposition": "top right",
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+    }
+    layout = {
+        "height": 46 * len(claims) + 50,
+        "showlegend": False,
+        "xaxis": {"rangemode": "tozero"},
+        "yaxis": {"visible": False, "range": [len(claims) - 0.5, -0.75], "fixedrange": True},
+    }
+    return {"data": [bars, labels], "layout": layout}

@@ -1,0 +1,31 @@
+"""A PostgreSQL server for one test run."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from reviewapp.postgres import EmbeddedServer
+
+# What these make faster, they make unsafe only when the machine itself stops.
+FAST_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+@contextmanager
+def temporary_server(binaries: Path) -> Iterator[str]:
+    """Yield the URL of a new server made from `binaries`; stop it and remove it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="peak-atlas-tests-"))
+    server = EmbeddedServer(folder / "postgres", binaries)
+    try:
+        server.start()
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            for setting in FAST_SETTINGS:
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server.url
+    finally:
+        server.leave()
+        shutil.rmtree(folder)

@@ -1,0 +1,171 @@
+"""Real launches, each on a port and in a folder of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+SECONDS = 60.0
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    # pytest's own temporary paths are too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="peak-atlas-launch-") as folder:
+        data_dir = Path(folder) / "da ta"
+        yield data_dir
+        for pid in processes_of(data_dir):
+            os.kill(pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Launch:
+    """One run of the launcher, with its output in files."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.port = int(settings.setdefault("PORT", str(free_port())))
+        output = Path(tempfile.mkdtemp(dir=data_dir.parent))
+        self.out, self.err = output / "out", output / "err"
+        outside = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "SECRET_KEY")}
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "reviewapp.launch"],
+                env={**outside, "DATA_DIR": str(data_dir), **settings},
+                stdout=out,
+                stderr=err,
+            )
+
+    def until_ready(self) -> "Launch":
+        wait_until(lambda: self.out.read_text() != "" or self.process.poll() is not None)
+        address = f"http://127.0.0.1:{self.port}/"
+        assert self.out.read_text() == f"Peak Atlas is ready at {address}\n", self.err.read_text()
+        with urllib.request.urlopen(f"{address}healthz") as response:  # noqa: S310
+            assert response.status == 200
+        return self
+
+    def end(self, number: int | None = None) -> tuple[int, str]:
+        """Return the exit status and the error output, after sending the signal if there is one."""
+        if number is not None:
+            self.process.send_signal(number)
+        return self.process.wait(SECONDS), self.err.read_text()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def processes_of(data_dir: Path) -> list[int]:
+    """Return the processes, zombies left out, that were started for `data_dir`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            traces = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(data_dir) in traces:
+            found.append(int(folder.name))
+    return found
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def test_ctrl_c_stops_everything_and_the_next_start_is_quick(data_dir: Path) -> None:
+    begun = time.monotonic()
+    first = Launch(data_dir).until_ready()
+    seconds_with_setup = time.monotonic() - begun
+    assert len(processes_of(data_dir)) >= 5
+    assert first.end(signal.SIGINT) == (0, "")
+    assert processes_of(data_dir) == []
+    key = data_dir / "secret_key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    kept = key.read_text()
+
+    begun = time.monotonic()
+    second = Launch(data_dir).until_ready()
+    # On a machine too busy to tell, at least what the first start did is not done again.
+    assert time.monotonic() - begun < max(10, seconds_with_setup)
+    assert second.end(signal.SIGTERM) == (0, "")
+    assert key.read_text() == kept
+
+
+def test_a_killed_launch_leaves_nothing_and_the_next_one_works(data_dir: Path) -> None:
+    Launch(data_dir).until_ready().end(signal.SIGKILL)
+    wait_until(lambda: not processes_of(data_dir))
+    Launch(data_dir).until_ready().end(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("manage.py worker", "The worker"), ("bin/postgres", "PostgreSQL")]
+)
+def test_the_end_of_a_part_is_named_and_ends_the_rest(
+    data_dir: Path, command: str, name: str
+) -> None:
+    launch = Launch(data_dir).until_ready()
+    oldest = min(pid for pid in processes_of(data_dir) if command in command_of(pid))
+    os.kill(oldest, signal.SIGKILL)
+    status, said = launch.end()
+    assert status == 1
+    assert said.splitlines()[-1].startswith(f"{name} stopped")
+    wait_until(lambda: not processes_of(data_dir))
+
+
+def test_a_port_or_a_folder_in_use_is_refused(data_dir: Path) -> None:
+    running = Launch(data_dir).until_ready()
+    status, said = Launch(data_dir).end()
+    assert (status, said) == (1, f"DATA_DIR {data_dir} is in use by another running Peak Atlas\n")
+    status, said = Launch(data_dir.with_name("other"), PORT=str(running.port)).end()
+    assert status == 1
+    assert said.startswith(f"Port {running.port} of 127.0.0.1 cannot be used: Address already in")
+    assert said.count("\n") == 1
+    assert running.end(signal.SIGINT) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("PORT", "80800", "PORT must be a number from 1 to 65535, not '80800'"),
+        ("DATA_DIR", "/etc/passwd/var", "DATA_DIR /etc/passwd/var cannot be written: Not a dir"),
+        ("DATA_DIR", f"/tmp/{'x' * 90}", "bytes too long for PostgreSQL's socket"),  # noqa: S108
+        ("DATABASE_URL", "postgresql://127.0.0.1:1/none", "DATABASE_URL cannot be used"),
+        ("DATABASE_URL", "mysql://127.0.0.1/none", "DATABASE_URL cannot be used"),
+    ],
+)
+def test_an_impossible_setting_is_refused_in_one_line(
+    data_dir: Path, setting: str, value: str, reason: str
+) -> None:
+    status, said = Launch(data_dir, **{setting: value}).end()
+    assert (status, said.count("\n")) == (1, 1), said
+    assert reason in said
+
+
+def test_another_postgresql_is_used_and_left_running(data_dir: Path) -> None:
+    server, _, _ = os.environ["DATABASE_URL"].rpartition("/")
+    url = f"{server}/launched"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE launched")
+        launch = Launch(data_dir, DATABASE_URL=url).until_ready()
+        with psycopg.connect(url, autocommit=True) as launched:
+            count = "SELECT count(*) FROM procrastinate_workers"
+            wait_until(lambda: launched.execute(count).fetchone() == (1,))
+            assert launch.end(signal.SIGINT) == (0, "")
+            assert launched.execute(count).fetchone() == (0,)
+        assert not (data_dir / "postgres").exists()
+        connection.execute("DROP DATABASE launched")

@@ -1,0 +1,28 @@
+"""`make test-system-postgres`: the tests that use the database, on an installed PostgreSQL."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from reviewapp.postgres import OLDEST_SUPPORTED
+from tests.database import temporary_server
+
+DEBIAN_FOLDER = Path("/usr/lib/postgresql")
+
+
+def main() -> None:
+    """Run the tests on a new cluster of the newest installed PostgreSQL; exit as pytest does."""
+    versions = sorted(int(folder.name) for folder in DEBIAN_FOLDER.glob("[0-9]*"))
+    if not versions or versions[-1] < OLDEST_SUPPORTED:
+        sys.exit(f"No PostgreSQL {OLDEST_SUPPORTED} or newer in {DEBIAN_FOLDER}")
+    elsewhere = [f"--ignore=tests/{folder}" for folder in ("browser", "launch", "lab")]
+    with temporary_server(DEBIAN_FOLDER / str(versions[-1]) / "bin") as url:
+        command = [sys.executable, "-m", "pytest", *elsewhere]
+        environment = {**os.environ, "DATABASE_URL": url}
+        status = subprocess.run(command, env=environment, check=False).returncode
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

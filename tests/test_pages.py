@@ -1,0 +1,133 @@
+"""Home, about, health, error pages and headers: what every visitor meets."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from benchmarks.synthetic import add_publications
+
+pytestmark = pytest.mark.django_db
+
+PAGES = [
+    "/",
+    "/about/",
+    "/prisma/",
+    "/taxonomy/",
+    "/taxonomy/pruning/",
+    "/publications/",
+    "/publications/?q=sparse&strategy=pruning&class=inference",
+    "/publications/frantar2023sparsegpt/",
+    "/compare/?strategies=pruning,quantization",
+    "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
+]
+
+
+def test_the_home_page_counts_what_is_there_and_says_how_sure_it_is(
+    client: Client, review: None
+) -> None:
+    page = client.get("/").content.decode()
+    assert "<b>65</b> publications" in page
+    assert "<b>31</b> strategies" in page
+    assert "12 named, 53 reconstructed" in page
+    assert "not confirmed" in page
+    assert "<b>983</b> records" in page
+
+
+def test_home_works_before_a_review_is_loaded(client: Client) -> None:
+    response = client.get("/")
+    assert response.status_code == 200
+    assert "load_review" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "address", ["/about/", "/prisma/", "/taxonomy/", "/publications/", "/compare/"]
+)
+def test_no_page_breaks_before_a_review_is_loaded(client: Client, address: str) -> None:
+    assert client.get(address).status_code in (200, 404)
+
+
+def test_about_lists_what_is_not_established(client: Client, review: None) -> None:
+    page = client.get("/about/").content.decode()
+    assert "the fifth database" in page
+    assert "search strings" in page
+    assert "CC BY 4.0" in page
+
+
+def test_health_tells_whether_the_review_is_loaded(client: Client, db: None) -> None:
+    assert client.get("/healthz").status_code == 503
+
+
+def test_health_is_ok_with_the_review(client: Client, review: None) -> None:
+    response = client.get("/healthz")
+    assert response.status_code == 200
+    assert response.json()["database"] == "ok"
+
+
+@pytest.mark.parametrize("address", ["/nope/", "/publications/nope2020/", "/taxonomy/nope/"])
+def test_an_unknown_address_is_a_404_page(client: Client, review: None, address: str) -> None:
+    response = client.get(address)
+    assert response.status_code == 404
+    assert "There is nothing here" in response.content.decode()
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_every_page_forbids_what_is_not_its_own(client: Client, review: None, address: str) -> None:
+    response = client.get(address)
+    assert response.status_code == 200
+    policy = response["Content-Security-Policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["Referrer-Policy"] == "same-origin"
+    page = response.content.decode()
+    assert " style=" not in page
+    assert "<script>" not in page
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_the_number_of_queries_does_not_depend_on_the_corpus(
+    client: Client, review: None, address: str
+) -> None:
+    client.get(address)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(address).status_code == 200
+        return len(captured)
+
+    small = queries()
+    add_publications(150)
+    assert queries() == small
+    assert small <= 30
+
+
+@pytest.mark.parametrize("path", ["/publications/", "/taxonomy/", "/compare/", "/prisma/"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "unknown=1",
+        "page=abc",
+        "page=-1",
+        "page=99999999999999999999",
+        "q=%00",
+        "q=%ff%fe",
+        "q=" + "x" * 10_000,
+        "strategy=%3Cscript%3E",
+        "strategies=" + ",".join(["a"] * 500),
+        "publications=%00,%ff",
+        "select=%00",
+        "select=strategy:nope",
+        "variant=%F0%9F%92%A9",
+        "from=99999999999999999999",
+        "sort=drop+table",
+        "&&&===",
+    ],
+)
+def test_hostile_queries_are_answered_not_crashed_on(
+    client: Client, review: None, path: str, query: str
+) -> None:
+    response = client.get(f"{path}?{query}")
+    assert response.status_code in (200, 302, 400, 404)
+    assert "<script>" not in response.content.decode()
