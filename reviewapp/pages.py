@@ -1,12 +1,13 @@
 """Pages that need several rooms: home, about, health."""
 
 from django.core.exceptions import BadRequest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from casestudies.jobs import workers_alive
 from reviewapp import __version__
 from reviewapp.corpus.models import FlowNumber, Grade, Publication, Review
 from taxonomy.models import Claim, Strategy
@@ -47,14 +48,17 @@ def about(request: HttpRequest) -> HttpResponse:
 def health(request: HttpRequest) -> JsonResponse:
     """Answer 200 when the database answers and the review is loaded, else 503."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM corpus_review")
-            loaded = cursor.fetchone()[0] > 0
-        database = "ok"
+        loaded, workers = Review.objects.exists(), len(workers_alive())
     except DatabaseError as error:
-        loaded, database = False, f"unavailable: {type(error).__name__}"
-    status = {"database": database, "review": "loaded" if loaded else "not loaded"}
-    return JsonResponse({"version": __version__, **status}, status=200 if loaded else 503)
+        status = {"database": f"unavailable: {type(error).__name__}"}
+        return JsonResponse({"version": __version__, **status}, status=503)
+    body = {
+        "version": __version__,
+        "database": "ok",
+        "review": "loaded" if loaded else "not loaded",
+        "workers": workers,
+    }
+    return JsonResponse(body, status=200 if loaded else 503)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -11,6 +11,9 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.management import CommandError, call_command
 
+# Of what the Plotly package holds, the pages use plotly.min.js only.
+NOT_SERVED = ["datasets", "widgetbundle.js", "plotly/templates"]
+
 
 def main() -> None:
     """Bring the database and the static files up to date; exit 1 with the reason on failure."""
@@ -30,7 +33,9 @@ def collect_static() -> None:
     fingerprint = _static_fingerprint()
     if stamp.is_file() and stamp.read_text() == fingerprint:
         return
-    call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+    call_command(
+        "collectstatic", interactive=False, clear=True, verbosity=0, ignore_patterns=NOT_SERVED
+    )
     stamp.write_text(fingerprint)
 
 

@@ -74,6 +74,8 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASE: Any = dj_database_url.parse(os.environ.get("DATABASE_URL") or "postgresql:///peak_atlas")
 DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": {"min_size": 0, "max_size": 8}}
 DATABASES = {"default": DATABASE}
+# A machine that was off at the hour of a daily job does it at the next start.
+PROCRASTINATE_PERIODIC_DEFAULTS = {"max_delay": 86_400}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"

@@ -30,6 +30,12 @@ CELLS = """
     GROUP BY class_id, strategy_id, objective
 """
 
+# Should the table ever be empty, nothing is remembered.
+REVISION = """
+    SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), gen_random_uuid()::text)
+    FROM taxonomy_revision
+"""
+
 ANY = frozenset[int]()
 
 
@@ -48,7 +54,7 @@ def revision() -> str:
     Read the name first and the evidence after it.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT string_agg(id::text, ' ' ORDER BY id) FROM taxonomy_revision")
+        cursor.execute(REVISION)
         return str(cursor.fetchone()[0])
 
 

@@ -16,13 +16,14 @@ from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.ui.export import as_csv, as_json, download, provenance
 from reviewapp.ui.listing import paginate
 from taxonomy.counts import revision
-from taxonomy.gap_map import GapMap, MapCell, Row, Section, gap_map
+from taxonomy.gap_map import GapMap, MapCell, gap_map
 from taxonomy.hub import CLAIM_HEADER, claim_rows, claims_of, hub
 from taxonomy.icicle import icicle
 from taxonomy.models import Objective, Strategy
 from taxonomy.tree import Node, publications_url, tree
 
 NEWEST_SHOWN = 12
+MAP_HEADER = ("class", "family", "group", "strategy", "objective", "publications", "claims")
 DEFAULT = {"pivot": "family"}
 PIVOTS = {"family": "Families first", "class": "Classes first"}
 
@@ -138,30 +139,25 @@ def export_explorer(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the gap map of the selection, one row for each cell; as JSON also the tree."""
     view = asked_view(request)
     rows = [
-        _cell_row(section, row, cell)
+        _cell_row(section.path, row.node, cell)
         for section in view.shown_gaps.sections
         for row in section.rows
         for cell in row.cells
     ]
     about = provenance(request)
     if extension == "json":
-        content = as_json({"tree": _branch(view.selected or view.root), "gap_map": rows}, about)
+        cells = [dict(zip(MAP_HEADER, row, strict=True)) for row in rows]
+        content = as_json({"tree": _branch(view.selected or view.root), "gap_map": cells}, about)
     else:
-        content = as_csv(list(rows[0]), [list(row.values()) for row in rows], about)
+        content = as_csv(MAP_HEADER, rows, about)
     return download(content, "taxonomy", extension)
 
 
-def _cell_row(section: Section, row: Row, cell: MapCell) -> dict[str, Any]:
-    levels = {node.level: node.slug for node in section.path}
-    return {
-        "class": levels.get("class", ""),
-        "family": levels["family"],
-        "group": levels["group"],
-        "strategy": row.node.slug,
-        "objective": cell.objective,
-        "publications": cell.publications,
-        "claims": cell.claims,
-    }
+def _cell_row(above: tuple[Node, ...], strategy: Node, cell: MapCell) -> tuple[str | int, ...]:
+    """Return the cell in the order of MAP_HEADER; the class is empty with families first."""
+    slugs = {node.level: node.slug for node in above}
+    place = (slugs.get("class", ""), slugs["family"], slugs["group"], strategy.slug)
+    return (*place, cell.objective, cell.publications, cell.claims)
 
 
 def _branch(node: Node) -> dict[str, Any]:

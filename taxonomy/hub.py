@@ -1,7 +1,7 @@
 """What is known of one strategy: its publications, what they claim, the strategies beside it."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from html import escape
 from itertools import groupby
 from textwrap import shorten
@@ -11,6 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from django.db.models import Count, F, Func, Q, QuerySet, Sum, TextField, Value, Window
 from django.db.models.functions import RowNumber
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from reviewapp.corpus.models import Membership
 from reviewapp.ui.charts import Chart
@@ -57,6 +59,11 @@ class Hub:
     unit_charts: list[Chart]
     left_out: int
     related: list[Any]
+
+    @cached_property
+    def unit_charts_html(self) -> SafeString:
+        """Return the charts as HTML: most of the page, and the same until the evidence changes."""
+        return render_to_string("taxonomy/_unit_charts.html", {"charts": self.unit_charts})
 
 
 @lru_cache(maxsize=64)
@@ -181,15 +188,13 @@ def _bars(claims: list[Claim]) -> dict[str, Any]:
         "hovertext": [escape(name) for name in names],
         "hovertemplate": "%{hovertext}<br>%{x}<extra></extra>",
     }
+    short = [shorten(name, 44, placeholder="…") for name in names]
     labels = {
         "type": "scatter",
         "mode": "text",
         "x": [0] * len(claims),
         "y": [place - 0.19 for place in places],
-        "text": [
-            f"{escape(_said(claim))} · {escape(shorten(name, 44, placeholder='…'))}"
-            for claim, name in zip(claims, names, strict=True)
-        ],
+        "text": [escape(f"{_said(c)} · {name}") for c, name in zip(claims, short, strict=True)],
         "textposition": "top right",
         "cliponaxis": False,
         "hoverinfo": "skip",

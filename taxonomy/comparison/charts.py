@@ -50,7 +50,7 @@ def claims_chart(measure: Measure, series: Mapping[str, Sequence[Claimed]], tota
         "layout": {
             "height": 90 + 42 * len(series),
             "showlegend": False,
-            "xaxis": {"type": scale, "title": {"text": measure.unit}},
+            "xaxis": {"type": scale, "title": {"text": measure.unit, "font": {"size": 13}}},
             "yaxis": {"autorange": "reversed", "type": "category"},
         },
     }

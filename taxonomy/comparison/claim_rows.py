@@ -31,25 +31,33 @@ def source_part(claim: Claimed) -> Part:
     return Part(claim.publication, claim.href, f"{claim.quantity}, {claim.circumstances}")
 
 
-def _reported(item: int, objective: str, counts: Counts) -> list[str]:
-    return [
-        f"{measure.unit} ({measure.direction_label})"
-        for measure, found in counts.items()
-        if measure.objective == objective and item in found
-    ]
+def _others_units(item: int, measure: Measure, counts: Counts) -> str:
+    """Return the units of the item's claims about the same objective that are not of `measure`.
+
+    The direction is told where the unit alone would not tell them apart.
+    """
+    return ", ".join(
+        f"{other.unit} ({other.direction_label})" if other.unit == measure.unit else other.unit
+        for other, found in counts.items()
+        if other.objective == measure.objective and other != measure and item in found
+    )
 
 
 def _why_none(item: int, measure: Measure, counts: Counts) -> str:
     objective = Objective(measure.objective).label.lower()
-    if units := _reported(item, measure.objective, counts):
-        return f"claims about {objective} are in {', '.join(units)} instead"
+    if units := _others_units(item, measure, counts):
+        return f"claims about {objective} are in {units} instead"
     return f"no claim about {objective}"
 
 
 def _not_comparable(names: Mapping[int, str], measure: Measure, counts: Counts) -> str:
-    """Return what the items report instead, when only one has claims of this measure."""
+    """Return what the others report instead, when only one item has claims of this measure."""
     if len(counts[measure]) > 1:
         return ""
-    reported = {name: _reported(item, measure.objective, counts) for item, name in names.items()}
-    says = [f"{name} reports {', '.join(units)}" for name, units in reported.items() if units]
-    return f"Not comparable: {'; '.join(says)}." if len(says) > 1 else ""
+    (only,) = counts[measure]
+    others = {name: _others_units(pk, measure, counts) for pk, name in names.items() if pk != only}
+    says = [f"{name} reports {units}" for name, units in others.items() if units]
+    if not says:
+        return ""
+    own = f"{measure.unit} ({measure.direction_label})"
+    return f"Not comparable: {names[only]} reports {own}; {'; '.join(says)}."

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pylatexenc.latexencode import UnicodeToLatexEncoder  # type: ignore[import-untyped]
+from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 from reviewapp.ui.export import Provenance
 from taxonomy.comparison.table import Comparison

@@ -2,9 +2,13 @@
 
 from django.db import migrations
 
+# The rows are locked by a statement of their own, so that the next one sees the claims of another
+# transaction for which this one waited.
 FUNCTION = """
 CREATE FUNCTION refresh_claims_text() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM FROM corpus_publication AS p
+    WHERE p.id IN (SELECT publication_id FROM changed) ORDER BY p.id FOR UPDATE;
     UPDATE corpus_publication AS p
     SET claims_text = coalesce((
         SELECT string_agg(concat_ws(' ', c.metric, c.baseline, c.conditions), ' ' ORDER BY c.position)
