@@ -36,7 +36,7 @@ class Chart:
     def header(self) -> list[str]:
         return [str(column) for column in self.table.columns]
 
-    @property
+    @cached_property
     def rows(self) -> list[list[Any]]:
         values: list[list[Any]] = self.table.astype(object).values.tolist()
         return values

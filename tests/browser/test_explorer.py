@@ -50,3 +50,12 @@ def test_without_javascript_links_select_and_a_button_searches(open_page: OpenPa
     page.get_by_role("button", name="Search", exact=True).click()
     expect(page).to_have_url(re.compile("pivot=class.*q=kv-"))
     expect(item(page, "KV-cache management")).to_have_count(2)
+
+
+def test_the_tree_is_scrolled_to_the_selected_item(open_page: OpenPage) -> None:
+    page = open_page(viewport={"width": 1440, "height": 1100})
+    page.goto("/taxonomy/?pivot=class&select=strategy:model-cascade")
+    expect(item(page, "Model cascades")).to_be_in_viewport()
+    item(page, "Multi-tenant adapters").click()
+    expect(page).to_have_url(re.compile("multi-tenant"))
+    expect(item(page, "Multi-tenant adapters")).to_be_in_viewport()
