@@ -22,10 +22,14 @@ from reviewapp.postgres import EmbeddedServer, wheel_binaries
 
 SMALL, LARGE = 1_000, 100_000
 ROUNDS = 7
+# The explorer and the hub remember their counts until the corpus changes; these rows forget them.
+AFTER_A_CHANGE = ", after a change"
 PAGES = {
     "taxonomy": "/taxonomy/",
+    f"taxonomy{AFTER_A_CHANGE}": "/taxonomy/",
     "taxonomy, a strategy selected": "/taxonomy/?select=strategy:pruning",
     "strategy": "/taxonomy/pruning/",
+    f"strategy{AFTER_A_CHANGE}": "/taxonomy/pruning/",
     "publications": "/publications/",
     "publications, two facets": "/publications/?strategy=pruning&class=inference",
     "publications, search": "/publications/?q=sparse+cache",
@@ -58,15 +62,16 @@ class SqlClock:
             self.queries += 1
 
 
-def measure(address: str) -> Timing:
+def measure(name: str, address: str) -> Timing:
     """Return the median times of a page over some rounds, after one that is not counted."""
-    from django.core.cache import cache
     from django.db import connection
     from django.test import Client
 
     client, rounds = Client(headers={"host": "localhost"}), []
     for _ in range(ROUNDS + 1):
-        cache.clear()  # what a page costs after a change of the corpus, its worst case
+        if name.endswith(AFTER_A_CHANGE):
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO taxonomy_revision DEFAULT VALUES")
         clock = SqlClock()
         start = time.perf_counter()
         with connection.execute_wrapper(clock):
@@ -103,7 +108,7 @@ def corpus(count: int) -> Iterator[None]:
 
 def timings(count: int) -> dict[str, Timing]:
     with corpus(count):
-        return {name: measure(address) for name, address in PAGES.items()}
+        return {name: measure(name, address) for name, address in PAGES.items()}
 
 
 def report(small: dict[str, Timing], large: dict[str, Timing]) -> None:
@@ -148,6 +153,8 @@ def main() -> None:
                 "django.contrib.staticfiles.storage.StaticFilesStorage"
             )
             settings.MIDDLEWARE.remove("whitenoise.middleware.WhiteNoiseMiddleware")
+            # A pool would stay with the database it met first.
+            settings.DATABASES["default"]["OPTIONS"].pop("pool")
             django.setup()
             report(timings(SMALL), timings(LARGE))
         finally:

@@ -32,6 +32,8 @@
     for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], c);
     layout.xaxis ??= axis({}, c);
     layout.yaxis ??= axis({}, c);
+    // Areas that touch need a line between them; a transparent page leaves Plotly's invisible.
+    for (const trace of figure.data) if (trace.type === "icicle") trace.marker = { ...trace.marker, line: { color: c.panel, width: 1.5 } };
     const name = plot.dataset.figure.replace(/-figure$/, "");
     Plotly.react(plot, figure.data, layout, {
       responsive: true, displaylogo: false,
