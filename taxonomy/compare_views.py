@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
+from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.comparison import compare as comparison_of
 from taxonomy.comparison.latex import as_latex
 from taxonomy.comparison.selection import MOST, STRATEGY, Selection
@@ -70,6 +71,7 @@ def _picker(request: HttpRequest, selection: Selection, names: dict[str, str]) -
 
 
 @require_GET
+@limited(EXPORTS_PER_MINUTE)
 def export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the comparison as the page with this query shows it: csv, json or tex."""
     if extension not in EXPORTS:

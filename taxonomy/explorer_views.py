@@ -15,6 +15,7 @@ from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
 from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.ui.export import as_csv, as_json, download, provenance
 from reviewapp.ui.listing import paginate
+from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.counts import revision
 from taxonomy.gap_map import GapMap, MapCell, gap_map
 from taxonomy.hub import CLAIM_HEADER, claim_rows, claims_of, hub
@@ -135,6 +136,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
+@limited(EXPORTS_PER_MINUTE)
 def export_explorer(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the gap map of the selection, one row for each cell; as JSON also the tree."""
     view = asked_view(request)
@@ -201,6 +203,7 @@ def strategy_page(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_GET
+@limited(EXPORTS_PER_MINUTE)
 def export_strategy(request: HttpRequest, slug: str, extension: str) -> HttpResponse:
     """Return its claims as CSV or JSON, or its publications as BibTeX or RIS."""
     strategy = _strategy(slug)

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from reviewapp.corpus.models import Membership
 from reviewapp.ui.charts import Chart
 from reviewapp.ui.templatetags.ui import number
-from taxonomy.models import Claim, Direction, Objective, PublicationFacets, Strategy
+from taxonomy.models import CLAIM_FIELDS, Claim, Direction, Objective, PublicationFacets, Strategy
 
 NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
 IN_REVIEW = Q(membership__in=[Membership.NAMED, Membership.RECONSTRUCTED])
@@ -29,19 +29,7 @@ NOT_A_RANKING = (
     "they stand in order of publication, newest first."
 )
 HATCHED = " Hatched: the source gives a bound, a best case (“up to”) or an approximation."
-FACTS = (
-    "objective",
-    "metric",
-    "value",
-    "unit",
-    "direction",
-    "baseline",
-    "conditions",
-    "hardware",
-    "model",
-    "source",
-)
-CLAIM_HEADER = ("publication", "artifact", *FACTS)
+CLAIM_HEADER = ("publication", "artifact", *CLAIM_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -91,14 +79,14 @@ def claims_of(strategy: int) -> QuerySet[Claim]:
         Claim.objects.filter(publication__evidence__strategy=strategy)
         .exclude(publication__membership=Membership.EXTENSION)
         .select_related("publication")
-        .only("publication__key", "publication__artifact_name", "publication__year", *FACTS)
+        .only("publication__key", "publication__artifact_name", "publication__year", *CLAIM_FIELDS)
         .order_by(*NEWEST)
     )
 
 
 def claim_rows(strategy: int) -> list[tuple[Any, ...]]:
     """Return the same claims as plain rows, in the order of CLAIM_HEADER."""
-    columns = ("publication__key", "publication__artifact_name", *FACTS)
+    columns = ("publication__key", "publication__artifact_name", *CLAIM_FIELDS)
     return list(claims_of(strategy).values_list(*columns))
 
 

@@ -130,6 +130,21 @@ class ClaimSource(models.TextChoices):
     README = "readme", "project README"
 
 
+# What a claim says, in the order in which it is exported.
+CLAIM_FIELDS = (
+    "objective",
+    "metric",
+    "value",
+    "unit",
+    "direction",
+    "baseline",
+    "conditions",
+    "hardware",
+    "model",
+    "source",
+)
+
+
 class Claim(models.Model):
     """A number that a publication reports, on its authors' hardware, with its conditions."""
 

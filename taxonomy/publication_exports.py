@@ -9,7 +9,7 @@ from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
 from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.export import Provenance, csv_lines, json_parts
-from taxonomy.models import Claim, Strategy
+from taxonomy.models import CLAIM_FIELDS, Claim, Strategy
 
 BATCH = 1000
 
@@ -38,18 +38,6 @@ FIELDS = (
     "models_used",
     "max_params_billion",
     "sources",
-)
-CLAIM_FIELDS = (
-    "objective",
-    "metric",
-    "value",
-    "unit",
-    "direction",
-    "baseline",
-    "conditions",
-    "hardware",
-    "model",
-    "source",
 )
 
 

@@ -15,6 +15,7 @@ from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
 from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
+from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.facet_counts import count
 from taxonomy.facets import Facet, read_facets
 from taxonomy.models import Evidence
@@ -87,6 +88,7 @@ def _rows(shown: PublicationFilter) -> PublicationQuerySet:
 
 
 @require_GET
+@limited(EXPORTS_PER_MINUTE)
 def publications_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every publication that the address asks for, in its order."""
     shown = read_filter(request.GET, read_facets())

@@ -20,9 +20,7 @@ from reviewapp.corpus.prisma_checks import Check, checks
 from reviewapp.corpus.queries import review_flow
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import Provenance, as_json, download, provenance
-from reviewapp.ui.throttle import limited
-
-IMPORTS_PER_MINUTE = EXPORTS_PER_MINUTE = 60
+from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def prisma_template(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@limited(IMPORTS_PER_MINUTE)
+@limited(EXPORTS_PER_MINUTE)
 def prisma_import(request: HttpRequest) -> HttpResponse:
     """Show, or return as a file, the diagram of an uploaded CSV; nothing is stored."""
     form = PrismaImport(request.POST, request.FILES)

@@ -6,11 +6,14 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.core.cache import cache
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
+EXPORTS_PER_MINUTE = 60
+
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def limited(per_minute: int) -> Callable[[View[P]], View[P]]:
@@ -21,9 +24,9 @@ def limited(per_minute: int) -> Callable[[View[P]], View[P]]:
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
-        def throttled(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def throttled(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             window, elapsed = divmod(int(time.time()), 60)
-            key = f"{view.__name__}:{request.META.get('REMOTE_ADDR')}:{window}"
+            key = f"{view.__module__}.{view.__name__}:{request.META.get('REMOTE_ADDR')}:{window}"
             cache.add(key, 0, timeout=120)
             if cache.incr(key) <= per_minute:
                 return view(request, *args, **kwargs)
