@@ -5,7 +5,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from casestudies.jobs import workers_alive
 from reviewapp import __version__
@@ -13,7 +13,7 @@ from reviewapp.corpus.models import FlowNumber, Grade, Publication, Review
 from taxonomy.models import Claim, Strategy
 
 
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show what this is, how much of what it holds, and three ways in."""
     review = Review.objects.first()
@@ -27,7 +27,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "home.html", context)
 
 
-@require_GET
+@require_safe
 def about(request: HttpRequest) -> HttpResponse:
     """Show the method, the grades, the limits, the licences and how to cite."""
     review = get_object_or_404(
@@ -43,7 +43,7 @@ def about(request: HttpRequest) -> HttpResponse:
     return render(request, "about.html", context)
 
 
-@require_GET
+@require_safe
 @never_cache
 def health(request: HttpRequest) -> JsonResponse:
     """Answer 200 when the database answers and the review is loaded, else 503."""

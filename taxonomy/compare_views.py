@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
@@ -19,7 +19,7 @@ from taxonomy.models import Strategy
 from taxonomy.tray import Tray
 
 
-@require_GET
+@require_safe
 def compare(request: HttpRequest) -> HttpResponse:
     """Show what is selected side by side, or how to select; other spellings are redirected."""
     selection = Selection.from_query(request.GET)
@@ -70,7 +70,7 @@ def _picker(request: HttpRequest, selection: Selection, names: dict[str, str]) -
     return render(request, "taxonomy/compare_pick.html", context)
 
 
-@require_GET
+@require_safe
 @limited(EXPORTS_PER_MINUTE)
 def export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the comparison as the page with this query shows it: csv, json or tex."""

@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
@@ -114,7 +114,7 @@ def _path(root: Node, key: str) -> list[Node]:
     return path[1:]
 
 
-@require_GET
+@require_safe
 @vary_on_headers("HX-Request")
 def explorer(request: HttpRequest) -> HttpResponse:
     """Show the tree, the icicle and the gap map, with one selection in all three."""
@@ -135,7 +135,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
-@require_GET
+@require_safe
 @limited(EXPORTS_PER_MINUTE)
 def export_explorer(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the gap map of the selection, one row for each cell; as JSON also the tree."""
@@ -182,7 +182,7 @@ def _strategy(slug: str) -> Strategy:
     )
 
 
-@require_GET
+@require_safe
 def strategy_page(request: HttpRequest, slug: str) -> HttpResponse:
     """Show one strategy: what it is, who wrote about it, what they claim."""
     strategy = _strategy(slug)
@@ -202,7 +202,7 @@ def strategy_page(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "taxonomy/strategy.html", context)
 
 
-@require_GET
+@require_safe
 @limited(EXPORTS_PER_MINUTE)
 def export_strategy(request: HttpRequest, slug: str, extension: str) -> HttpResponse:
     """Return its claims as CSV or JSON, or its publications as BibTeX or RIS."""

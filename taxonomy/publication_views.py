@@ -7,7 +7,7 @@ from django.db.models import Count, F
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from reviewapp.corpus.citations import bibtex, reference
@@ -50,7 +50,7 @@ class Result:
         return marked if marked.translate(WITHOUT_MARKS) == text else text
 
 
-@require_GET
+@require_safe
 @vary_on_headers("HX-Request", "HX-History-Restore-Request")
 def publications(request: HttpRequest) -> HttpResponse:
     """Show a page of the publications that the address asks for, and the facets to change it."""
@@ -87,7 +87,7 @@ def _rows(shown: PublicationFilter) -> PublicationQuerySet:
     return rows.with_headlines(shown.text) if shown.text else rows
 
 
-@require_GET
+@require_safe
 @limited(EXPORTS_PER_MINUTE)
 def publications_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every publication that the address asks for, in its order."""
@@ -96,7 +96,7 @@ def publications_export(request: HttpRequest, extension: str) -> HttpResponseBas
     return stream(parts(extension, found, provenance(request)), "publications", extension)
 
 
-@require_GET
+@require_safe
 def publication(request: HttpRequest, key: str) -> HttpResponse:
     """Show everything known of a publication and where it comes from."""
     shown = _publication(key)
@@ -111,7 +111,7 @@ def publication(request: HttpRequest, key: str) -> HttpResponse:
     return render(request, "taxonomy/publication.html", context)
 
 
-@require_GET
+@require_safe
 def publication_export(request: HttpRequest, key: str, extension: str) -> HttpResponseBase:
     """Send one publication."""
     return stream(parts(extension, [_publication(key)], provenance(request)), key, extension)

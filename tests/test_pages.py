@@ -86,6 +86,11 @@ def test_every_page_forbids_what_is_not_its_own(client: Client, review: None, ad
     assert "<script>" not in page
 
 
+def test_a_monitor_may_ask_for_the_headers_only(client: Client, review: None) -> None:
+    for address in (*PAGES, "/healthz"):
+        assert client.head(address).status_code == 200
+
+
 @pytest.mark.parametrize("address", PAGES)
 def test_the_number_of_queries_does_not_depend_on_the_corpus(
     client: Client, review: None, address: str

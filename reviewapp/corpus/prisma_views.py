@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from reviewapp.corpus import prisma_csv, prisma_diagram
 from reviewapp.corpus.forms import PrismaImport, PrismaOptions
@@ -78,7 +78,7 @@ def _of_review(options: dict[str, Any]) -> Diagram:
     )
 
 
-@require_GET
+@require_safe
 def prisma(request: HttpRequest) -> HttpResponse:
     """Show the review's flow diagram, its checks and its numbers as a table."""
     diagram = _of_review(cleaned_or_400(PrismaOptions(request.GET)))
@@ -89,7 +89,7 @@ def _context(diagram: Diagram | None, form: PrismaImport) -> dict[str, Any]:
     return {"diagram": diagram, "form": form, "variants": VARIANTS.items()}
 
 
-@require_GET
+@require_safe
 @limited(EXPORTS_PER_MINUTE)
 def prisma_export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the review's diagram as a file."""
@@ -97,7 +97,7 @@ def prisma_export(request: HttpRequest, extension: str) -> HttpResponse:
     return _file(_of_review(options), extension, options, provenance(request))
 
 
-@require_GET
+@require_safe
 def prisma_template(request: HttpRequest) -> HttpResponse:
     """Return the empty CSV of the PRISMA2020 package, to fill in."""
     return download(prisma_csv.write(Flow()), "PRISMA2020_empty", "csv")
