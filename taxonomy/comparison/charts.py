@@ -46,7 +46,7 @@ def claims_chart(measure: Measure, series: Mapping[str, Sequence[Claimed]], tota
     values = [claim.value for claim in shown]
     scale = "log" if 0 < min(values) * LOGARITHMIC_FROM < max(values) else "linear"
     figure = {
-        "data": [_dots(name, claims) for name, claims in series.items()],
+        "data": [_dots(series)],
         "layout": {
             "height": 90 + 42 * len(series),
             "showlegend": False,
@@ -80,16 +80,17 @@ def _table_row(claim: Claimed) -> Sequence[str | None]:
     )
 
 
-def _dots(name: str, claims: Sequence[Claimed]) -> dict[str, Any]:
-    label = "<br>".join(textwrap.wrap(name, 18))
+def _dots(series: Mapping[str, Sequence[Claimed]]) -> dict[str, Any]:
+    """Return all dots as one trace: the line a dot stands on, not its colour, names its item."""
+    shown = [claim for claims in series.values() for claim in claims]
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [claim.value for claim in claims],
-        "y": [label] * len(claims),
-        "marker": {"size": 11, "opacity": 0.75, "symbol": [_symbol(claim) for claim in claims]},
-        "text": [f"{claim.quantity}: {escape(claim.publication)}" for claim in claims],
-        "customdata": [claim.href for claim in claims],
+        "x": [claim.value for claim in shown],
+        "y": ["<br>".join(textwrap.wrap(name, 18)) for name in series for _ in series[name]],
+        "marker": {"size": 11, "opacity": 0.75, "symbol": [_symbol(claim) for claim in shown]},
+        "text": [f"{claim.quantity}: {escape(claim.publication)}" for claim in shown],
+        "customdata": [claim.href for claim in shown],
         "hovertemplate": "%{text}<extra></extra>",
     }
 

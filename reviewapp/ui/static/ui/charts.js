@@ -18,6 +18,14 @@
     return { gridcolor: c.line, linecolor: c.line, zerolinecolor: c.line, automargin: true, ...given };
   }
 
+  // Areas that touch need a line between them, and text that reads on the theme's own colours.
+  function colourAreas(trace, c) {
+    trace.marker = { ...trace.marker, line: { color: c.panel, width: 1.5 } };
+    trace.root = { color: c.soft };
+    trace.textfont = { color: c.panel };
+    trace.pathbar = { ...trace.pathbar, textfont: { color: c.panel } };
+  }
+
   function draw(plot) {
     const figure = JSON.parse(document.getElementById(plot.dataset.figure).textContent);
     const c = colours();
@@ -32,8 +40,7 @@
     for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], c);
     layout.xaxis ??= axis({}, c);
     layout.yaxis ??= axis({}, c);
-    // Areas that touch need a line between them; a transparent page leaves Plotly's invisible.
-    for (const trace of figure.data) if (trace.type === "icicle") trace.marker = { ...trace.marker, line: { color: c.panel, width: 1.5 } };
+    for (const trace of figure.data) if (trace.type === "icicle") colourAreas(trace, c);
     const name = plot.dataset.figure.replace(/-figure$/, "");
     Plotly.react(plot, figure.data, layout, {
       responsive: true, displaylogo: false,
