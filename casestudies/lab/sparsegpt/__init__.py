@@ -1,0 +1,1 @@
+"""Case study: one-shot pruning of a language model (SparseGPT), beside two simpler methods."""
