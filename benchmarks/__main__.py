@@ -21,7 +21,7 @@ import django
 from reviewapp.postgres import EmbeddedServer, wheel_binaries
 
 SMALL, LARGE = 1_000, 100_000
-ROUNDS = 7
+ROUNDS = 15
 # The explorer and the hub remember their counts until the corpus changes; these rows forget them.
 AFTER_A_CHANGE = ", after a change"
 PAGES = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import count
+from typing import TypeVar
 
 from django.db import connection, models, transaction
 
@@ -16,7 +17,9 @@ from reviewapp.corpus.models import (
 )
 from taxonomy.fixtures import Fixtures
 from taxonomy.models import Claim, Evidence, Family, Group, Strategy, TaxonomyClass
-from taxonomy.schema import PublicationRow
+from taxonomy.schema import ClassRow, PublicationRow
+
+Entry = TypeVar("Entry", TaxonomyClass, Family, Group, Strategy)
 
 LOCK = 65_983  # any number of our own: two loads at once take turns
 
@@ -73,46 +76,28 @@ def _replace(review: Review, model: type[models.Model], rows: Iterable[dict[str,
 
 def _load_taxonomy(fixtures: Fixtures) -> None:
     texts = fixtures.definitions
-    for position, row in enumerate(fixtures.taxonomy.classes):
-        values = {"name": row.name, "grade": row.grade, "definition": texts.classes[row.slug]}
-        TaxonomyClass.objects.update_or_create(
-            slug=row.slug, defaults={**values, "position": position}
-        )
-    classes = {c.slug: c for c in TaxonomyClass.objects.all()}
     positions = count()
+    classes = {
+        row.slug: _put(TaxonomyClass, row, next(positions), definition=texts.classes[row.slug])
+        for row in fixtures.taxonomy.classes
+    }
     for family_row in fixtures.taxonomy.families:
-        family = Family.objects.update_or_create(
-            slug=family_row.slug,
-            defaults={
-                "name": family_row.name,
-                "grade": family_row.grade,
-                "definition": texts.families[family_row.slug],
-                "position": next(positions),
-            },
-        )[0]
+        definition = texts.families[family_row.slug]
+        family = _put(Family, family_row, next(positions), definition=definition)
         for group_row in family_row.groups:
-            group = Group.objects.update_or_create(
-                slug=group_row.slug,
-                defaults={
-                    "family": family,
-                    "name": group_row.name,
-                    "grade": group_row.grade,
-                    "definition": texts.groups[group_row.slug],
-                    "position": next(positions),
-                },
-            )[0]
+            definition = texts.groups[group_row.slug]
+            group = _put(Group, group_row, next(positions), definition=definition, family=family)
             for row in group_row.strategies:
-                strategy = Strategy.objects.update_or_create(
-                    slug=row.slug,
-                    defaults={
-                        **row.model_dump(include={"name", "grade", "note"}),
-                        **texts.strategies[row.slug].model_dump(),
-                        "group": group,
-                        "position": next(positions),
-                    },
-                )[0]
+                told = texts.strategies[row.slug].model_dump()
+                strategy = _put(Strategy, row, next(positions), group=group, note=row.note, **told)
                 strategy.classes.set([classes[slug] for slug in row.classes])
     _remove_unnamed(fixtures)
+
+
+def _put(model: type[Entry], row: ClassRow, position: int, **values: object) -> Entry:
+    """Create or update an entry of the taxonomy and return it."""
+    defaults = {"name": row.name, "grade": row.grade, "position": position, **values}
+    return model._default_manager.update_or_create(slug=row.slug, defaults=defaults)[0]
 
 
 def _remove_unnamed(fixtures: Fixtures) -> None:
