@@ -1,8 +1,10 @@
 """The cells of a comparison as HTML; a template for each took longer than all of the SQL."""
 
+from html import escape
+
 from django import template
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from reviewapp.ui.templatetags.ui import grade
 from taxonomy.comparison.table import Cell, Part
@@ -45,6 +47,9 @@ def _details(cell: Cell) -> SafeString | str:
         return ""
     total = len(cell.details) + cell.more
     label = f"{len(cell.details)} of {total:,} sources" if cell.more else "Sources"
-    sources = ((part.href, part.text, part.note) for part in cell.details)
-    items = format_html_join("", '<li><a href="{}">{}</a> {}</li>', sources)
-    return format_html("<details><summary>{}</summary><ul>{}</ul></details>", label, items)
+    # A page has over a thousand of these, and format_html for each takes as long as the SQL.
+    items = "".join(
+        f'<li><a href="{escape(part.href)}">{escape(part.text)}</a> {escape(part.note)}</li>'
+        for part in cell.details
+    )
+    return mark_safe(f"<details><summary>{label}</summary><ul>{items}</ul></details>")  # noqa: S308
