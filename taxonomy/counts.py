@@ -1,6 +1,6 @@
 """Counts of the review's evidence by strategy, class and objective; extensions are not counted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import connection
@@ -15,9 +15,15 @@ SCOPES = {
         FROM taxonomy_publicationfacets WHERE membership <> 'extension'""",
 }
 
-# One scan for every node of the tree, where COUNT(DISTINCT) would sort all links for each level.
-PUBLICATIONS = """
+# One scan for every set of strategies, where COUNT(DISTINCT) would sort all links for each level.
+UNDER_SETS = """
     SELECT class_id, {counts} FROM ({scope}) AS scope GROUP BY class_id
+"""
+# Most sets are one strategy, and nothing is counted twice there.
+UNDER_ONE = """
+    SELECT class_id, strategy_id, count(*)
+    FROM ({scope}) AS scope, unnest(strategies) AS strategy_id
+    GROUP BY class_id, strategy_id
 """
 
 CELLS = """
@@ -26,7 +32,10 @@ CELLS = """
         FROM taxonomy_claim GROUP BY publication_id, objective
     )
     SELECT class_id, strategy_id, objective, count(*), sum(n)::bigint
-    FROM taxonomy_evidence JOIN claims USING (publication_id) JOIN scope USING (publication_id)
+    FROM (
+        SELECT class_id, unnest(strategies) AS strategy_id, objective, n
+        FROM claims JOIN scope USING (publication_id)
+    ) AS links
     GROUP BY class_id, strategy_id, objective
 """
 
@@ -59,27 +68,25 @@ def revision() -> str:
 
 
 def publications_under(
-    pivot: str, sets: Sequence[frozenset[int]]
+    pivot: str, sets: Collection[frozenset[int]]
 ) -> dict[tuple[int | None, frozenset[int]], int]:
-    """Return the number of publications filed under at least one strategy of each set.
+    """Return the number of publications filed under at least one strategy of each set, if any.
 
     The keys are (class id, set of strategy ids); the class id is None unless the pivot is
     "class". ANY stands for all publications, filed under a strategy or not.
     """
-    sets = [ANY, *sets]
-    tests = ["TRUE" if some == ANY else "strategies && %s::int[]" for some in sets]
+    several = [some for some in sets if len(some) > 1]
+    tests = ["TRUE", *["strategies && %s::int[]"] * len(several)]
     counts = ", ".join(f"count(*) FILTER (WHERE {test})" for test in tests)
+    scope = SCOPES[pivot]
+    found: dict[tuple[int | None, frozenset[int]], int] = {}
     with connection.cursor() as cursor:
-        cursor.execute(
-            PUBLICATIONS.format(counts=counts, scope=SCOPES[pivot]),
-            [sorted(some) for some in sets if some != ANY],
-        )
-        rows = cursor.fetchall()
-    return {
-        (class_id, some): n
-        for class_id, *counted in rows
-        for some, n in zip(sets, counted, strict=True)
-    }
+        cursor.execute(UNDER_SETS.format(counts=counts, scope=scope), list(map(sorted, several)))
+        for class_id, *counted in cursor.fetchall():
+            found.update(zip(((class_id, some) for some in (ANY, *several)), counted, strict=True))
+        cursor.execute(UNDER_ONE.format(scope=scope))
+        found.update({(class_id, frozenset([one])): n for class_id, one, n in cursor.fetchall()})
+    return found
 
 
 def cells(pivot: str) -> dict[tuple[int | None, int, str], Cell]:

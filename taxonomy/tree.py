@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from reviewapp.corpus.models import Grade
+from reviewapp.corpus.models import Grade, Publication
 from taxonomy.counts import ANY, publications_under
-from taxonomy.models import Family, Group, PublicationFacets, Strategy, TaxonomyClass
+from taxonomy.models import Family, Group, Strategy, TaxonomyClass
 
 REVIEW = [("membership", "named"), ("membership", "reconstructed")]
 
@@ -96,9 +96,9 @@ def tree(pivot: str, state: str) -> Node:
     """
     root = _bare_tree(pivot)
     sets = {node.strategies for node in root.walk()} - {ANY}
-    counts = publications_under(pivot, sorted(sets, key=sorted))
+    counts = publications_under(pivot, sets)
     classes = dict(TaxonomyClass.objects.values_list("slug", "id"))
-    publications = PublicationFacets.objects.exclude(membership="extension").count()
+    publications = Publication.objects.in_review().count()
     return replace(_with_counts(root, counts, classes), publications=publications)
 
 
