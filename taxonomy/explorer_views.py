@@ -13,6 +13,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
 from reviewapp.corpus.models import CaseStudy, Publication
+from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import as_csv, as_json, download, provenance
 from reviewapp.ui.listing import paginate
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
@@ -88,15 +89,12 @@ class View:
 
 def asked_view(request: HttpRequest) -> View:
     """Return the view that the address asks for; raise BadRequest where it makes no sense."""
-    form = ExplorerForm(request.GET)
-    if not form.is_valid():
-        name, errors = next(iter(form.errors.items()))
-        raise BadRequest(f"The value of “{name}” does not work: {errors[0]}")
-    pivot = form.cleaned_data["pivot"] or DEFAULT["pivot"]
+    asked = cleaned_or_400(ExplorerForm(request.GET))
+    pivot = asked["pivot"] or DEFAULT["pivot"]
     state = revision()
     root = tree(pivot, state)
-    path = _path(root, form.cleaned_data["select"])
-    return View(pivot, root, path, gap_map(pivot, state), form.cleaned_data["q"])
+    path = _path(root, asked["select"])
+    return View(pivot, root, path, gap_map(pivot, state), asked["q"])
 
 
 def _path(root: Node, key: str) -> list[Node]:

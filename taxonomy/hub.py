@@ -16,7 +16,6 @@ from django.utils.safestring import SafeString
 
 from reviewapp.corpus.models import Membership
 from reviewapp.ui.charts import Chart
-from reviewapp.ui.templatetags.ui import number
 from taxonomy.models import CLAIM_FIELDS, Claim, Direction, Objective, PublicationFacets, Strategy
 
 NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
@@ -152,13 +151,8 @@ def _unit_chart(n: int, claims: list[Any]) -> Chart:
 
 
 def _table(claims: list[Claim]) -> pd.DataFrame:
-    rows = [(c.publication.artifact_name, c.metric, _said(c), c.baseline or None) for c in claims]
+    rows = [(c.publication.artifact_name, c.metric, c.said, c.baseline or None) for c in claims]
     return pd.DataFrame(rows, columns=["Publication", "Metric", "Reported", "Compared with"])
-
-
-def _said(claim: Claim) -> str:
-    """Return the number as the source says it: "up to 11.69 x"."""
-    return f"{claim.qualifier} {number(claim.value)} {claim.base_unit}".strip()
 
 
 def _bars(claims: list[Claim]) -> dict[str, Any]:
@@ -182,7 +176,7 @@ def _bars(claims: list[Claim]) -> dict[str, Any]:
         "mode": "text",
         "x": [0] * len(claims),
         "y": [place - 0.19 for place in places],
-        "text": [escape(f"{_said(c)} · {name}") for c, name in zip(claims, short, strict=True)],
+        "text": [escape(f"{c.said} · {name}") for c, name in zip(claims, short, strict=True)],
         "textposition": "top right",
         "cliponaxis": False,
         "hoverinfo": "skip",

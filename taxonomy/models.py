@@ -7,6 +7,7 @@ from django.db.models import F, Func, Q, Value
 from django.urls import reverse
 
 from reviewapp.corpus.models import Grade, Publication, one_of
+from reviewapp.ui.units import as_said, split_unit
 
 
 class TaxonomyClass(models.Model):
@@ -194,12 +195,17 @@ class Claim(models.Model):
     @property
     def base_unit(self) -> str:
         """Return the unit without its qualifier: "x" for "x (up to)"."""
-        return self.unit.split(" (", maxsplit=1)[0]
+        return split_unit(self.unit)[0]
 
     @property
     def qualifier(self) -> str:
         """Return what the source says of the number, such as "up to"; empty when nothing."""
-        return self.unit.partition(" (")[2].removesuffix(")")
+        return split_unit(self.unit)[1]
+
+    @property
+    def said(self) -> str:
+        """Return the number as its source has it: "up to 25 x"."""
+        return as_said(self.value, self.unit)
 
 
 class PublicationFacets(models.Model):

@@ -6,15 +6,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.core.exceptions import BadRequest
 from django.db.models import F
 from django.db.models.functions import Lower
 from django.http import QueryDict
 from django.urls import reverse
-from django.utils.text import Truncator
 
 from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
+from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.facets import AnyOf, Chip, Facet, Filter, Years
 from taxonomy.models import PublicationFacets
 
@@ -57,12 +56,6 @@ class PublicationForm(forms.Form):
                 choices=[(choice.value, choice.label) for choice in facet.choices],
                 error_messages={"invalid_choice": f"There is no {facet.key} “%(value)s”."},
             )
-
-    @property
-    def first_error(self) -> str:
-        key, messages = next(iter(self.errors.items()))
-        message = f"“{key}”: {messages[0]}" if key in ("from", "to") else str(messages[0])
-        return Truncator(message).chars(200)
 
 
 @dataclass(frozen=True)
@@ -145,10 +138,7 @@ def read_filter(data: QueryDict, facets: list[Facet]) -> PublicationFilter:
 
     Raises BadRequest, with a sentence for the reader, for a value that cannot be.
     """
-    form = PublicationForm(data, facets)
-    if not form.is_valid():
-        raise BadRequest(form.first_error)
-    given = form.cleaned_data
+    given = cleaned_or_400(PublicationForm(data, facets))
     first, last = given["from"], given["to"]
     if first is not None and last is not None:
         first, last = sorted((first, last))

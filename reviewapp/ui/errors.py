@@ -4,6 +4,9 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import BadRequest
+from django.utils.text import Truncator
+
+LONGEST_MESSAGE = 300  # a wrong value that it repeats may be of any length
 
 
 def cleaned_or_400(form: forms.Form) -> dict[str, Any]:
@@ -11,8 +14,8 @@ def cleaned_or_400(form: forms.Form) -> dict[str, Any]:
     if form.is_valid():
         return form.cleaned_data
     messages = [
-        str(message) if field == "__all__" else f"{field}: {message}"
+        str(message) if field == "__all__" else f"“{field}”: {message}"
         for field, errors in form.errors.items()
         for message in errors
     ]
-    raise BadRequest(" ".join(messages))
+    raise BadRequest(Truncator(" ".join(messages)).chars(LONGEST_MESSAGE))

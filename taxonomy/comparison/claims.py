@@ -15,7 +15,7 @@ from django.db.models import Func, TextField, Value
 from django.db.models.functions import Cast
 from django.urls import reverse
 
-from reviewapp.ui.templatetags.ui import number
+from reviewapp.ui.units import as_said
 from taxonomy.models import Claim, ClaimSource, Direction, Objective
 
 Kept = TypeVar("Kept")
@@ -82,9 +82,7 @@ class Claimed(NamedTuple):
 
     @property
     def quantity(self) -> str:
-        """Return the number as its source has it: "up to 25 x" for 25 and "x (up to)"."""
-        base, _, qualifier = self.unit.partition(" (")
-        return f"{qualifier.removesuffix(')')} {number(self.value)} {base}".strip()
+        return as_said(self.value, self.unit)
 
     @property
     def circumstances(self) -> str:

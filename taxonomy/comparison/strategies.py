@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.charts import Chart
-from reviewapp.ui.templatetags.ui import number
+from reviewapp.ui.units import number
 from taxonomy.comparison.charts import claims_chart, measures_to_draw, why_not_drawn
 from taxonomy.comparison.claim_rows import CLAIMS_NOTE, claim_rows, source_part
 from taxonomy.comparison.claims import Claimed, Measure, Summary, examples, summaries

@@ -12,8 +12,10 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from reviewapp import __version__
+from reviewapp.ui.units import number, split_unit
 
 register = template.Library()
+register.filter(number)
 
 EXPORT_NAMES = {
     "csv": "CSV (spreadsheet)",
@@ -33,14 +35,6 @@ def version() -> str:
     return __version__
 
 
-@register.filter
-def number(value: float | None) -> str:
-    """Return a number without a needless fraction: 25.0 as "25", 1234567 as "1,234,567"."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.10g}"
-
-
 def inline(name: str, **context: Any) -> SafeString:
     """Return a template without the white space around it, so that a comma may follow it."""
     return mark_safe(render_to_string(name, context).strip())  # noqa: S308 - a template escapes
@@ -49,12 +43,12 @@ def inline(name: str, **context: Any) -> SafeString:
 @register.simple_tag
 def quantity(value: float | str | None, unit: str = "", source: str = "") -> SafeString:
     """Show a number with its unit and its source, or "not reported" when there is none."""
-    base, _, qualifier = unit.partition(" (")
+    base, qualifier = split_unit(unit)
     return inline(
         "ui/_quantity.html",
         value=None if value == "" else value,  # "" is what a template makes of an unknown name
         unit=base,
-        qualifier=qualifier.removesuffix(")"),
+        qualifier=qualifier,
         source=source,
     )
 
