@@ -205,9 +205,12 @@ def _answers(host: str, port: int) -> bool:
 def _watch(children: Children, server: EmbeddedServer | None) -> NoReturn:
     """Return never; raise StartProblem when a child or the embedded server ends."""
     while True:
-        children.check()
-        if server and not server.running():
-            raise StartProblem(f"PostgreSQL stopped, see {server.folder}/log")
+        try:
+            children.check()
+        finally:
+            # Without its database a child ends too: the cause is what is named.
+            if server and not server.running():
+                raise StartProblem(f"PostgreSQL stopped, see {server.folder}/log")
         time.sleep(0.5)
 
 
