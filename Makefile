@@ -6,7 +6,7 @@ BIN = .venv/bin
 INSTALL = umask 022 && $(BIN)/python -m pip install -qq --disable-pip-version-check
 CODE = manage.py reviewapp taxonomy casestudies tests benchmarks
 
-.PHONY: help run lab test lint format bench test-system-postgres
+.PHONY: help run lab test lint format bench reference-runs test-system-postgres
 .SILENT:
 
 help:
@@ -15,10 +15,11 @@ help:
 	echo 'make test     check style, types and import directions, then run every test'
 	echo 'make format   format the code'
 	echo 'make bench    measure the pages on growing synthetic reviews'
+	echo 'make reference-runs   run the quick preset of each study here and keep its result'
 	echo 'make test-system-postgres   run the tests of the database on an installed PostgreSQL'
 	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
 
-run: .venv/for-run
+run: .venv/for-run .venv/for-lab
 	exec $(BIN)/python -m reviewapp.launch
 
 lab: .venv/for-lab
@@ -38,6 +39,9 @@ format: .venv/for-tests
 
 bench: .venv/for-tests
 	$(BIN)/python -m benchmarks
+
+reference-runs: .venv/for-run .venv/for-lab
+	$(BIN)/python manage.py make_reference_runs
 
 test-system-postgres: .venv/for-tests .venv/for-lab
 	$(BIN)/python -m tests.system_postgres

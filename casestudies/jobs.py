@@ -3,20 +3,31 @@
 A job is a row in the database; a worker is a process started by `manage.py worker`.
 """
 
+import asyncio
 import os
+import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
+from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateWorker
+from procrastinate.exceptions import ConnectorException
+from psycopg import OperationalError
+
+from casestudies import runner
+from casestudies.models import Device, Run
 
 HEARTBEAT = timedelta(seconds=10)
 DAYS_TO_KEEP_FINISHED_JOBS = 30
-SECONDS_TO_FINISH = 5
+SECONDS_BETWEEN_LOOKS = 5
+SECONDS_TO_RECONNECT = 1
+QUEUES = {Device.CPU: "cpu", Device.CUDA: "gpu"}
 
 
 @dataclass(frozen=True)
@@ -33,15 +44,85 @@ def workers_alive() -> list[Worker]:
     return [Worker(row.id, row.last_heartbeat) for row in alive.order_by("id")]
 
 
+def wake_a_worker(device: str) -> None:
+    """Queue a job, in the transaction that goes on, that makes a worker look for a run."""
+    carry_out_a_run.configure(queue=QUEUES[Device(device)]).defer(device=device)
+
+
 def run_worker(queues: list[str]) -> None:
-    """Work on the jobs of `queues` until SIGTERM or SIGINT, then finish or abort what runs."""
-    with app.replace_connector(app.connector.get_worker_connector()):  # type: ignore[attr-defined]
-        app.run_worker(
-            queues=queues,
-            name=f"{socket.gethostname()}:{os.getpid()}",
-            update_heartbeat_interval=HEARTBEAT.total_seconds(),
-            shutdown_graceful_timeout=SECONDS_TO_FINISH,
-        )
+    """Work on the jobs of `queues` until SIGTERM or SIGINT, then end what runs.
+
+    When the database stops, the run that goes on does too, and both meet again afterwards.
+    """
+    asyncio.run(_until_told_to_stop(queues))
+
+
+async def _until_told_to_stop(queues: list[str]) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    devices = [device for device, queue in QUEUES.items() if queue in queues]
+    tasks = [asyncio.create_task(_serve_queues(queues)), asyncio.create_task(_look_for(devices))]
+    stop = asyncio.create_task(told.wait())
+    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in [stop, *tasks, *_going_on]:
+        task.cancel()
+    await asyncio.gather(stop, *tasks, *_going_on, return_exceptions=True)
+    for task in done - {stop}:
+        task.result()
+
+
+async def _serve_queues(queues: list[str]) -> None:
+    while True:
+        with suppress(ConnectorException, OperationalError):
+            connector = app.connector.get_worker_connector()  # type: ignore[attr-defined]
+            with app.replace_connector(connector):
+                async with app.open_async():
+                    await app.run_worker_async(
+                        queues=queues,
+                        name=f"{socket.gethostname()}:{os.getpid()}",
+                        update_heartbeat_interval=HEARTBEAT.total_seconds(),
+                        shutdown_graceful_timeout=0,
+                        install_signal_handlers=False,
+                    )
+        await asyncio.sleep(SECONDS_TO_RECONNECT)
+
+
+async def _look_for(devices: list[Device]) -> None:
+    """Look now and then for what no job told of, and for runs whose worker was killed."""
+    while True:
+        with suppress(DatabaseError):
+            await sync_to_async(_mark_lost)()
+            for device in devices:
+                await _carry_out_one(device)
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _mark_lost() -> None:
+    close_old_connections()
+    Run.objects.mark_lost()
+
+
+async def _carry_out_one(device: Device) -> None:
+    """Carry out a run if one waits and none goes on in this process.
+
+    The run outlives the job that it began in, which ends when the queue loses the database.
+    """
+    if _going_on:
+        return
+    going_on = asyncio.create_task(runner.work_once(device))
+    _going_on.add(going_on)
+    going_on.add_done_callback(_going_on.discard)
+    await asyncio.shield(going_on)
+
+
+_going_on: set["asyncio.Task[bool]"] = set()
+
+
+@app.task(queue="cpu")
+async def carry_out_a_run(device: str) -> None:
+    """Carry out the oldest run that waits for `device`, and those that have come since."""
+    await _carry_out_one(Device(device))
 
 
 @app.periodic(cron="0 3 * * *")

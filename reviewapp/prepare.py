@@ -22,6 +22,7 @@ def main() -> None:
     try:
         call_command("migrate", verbosity=0)
         call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
+        call_command("load_reference_runs", stdout=StringIO())
     except CommandError as error:
         sys.exit(str(error))
     collect_static()

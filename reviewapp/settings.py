@@ -30,6 +30,9 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django_htmx",
     "csp",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
     "procrastinate.contrib.django",
     "reviewapp.ui",
     "reviewapp.corpus",
@@ -121,6 +124,47 @@ if os.environ.get("HTTPS") == "1":
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+# What one run of a case study may take, and how many one person may have at a time.
+RUN_MINUTES = float(os.environ.get("RUN_MINUTES") or 60)
+RUN_MEMORY_GIB = float(os.environ.get("RUN_MEMORY_GIB") or 8)
+RUN_LOG_KIB = int(os.environ.get("RUN_LOG_KIB") or 1024)
+RUNS_RUNNING_PER_USER = int(os.environ.get("RUNS_RUNNING_PER_USER") or 1)
+RUNS_QUEUED_PER_USER = int(os.environ.get("RUNS_QUEUED_PER_USER") or 5)
+
+# A token is the only way to be somebody to the API, so no request can be forged from a page.
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+    "DEFAULT_PARSER_CLASSES": ["reviewapp.rest.reading.JSONBody"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "reviewapp.rest.reading.Negotiation",
+    "DEFAULT_PAGINATION_CLASS": "reviewapp.rest.listing.Pages",
+    "DEFAULT_SCHEMA_CLASS": "reviewapp.rest.description.Description",
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_THROTTLE_CLASSES": [
+        "rest_framework.throttling.AnonRateThrottle",
+        "rest_framework.throttling.UserRateThrottle",
+    ],
+    # Anonymous people are counted by address, others by account; "start" is starting a run.
+    "DEFAULT_THROTTLE_RATES": {"anon": "120/min", "user": "600/min", "start": "10/min"},
+    # An address is what the connection comes from; a header could name any.
+    "NUM_PROXIES": 0,
+    "EXCEPTION_HANDLER": "reviewapp.rest.errors.handle",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Peak Atlas",
+    "DESCRIPTION": "What the review's publications report, and what the case studies measured."
+    " Everybody reads; starting and cancelling a run takes the token of an account that may.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "LICENSE": {"name": "CC BY 4.0", "url": "https://creativecommons.org/licenses/by/4.0/"},
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "reviewapp.rest.description.complete",
+    ],
+}
 
 LOGGING = {
     "version": 1,

@@ -2,7 +2,12 @@
 
 from django.urls import path
 
+from casestudies.dashboard_urls import urlpatterns as dashboard_urls
+from casestudies.run_urls import urlpatterns as run_urls
+from casestudies.study_urls import urlpatterns as study_urls
 from reviewapp import pages
+from reviewapp.account_urls import urlpatterns as account_urls
+from reviewapp.api_urls import urlpatterns as api_urls
 from reviewapp.corpus.urls import urlpatterns as corpus_urls
 from taxonomy.compare_urls import urlpatterns as compare_urls
 from taxonomy.explorer_urls import urlpatterns as explorer_urls
@@ -18,4 +23,9 @@ urlpatterns = [
     *publication_urls,
     *compare_urls,
     *corpus_urls,
+    *study_urls,
+    *run_urls,
+    *dashboard_urls,
+    *account_urls,
+    *api_urls,
 ]

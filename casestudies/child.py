@@ -1,0 +1,93 @@
+"""A run's process and all that it starts: begun together, watched together, ended together."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SECONDS_TO_END = 1.0
+LONGEST_LINE = 16 * 2**20
+
+
+class Child:
+    """A process that leads a group of its own, and its descendants.
+
+    The kernel ends it together with the worker, even when that is killed, and, short of memory,
+    ends it before anything else.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(
+        cls, arguments: list[str], environment: Mapping[str, str], keep_open: Iterable[int] = ()
+    ) -> "Child":
+        """Start Python with `arguments`; the files in `keep_open` stay open as long as it lives."""
+        process = await asyncio.create_subprocess_exec(
+            *["setpriv", "--pdeathsig", "KILL", "choom", "--adjust", "1000", "--"],
+            sys.executable,
+            *arguments,
+            cwd=CHECKOUT,
+            env={**os.environ, **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LONGEST_LINE,
+            process_group=0,
+            pass_fds=tuple(keep_open),
+        )
+        return cls(process)
+
+    async def wait(self) -> int:
+        """Return the exit status; that of a process ended by a signal is the negative number."""
+        return await self._process.wait()
+
+    async def read(self, said: Callable[[str], None], complained: Callable[[str], None]) -> None:
+        """Tell `said` each line of standard output and `complained` each of standard error.
+
+        Returns when both are closed. Raises ValueError for a line over LONGEST_LINE.
+        """
+        await asyncio.gather(
+            _read_lines(self._process.stdout, said), _read_lines(self._process.stderr, complained)
+        )
+
+    def memory(self) -> int:
+        """Return the bytes of resident memory of the process and its descendants."""
+        total = 0
+        for process in self._family():
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total
+
+    async def end(self) -> None:
+        """End the process and all its descendants: ask, wait a second, then kill."""
+        family = self._family()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._process.wait(), SECONDS_TO_END)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        # One that left the group is found as a descendant only while its parents live.
+        for process in {*family, *self._family()}:
+            with suppress(psutil.Error):
+                process.kill()
+        await self._process.wait()
+
+    def _family(self) -> list[psutil.Process]:
+        with suppress(psutil.Error):
+            leader = psutil.Process(self._process.pid)
+            return [leader, *leader.children(recursive=True)]
+        return []
+
+
+async def _read_lines(stream: asyncio.StreamReader | None, tell: Callable[[str], None]) -> None:
+    while stream and (line := await stream.readline()):
+        tell(line.decode("utf-8", "replace").rstrip("\n"))

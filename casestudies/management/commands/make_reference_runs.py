@@ -1,0 +1,21 @@
+"""`make reference-runs`: run the quick preset of each study here, and keep the results."""
+
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand, CommandError
+
+from casestudies import reference_runs
+from casestudies.lab.catalogue import STUDIES
+
+
+class Command(BaseCommand):
+    help = "Run the quick preset of each study on this machine and write fixtures/runs."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("studies", nargs="*", help="default: all")
+
+    def handle(self, *args: object, studies: list[str], **options: object) -> None:
+        if unknown := set(studies) - set(STUDIES):
+            raise CommandError(f"No such study: {', '.join(sorted(unknown))}")
+        for slug in studies or STUDIES:
+            self.stdout.write(str(reference_runs.make(slug).name))

@@ -1,0 +1,203 @@
+"""Runs of the case studies, what they said on the way, and what they measured."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import Study
+from casestudies.querysets import RunQuerySet
+from reviewapp.corpus.models import one_of
+
+
+class State(models.TextChoices):
+    """Where a run stands. The first three may still change, the others are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed out"
+    LOST = "lost"
+
+
+ACTIVE = [State.RUNNING, State.CANCELLING]
+UNFINISHED = [State.QUEUED, *ACTIVE]
+
+
+class Device(models.TextChoices):
+    CPU = "cpu", "CPU"
+    CUDA = "cuda", "GPU (CUDA)"
+
+
+class Run(models.Model):
+    """One run of a study: asked for by a person, carried out by a worker's child process.
+
+    The row is the truth about the run; the queue only wakes a worker. `claim` names the worker's
+    hold on it: only who knows it may write the run's events and its end.
+    A reference run ships with the project, belongs to nobody and has a `reference` name.
+    """
+
+    study = models.TextField()
+    preset = models.TextField()
+    parameters = models.JSONField()
+    seed = models.PositiveBigIntegerField(default=0)
+    device = models.TextField(choices=Device, default=Device.CPU)
+    state = models.TextField(choices=State, default=State.QUEUED)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="runs"
+    )
+    reference = models.SlugField(unique=True, null=True, blank=True)
+    created = models.DateTimeField()
+    started = models.DateTimeField(null=True, blank=True)
+    finished = models.DateTimeField(null=True, blank=True)
+
+    claim = models.UUIDField(null=True, blank=True, default=None)
+    worker = models.TextField(blank=True)
+    heartbeat = models.DateTimeField(null=True, blank=True)
+    done = models.FloatField(default=0)
+    step = models.TextField(blank=True)
+
+    hardware = models.TextField(blank=True)
+    environment = models.JSONField(default=dict, blank=True)
+    series = models.JSONField(default=list, blank=True)
+    verdict = models.TextField(blank=True)
+    error = models.TextField(blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created", "-id"]
+        indexes = [
+            models.Index(fields=["study", "-created"], name="run_study_created"),
+            models.Index(
+                fields=["created"],
+                condition=Q(state__in=UNFINISHED),
+                name="run_unfinished",
+            ),
+        ]
+        constraints = [
+            one_of("state", State.values, name="run_state_known"),
+            one_of("device", Device.values, name="run_device_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=UNFINISHED, finished=None)
+                | (~Q(state__in=UNFINISHED) & Q(finished__isnull=False)),
+                name="run_finished_when_over",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=ACTIVE)
+                | Q(claim__isnull=False, heartbeat__isnull=False, started__isnull=False),
+                name="run_active_is_claimed",
+            ),
+            models.CheckConstraint(
+                condition=Q(reference=None) | Q(owner=None, state=State.SUCCEEDED),
+                name="run_reference_is_nobodys",
+            ),
+            models.CheckConstraint(condition=Q(done__gte=0, done__lte=1), name="run_done_share"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.study} run {self.pk}, {self.state}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.pk])
+
+    @property
+    def definition(self) -> Study | None:
+        """Return the study's declaration, or None when the catalogue no longer has it."""
+        return STUDIES.get(self.study)
+
+    @property
+    def over(self) -> bool:
+        """Return whether the run has ended, one way or another."""
+        return self.state not in UNFINISHED
+
+    @property
+    def label(self) -> str:
+        """Return whose run it is and, for a reference run, on what kind of machine it was made."""
+        if self.reference is None:
+            return f"run {self.pk}"
+        kind = "GPU" if self.device == Device.CUDA else f"{self.environment['cores']}-core CPU"
+        return f"reference run, {kind}"
+
+    def document(self) -> dict[str, Any]:
+        """Return the result in the form that the lab's `--json` writes."""
+        fields = ("metric", "variant", "value", "unit", "n", "spread")
+        return {
+            "study": self.study,
+            "parameters": self.parameters,
+            "seed": self.seed,
+            "environment": self.environment,
+            "measurements": [
+                {field: getattr(measurement, field) for field in fields}
+                for measurement in self.measurements.all()
+            ],
+            "series": self.series,
+            "verdict": self.verdict,
+        }
+
+
+class EventKind(models.TextChoices):
+    """What a run's process says, and what its worker remarks."""
+
+    STARTED = "started"
+    PROGRESS = "progress"
+    LOG = "log"
+    ERROR_OUTPUT = "error output"
+    MEASUREMENT = "measurement"
+    POINT = "point"
+    NOTICE = "notice", "notice of the worker"
+
+
+class RunEvent(models.Model):
+    """One thing that the run's process said, in the order in which it was said."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="events")
+    at = models.DateTimeField()
+    kind = models.TextField(choices=EventKind)
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["run", "id"], name="event_of_run")]
+        constraints = [one_of("kind", EventKind.values, name="event_kind_known")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of run {self.run_id}"
+
+
+class Measurement(models.Model):
+    """The median of `n` values of one metric of one variant, as the finished run reported it."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="measurements")
+    metric = models.TextField()
+    variant = models.TextField()
+    value = models.FloatField()
+    unit = models.TextField(blank=True)
+    n = models.PositiveIntegerField()
+    spread = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "metric", "variant"], name="measurement_once_per_run"
+            ),
+            # To PostgreSQL NaN is greater than every number, so the upper bound excludes it.
+            models.CheckConstraint(
+                condition=Q(value__gt=float("-inf"), value__lt=float("inf")),
+                name="measurement_value_finite",
+            ),
+            models.CheckConstraint(condition=Q(n__gte=1), name="measurement_of_something"),
+            models.CheckConstraint(
+                condition=Q(spread=None) | Q(spread__gte=0), name="measurement_spread_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.metric}, {self.variant}: {self.value} {self.unit}".rstrip()
