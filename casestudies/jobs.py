@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
-from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateWorker
@@ -22,6 +21,7 @@ from psycopg import OperationalError
 
 from casestudies import runner
 from casestudies.models import Device, Run
+from casestudies.reconnecting import Unavailable, database
 
 HEARTBEAT = timedelta(seconds=10)
 DAYS_TO_KEEP_FINISHED_JOBS = 30
@@ -91,7 +91,7 @@ async def _serve_queues(queues: list[str]) -> None:
 async def _look_for(devices: list[Device]) -> None:
     """Look now and then for what no job told of, and for runs whose worker was killed."""
     while True:
-        with suppress(DatabaseError):
+        with suppress(Unavailable):
             await sync_to_async(_mark_lost)()
             for device in devices:
                 await _carry_out_one(device)
@@ -99,8 +99,8 @@ async def _look_for(devices: list[Device]) -> None:
 
 
 def _mark_lost() -> None:
-    close_old_connections()
-    Run.objects.mark_lost()
+    with database():
+        Run.objects.mark_lost()
 
 
 async def _carry_out_one(device: Device) -> None:

@@ -4,16 +4,15 @@ Events wait in memory until the database takes them, so that a database that res
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from casestudies.models import EventKind, Measurement, Run, RunEvent, State
+from casestudies.reconnecting import database
 
 LONGEST_TEXT = 4_000
 LINES_OF_AN_ERROR = 20
@@ -24,10 +23,6 @@ SPOKEN = {
     "measurement": EventKind.MEASUREMENT,
     "point": EventKind.POINT,
 }
-
-
-class Unavailable(Exception):
-    """The database does not answer; nothing was written and nothing is lost."""
 
 
 class Journal:
@@ -70,7 +65,7 @@ class Journal:
         Returns None when the run is no longer this claim's. Raises Unavailable.
         """
         events, changes = list(self._waiting), dict(self._changes)
-        with _database(), transaction.atomic():
+        with database(), transaction.atomic():
             run = self._own_run()
             if run is None:
                 return None
@@ -88,7 +83,7 @@ class Journal:
         Raises Unavailable, and KeyError, TypeError, ValueError or DatabaseError for a result
         that is not in the lab's form.
         """
-        with _database(), transaction.atomic():
+        with database(), transaction.atomic():
             run = self._own_run()
             if run is None:
                 return
@@ -161,16 +156,6 @@ def _write(run: Run, changes: dict[str, Any]) -> None:
     for field, value in changes.items():
         setattr(run, field, value)
     run.save(update_fields=list(changes))
-
-
-@contextmanager
-def _database() -> Iterator[None]:
-    close_old_connections()
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        close_old_connections()
-        raise Unavailable(str(error)) from error
 
 
 def _storable(value: Any) -> Any:

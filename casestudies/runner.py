@@ -17,9 +17,10 @@ from django.utils import timezone
 
 from casestudies import leases
 from casestudies.child import Child
-from casestudies.journal import Journal, Unavailable
+from casestudies.journal import Journal
 from casestudies.lab.contract import Study
 from casestudies.models import ACTIVE, Device, Run, State
+from casestudies.reconnecting import Unavailable, database
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -59,8 +60,9 @@ def claim(device: Device) -> Run | None:
     """Take the oldest run that waits for `device` and may start, or return None.
 
     A person who has as many runs going as one may have waits, and does not hold up the others.
+    Raises Unavailable.
     """
-    with transaction.atomic():
+    with database(), transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CLAIMING])
         busy = (

@@ -1,0 +1,287 @@
+"""How a run's process is kept, limited and ended, and how what it says is stored.
+
+The process is a real one; only which program it runs is the test's.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connection
+from pytest_django.fixtures import Settings
+
+from casestudies import leases, runner, starting
+from casestudies.models import Device, Measurement, Run, State
+from tests.casestudies.making import a_person, a_run
+
+Program = Callable[..., None]
+RESULT = {
+    "environment": {"processor": "Example", "cores": 2, "threads": 2, "gpu": None},
+    "measurements": [
+        {"metric": "m", "variant": "v", "value": 1.5, "unit": "s", "n": 3, "spread": 0.1}
+    ],
+    "series": [{"name": "s", "variant": "v", "points": [[0, 1.5]]}],
+    "verdict": "It is 1.5 s.",
+}
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Return what sets the Python program that runs carry out."""
+
+    def set_program(*arguments: str) -> None:
+        monkeypatch.setattr(runner, "command", lambda *_: list(arguments))
+
+    return set_program
+
+
+def carried_out() -> Run:
+    """Return a run of the program, from its claim to its end."""
+    run = a_run()
+    assert async_to_sync(runner.work_once)(Device.CPU)
+    run.refresh_from_db()
+    return run
+
+
+def code(*events: object) -> str:
+    """Return a program that says these events, or these lines, and ends."""
+    lines = [event if isinstance(event, str) else json.dumps(event) for event in events]
+    return "\n".join(f"print({line!r}, flush=True)" for line in lines)
+
+
+@pytest.mark.django_db
+def test_a_result_is_kept_as_the_lab_wrote_it(program: Program) -> None:
+    started = {"event": "started", "environment": RESULT["environment"]}
+    program("-c", code(started, {"event": "result", "result": RESULT}))
+    run = carried_out()
+    assert (run.state, run.done, run.error) == (State.SUCCEEDED, 1, "")
+    document = run.document()
+    assert {name: document[name] for name in RESULT} == RESULT
+    assert run.hardware == "Example, 2 cores, 2 threads"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("-c", "raise SystemExit('no such text')"), "no such text\nIts process ended with exit"),
+        (("-c", code({"event": "failed", "error": "ValueError: x"}) + "\nexit(1)"), "ValueError:"),
+        (("-c", "import os; os.kill(os.getpid(), 9)"), "signal 9, perhaps for want of memory"),
+        (("-c", "pass"), "exit status 0"),
+        (
+            ("-c", code({"event": "result", "result": {**RESULT, "series": None}})),
+            "not in the form",
+        ),
+        (
+            ("-c", code({"event": "result", "result": {**RESULT, "measurements": [{"n": 0}]}})),
+            "not in the form",
+        ),
+        (("-c", "print('x' * (16 * 2**20 + 2))"), "could not be carried out"),
+    ],
+)
+def test_a_failure_keeps_its_reason_and_no_part_of_a_result(
+    program: Program, arguments: tuple[str, ...], reason: str
+) -> None:
+    program(*arguments)
+    run = carried_out()
+    assert run.state == State.FAILED
+    assert reason in run.error
+    assert not Measurement.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_the_database_cannot_hold_is_replaced_and_what_is_too_much_is_left_out(
+    program: Program, settings: Settings
+) -> None:
+    settings.RUN_LOG_KIB = 10
+    log = {"event": "log", "text": "nul \0 and half \ud800"}
+    flood = "for i in range(1000): print('line', i, flush=True)"
+    last = code({"event": "result", "result": RESULT})
+    program("-c", "\n".join([code("{", "[]", '{"event": 1}', "NaN", log), flood, last]))
+    run = carried_out()
+    assert run.state == State.SUCCEEDED
+    said = [event.data["text"] for event in run.events.all()]
+    assert said[:5] == ["{", "[]", '{"event": 1}', "NaN", "nul \ufffd and half ?"]
+    assert said[-1].startswith("The run has said more than 10 KiB")
+    assert sum(map(len, said)) < 2 * 10 * 1024
+
+
+@pytest.mark.django_db
+def test_a_run_that_takes_too_long_or_too_much_memory_fails_alone(
+    program: Program, settings: Settings
+) -> None:
+    program("-c", "import time; time.sleep(600)")
+    settings.RUN_MINUTES = 0.01
+    run = carried_out()
+    assert run.state == State.TIMED_OUT
+    assert "longer than the 0.01 minutes" in run.error
+    settings.RUN_MINUTES = 1
+    settings.RUN_MEMORY_GIB = 0.25
+    program("-c", "import time; x = bytearray(2**29); time.sleep(600)")
+    run = carried_out()
+    assert run.state == State.FAILED
+    assert "more memory than the 0.25 GiB" in run.error
+
+
+def alive(pid: int) -> bool:
+    """Return whether the process runs; one that has ended may not have been cleared away."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ending", ["cancelled by its owner", "with its worker"])
+def test_an_end_from_outside_ends_every_process_within_three_seconds(
+    program: Program, tmp_path: Path, ending: str
+) -> None:
+    pids = tmp_path / "pids"
+    program("-m", "tests.casestudies.stubborn", str(pids))
+    run = a_run()
+
+    async def scenario() -> float:
+        working = asyncio.create_task(runner.work_once(Device.CPU))
+        await until(sync_to_async(run.events.filter(kind="progress").exists))
+        begun = time.monotonic()
+        if ending == "with its worker":
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        else:
+            assert await sync_to_async(starting.cancel)(run)
+            await working
+        return time.monotonic() - begun
+
+    assert async_to_sync(scenario)() < 3
+    assert not any(alive(int(pid)) for pid in pids.read_text().split())
+    run.refresh_from_db()
+    assert run.state == (State.LOST if ending == "with its worker" else State.CANCELLED)
+
+
+@pytest.mark.django_db
+def test_a_worker_that_was_taken_for_dead_takes_its_run_back(
+    program: Program, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go_on"
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(go_on)!r}).exists(): time.sleep(.02)"
+    program("-c", "\n".join([wait, code({"event": "result", "result": RESULT})]))
+    run = a_run()
+
+    async def state() -> str:
+        await run.arefresh_from_db()
+        return run.state
+
+    async def scenario() -> None:
+        working = asyncio.create_task(runner.work_once(Device.CPU))
+        await until(Run.objects.active().aexists)
+        await Run.objects.aupdate(state=State.LOST, finished="2026-01-01T00:00Z")
+        await until(Run.objects.active().aexists)
+        go_on.touch()
+        await working
+
+    async_to_sync(scenario)()
+    run.refresh_from_db()
+    assert run.state == State.SUCCEEDED
+    assert run.measurements.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_run_is_lost_when_its_worker_is_silent_and_only_then() -> None:
+    silent, alive = a_run(state=State.RUNNING), a_run(state=State.RUNNING)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE casestudies_run SET heartbeat = now() - interval '19 seconds' WHERE id = %s",
+            [alive.pk],
+        )
+    assert Run.objects.mark_lost() == 1
+    silent.refresh_from_db()
+    alive.refresh_from_db()
+    assert (silent.state, alive.state) == (State.LOST, State.RUNNING)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_race_never_share_a_run_nor_give_one_person_two_at_once() -> None:
+    people = [a_person("ada"), a_person("bob"), None]
+    runs = [a_run(owner=people[i % 3]) for i in range(12)]
+
+    def claim(_: int) -> Run | None:
+        try:
+            return runner.claim(Device.CPU)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as workers:
+        claimed = [run for run in workers.map(claim, range(16)) if run]
+    assert len(claimed) == len({run.pk for run in claimed}) == 6
+    owners = [run.owner_id for run in claimed if run.owner_id]
+    assert len(owners) == len(set(owners)) == 2
+    oldest = next(run.pk for run in runs if run.owner == people[0])
+    assert oldest in {run.pk for run in claimed}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_requests_at_once_do_not_both_take_the_last_place(settings: Settings) -> None:
+    settings.RUNS_QUEUED_PER_USER = 3
+    person = a_person("ada", "add_run")
+    study = a_run().definition
+    assert study
+    asked = starting.Request.checked(study, "smoke", {}, 0, Device.CPU)
+
+    def start(_: int) -> bool:
+        try:
+            starting.start(person, asked)
+        except starting.TooManyWaiting:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(6) as requests:
+        assert sum(requests.map(start, range(6))) == 3
+    assert Run.objects.of(person).queued().count() == 3
+
+
+def test_one_run_at_a_time_has_a_graphics_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
+    first, second = leases.lease_one(["GPU-a", "GPU-b"]), leases.lease_one(["GPU-a", "GPU-b"])
+    assert first
+    assert second
+    assert {first.gpu, second.gpu} == {"GPU-a", "GPU-b"}
+    assert leases.lease_one(["GPU-a", "GPU-b"]) is None
+    # The run's process inherits it, and keeps it when the worker is gone.
+    kept = os.dup(first.descriptor)
+    first.release()
+    assert leases.lease_one(["GPU-a"]) is None
+    os.close(kept)
+    again = leases.lease_one(["GPU-a"])
+    assert again
+    again.release()
+    second.release()
+
+
+def test_the_command_repeats_exactly_the_run() -> None:
+    run = Run(study="sparsegpt", preset="smoke", seed=7, device=Device.CPU)
+    study = run.definition
+    assert study
+    asked = {"sparsity": 0.6, "curve": True}
+    run.parameters = study.check("smoke", asked).model_dump(mode="json")
+    line = runner.command_line(run, study)
+    assert line == (
+        "python -m casestudies.lab run sparsegpt --preset smoke --device cpu --seed 7"
+        " --sparsity 0.6 --curve True"
+    )
