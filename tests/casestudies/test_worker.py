@@ -1,0 +1,124 @@
+"""Real workers on real runs of the lab, and what can happen to them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import pytest
+from django.db import connection
+from django.db.models import F
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.models import Device, Run, State
+from casestudies.querysets import SILENCE
+from casestudies.starting import Request, start
+from tests.casestudies.making import a_person
+
+SECONDS = 90.0
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("worker")]
+Worker = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def start_worker() -> Iterator[Callable[[], Worker]]:
+    """Return what starts a worker on the test's database; it ends with the test."""
+    workers: list[Worker] = []
+    url = urlsplit(os.environ["DATABASE_URL"])
+    own = urlunsplit(url._replace(path=f"/{connection.settings_dict['NAME']}"))
+
+    def start_one() -> Worker:
+        command = [sys.executable, "manage.py", "worker", "--queues", "cpu"]
+        environment = {**os.environ, "DATABASE_URL": own, "OMP_NUM_THREADS": "1"}
+        workers.append(subprocess.Popen(command, env=environment))
+        return workers[-1]
+
+    yield start_one
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.wait(SECONDS)
+
+
+def a_queued_run(preset: str = "smoke") -> Run:
+    study = STUDIES["sparsegpt"]
+    owner = a_person(f"person {Run.objects.count()}", "add_run")
+    return start(owner, Request.checked(study, preset, {}, 0, Device.CPU))
+
+
+def wait_for(run: Run, *states: str) -> None:
+    wait_until(lambda: refreshed(run).state in states)
+
+
+def refreshed(run: Run) -> Run:
+    run.refresh_from_db()
+    return run
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def lab_processes(worker: Worker) -> list[psutil.Process]:
+    return psutil.Process(worker.pid).children(recursive=True)
+
+
+def ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_run_outlives_the_loss_of_every_connection_to_the_database(
+    start_worker: Callable[[], Worker],
+) -> None:
+    first, second = start_worker(), start_worker()
+    run = a_queued_run()
+    wait_until(run.events.filter(kind="progress").exists)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    wait_for(run, State.SUCCEEDED, State.FAILED)
+    assert run.state == State.SUCCEEDED, run.error
+    assert run.document()["verdict"]
+    # Two workers raced for it.
+    assert run.events.filter(kind="started").count() == 1
+    again = a_queued_run()
+    wait_for(again, State.RUNNING)
+    assert (first.poll(), second.poll()) == (None, None)
+
+
+def test_a_killed_worker_loses_its_run_which_nobody_repeats(
+    start_worker: Callable[[], Worker],
+) -> None:
+    worker = start_worker()
+    run = a_queued_run("quick")
+    wait_until(run.events.exists)
+    [lab] = lab_processes(worker)
+    worker.kill()
+    worker.wait()
+    wait_until(lambda: ended(lab))
+    assert Run.objects.mark_lost() == 0
+    # Instead of waiting until the worker has been silent for long enough.
+    Run.objects.update(heartbeat=F("heartbeat") - SILENCE)
+
+    other = start_worker()
+    wait_for(run, State.LOST)
+    assert "killed" in run.error
+    next_run = a_queued_run("quick")
+    wait_for(next_run, State.RUNNING)
+    wait_until(next_run.events.exists)
+    [lab] = lab_processes(other)
+    other.send_signal(signal.SIGTERM)
+    assert other.wait(SECONDS) == 0
+    assert ended(lab)
+    assert refreshed(next_run).state == State.LOST
+    assert "stopped" in next_run.error
+    assert refreshed(run).events.filter(kind="started").count() == 1
