@@ -8,3 +8,7 @@ class CaseStudiesConfig(AppConfig):
     def ready(self) -> None:
         # Importing the tasks is what makes them known to the queue.
         from casestudies import jobs  # noqa: F401
+        from casestudies.comparison_rows import measured_rows
+        from taxonomy.comparison import measured
+
+        measured.sources.append(measured_rows)

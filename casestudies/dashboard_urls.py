@@ -1,5 +1,14 @@
-"""The addresses of ..."""
+"""The addresses of the dashboards."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from casestudies import dashboard_views
+
+urlpatterns = [
+    path("dashboards/", dashboard_views.dashboards, name="dashboards"),
+    path(
+        "dashboards/export.<str:extension>",
+        dashboard_views.dashboards_export,
+        name="dashboards-export",
+    ),
+]

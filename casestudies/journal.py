@@ -113,7 +113,7 @@ class Journal:
         self._room -= len(json.dumps(data))
         if self._room < 0:
             self.notice(
-                f"The run has said more than {settings.RUN_LOG_KIB} KiB;"
+                f"The run has said more than {settings.RUN_LOG_KIB:g} KiB;"
                 " what follows is not kept. Its result will be."
             )
         else:

@@ -1,5 +1,10 @@
-"""The addresses of ..."""
+"""The addresses of the case studies."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from casestudies import study_views as views
+
+urlpatterns = [
+    path("case-studies/", views.studies, name="studies"),
+    path("case-studies/<slug:slug>/", views.study, name="study"),
+]

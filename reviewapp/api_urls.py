@@ -1,5 +1,32 @@
 """The addresses of the API."""
 
-from django.urls import URLPattern
+from django.urls import path, re_path
 
-urlpatterns: list[URLPattern] = []
+from casestudies import api as casestudies
+from reviewapp import api
+from reviewapp.corpus.api import Prisma
+from taxonomy import api as taxonomy
+
+V1 = "api/v1/"
+
+urlpatterns = [
+    path(V1, api.reference, name="api"),
+    path(f"{V1}schema/", api.Schema.as_view(), name="api-schema"),
+    path(f"{V1}publications/", taxonomy.Publications.as_view(), name="api-publications"),
+    path(
+        f"{V1}publications/<slug:key>/", taxonomy.OnePublication.as_view(), name="api-publication"
+    ),
+    path(f"{V1}strategies/", taxonomy.Strategies.as_view(), name="api-strategies"),
+    path(f"{V1}strategies/<slug:slug>/", taxonomy.OneStrategy.as_view(), name="api-strategy"),
+    path(f"{V1}claims/", taxonomy.Claims.as_view(), name="api-claims"),
+    path(f"{V1}prisma/", Prisma.as_view(), name="api-prisma"),
+    path(f"{V1}studies/", casestudies.Studies.as_view(), name="api-studies"),
+    path(f"{V1}studies/<slug:slug>/", casestudies.OneStudy.as_view(), name="api-study"),
+    path(f"{V1}runs/", casestudies.Runs.as_view(), name="api-runs"),
+    path(f"{V1}runs/<int:pk>/", casestudies.OneRun.as_view(), name="api-run"),
+    path(f"{V1}runs/<int:pk>/cancel/", casestudies.CancelRun.as_view(), name="api-cancel-run"),
+    path(f"{V1}measurements/", casestudies.Measurements.as_view(), name="api-measurements"),
+    # Whatever else ends with a slash; without one, Django first looks whether it is missing.
+    re_path(rf"^{V1}[\s\S]+/$", api.Nothing.as_view()),
+    path("account/token/", api.account_token, name="account-token"),
+]

@@ -103,7 +103,7 @@ def _run(children: Children) -> NoReturn:
         if children.finish("The preparation"):
             raise StartProblem("The database or the static files could not be prepared, see above")
         children.start("The site", *_gunicorn(listener), keep_open=[listener.fileno(), *locks])
-        children.start("The worker", "manage.py", "worker", "--queues", "cpu", keep_open=locks)
+        children.start("The worker", "manage.py", "worker", keep_open=locks)
         listener.close()
         _wait_for_answer(children, host, port)
         print(f"Peak Atlas is ready at {_url(host, port)}", flush=True)  # noqa: T201

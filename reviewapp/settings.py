@@ -8,8 +8,21 @@ from typing import Any
 import dj_database_url
 import plotly
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 from reviewapp import postgres
+
+
+def _positive(name: str, value: str) -> float:
+    """Return the number that the variable holds; raise ImproperlyConfigured if it is none."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ImproperlyConfigured(f"{name} must be a number above zero, not {value!r}")
+    return number
+
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = postgres.data_dir()
@@ -76,6 +89,8 @@ TEMPLATES: list[dict[str, Any]] = [
 # the default serves tools that only import the settings, such as mypy.
 DATABASE: Any = dj_database_url.parse(os.environ.get("DATABASE_URL") or "postgresql:///peak_atlas")
 DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": {"min_size": 0, "max_size": 8}}
+# A connection that a restart of the database has broken is replaced before it is used.
+DATABASE["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": DATABASE}
 # A machine that was off at the hour of a daily job does it at the next start.
 PROCRASTINATE_PERIODIC_DEFAULTS = {"max_delay": 86_400}
@@ -122,15 +137,27 @@ if os.environ.get("HTTPS") == "1":
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 31_536_000
 
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "account"
+LOGOUT_REDIRECT_URL = "home"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
 # What one run of a case study may take, and how many one person may have at a time.
-RUN_MINUTES = float(os.environ.get("RUN_MINUTES") or 60)
-RUN_MEMORY_GIB = float(os.environ.get("RUN_MEMORY_GIB") or 8)
-RUN_LOG_KIB = int(os.environ.get("RUN_LOG_KIB") or 1024)
-RUNS_RUNNING_PER_USER = int(os.environ.get("RUNS_RUNNING_PER_USER") or 1)
-RUNS_QUEUED_PER_USER = int(os.environ.get("RUNS_QUEUED_PER_USER") or 5)
+RUN_MINUTES = _positive("RUN_MINUTES", os.environ.get("RUN_MINUTES") or "60")
+RUN_MEMORY_GIB = _positive("RUN_MEMORY_GIB", os.environ.get("RUN_MEMORY_GIB") or "8")
+RUN_LOG_KIB = _positive("RUN_LOG_KIB", os.environ.get("RUN_LOG_KIB") or "1024")
+RUNS_RUNNING_PER_USER = _positive(
+    "RUNS_RUNNING_PER_USER", os.environ.get("RUNS_RUNNING_PER_USER") or "1"
+)
+RUNS_QUEUED_PER_USER = _positive(
+    "RUNS_QUEUED_PER_USER", os.environ.get("RUNS_QUEUED_PER_USER") or "5"
+)
 
 # A token is the only way to be somebody to the API, so no request can be forged from a page.
 REST_FRAMEWORK = {
@@ -138,7 +165,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["reviewapp.rest.reading.JSONBody"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "reviewapp.rest.reading.Negotiation",
-    "DEFAULT_PAGINATION_CLASS": "reviewapp.rest.listing.Pages",
+    "DEFAULT_PAGINATION_CLASS": "reviewapp.rest.pages.Pages",
     "DEFAULT_SCHEMA_CLASS": "reviewapp.rest.description.Description",
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_THROTTLE_CLASSES": [
@@ -160,10 +187,9 @@ SPECTACULAR_SETTINGS = {
     "LICENSE": {"name": "CC BY 4.0", "url": "https://creativecommons.org/licenses/by/4.0/"},
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "SERVE_INCLUDE_SCHEMA": False,
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "reviewapp.rest.description.complete",
-    ],
+    "SORT_OPERATIONS": False,
+    "SORT_OPERATION_PARAMETERS": False,
+    "POSTPROCESSING_HOOKS": ["reviewapp.rest.description.complete"],
 }
 
 LOGGING = {

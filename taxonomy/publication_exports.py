@@ -41,12 +41,17 @@ FIELDS = (
 )
 
 
-def with_evidence(publications: PublicationQuerySet) -> Iterator[Publication]:
-    """Yield the publications with their classes, strategies and claims, a batch at a time."""
+def with_evidence(publications: PublicationQuerySet) -> PublicationQuerySet:
+    """Return the publications, each to be read with its classes, strategies and claims."""
     claims = Prefetch("claims", Claim.objects.order_by("publication", "position"))
     strategies = Prefetch("strategies", Strategy.objects.only("slug", "name"))
     found = publications.defer("search", "claims_text")
-    yield from found.prefetch_related("classes", strategies, claims).iterator(chunk_size=BATCH)
+    return found.prefetch_related("classes", strategies, claims)
+
+
+def in_batches(publications: PublicationQuerySet) -> Iterator[Publication]:
+    """Yield the publications with their evidence, a batch at a time."""
+    yield from with_evidence(publications).iterator(chunk_size=BATCH)
 
 
 def parts(extension: str, publications: Iterable[Publication], about: Provenance) -> Iterator[str]:

@@ -36,23 +36,29 @@ class PublicationForm(forms.Form):
     q = forms.CharField(
         required=False,
         max_length=200,
+        help_text="Words to search for; quotes, OR and a hyphen before a word as in a web search",
         error_messages={"max_length": "A search may have at most 200 characters."},
     )
     sort = forms.ChoiceField(
         required=False,
         choices=[(key, label) for key, (label, _) in SORTS.items()],
+        help_text="The order; without it the best match of a search, else the newest",
         error_messages={"invalid_choice": "There is no sort order “%(value)s”."},
     )
 
     def __init__(self, data: QueryDict, facets: Iterable[Facet]) -> None:
         super().__init__(data)
-        for key in ("from", "to"):
+        for key, help_text in (
+            ("from", "Of this year or later"),
+            ("to", "Of this year or earlier"),
+        ):
             self.fields[key] = forms.IntegerField(
-                required=False, min_value=FIRST_YEAR, max_value=LAST_YEAR
+                required=False, min_value=FIRST_YEAR, max_value=LAST_YEAR, help_text=help_text
             )
         for facet in facets:
             self.fields[facet.key] = forms.MultipleChoiceField(
                 required=False,
+                label=facet.label,
                 choices=[(choice.value, choice.label) for choice in facet.choices],
                 error_messages={"invalid_choice": f"There is no {facet.key} “%(value)s”."},
             )

@@ -19,7 +19,7 @@ from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.facet_counts import count
 from taxonomy.facets import Facet, read_facets
 from taxonomy.models import Evidence
-from taxonomy.publication_exports import parts, with_evidence
+from taxonomy.publication_exports import in_batches, parts, with_evidence
 from taxonomy.publication_filter import PublicationFilter, read_filter
 from taxonomy.publication_panel import panels
 
@@ -92,7 +92,7 @@ def _rows(shown: PublicationFilter) -> PublicationQuerySet:
 def publications_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every publication that the address asks for, in its order."""
     shown = read_filter(request.GET, read_facets())
-    found = with_evidence(shown.publications())
+    found = in_batches(shown.publications())
     return stream(parts(extension, found, provenance(request)), "publications", extension)
 
 
@@ -118,7 +118,7 @@ def publication_export(request: HttpRequest, key: str, extension: str) -> HttpRe
 
 
 def _publication(key: str) -> Publication:
-    found = next(with_evidence(Publication.objects.filter(key=key)), None)
+    found = with_evidence(Publication.objects.filter(key=key)).first()
     if found is None:
         raise Http404(f"There is no publication “{key}”.")
     return found

@@ -20,6 +20,10 @@ PAGES = [
     "/publications/frantar2023sparsegpt/",
     "/compare/?strategies=pruning,quantization",
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
+    "/case-studies/",
+    "/case-studies/sparsegpt/",
+    "/dashboards/",
+    "/sign-in/",
 ]
 
 
@@ -41,7 +45,7 @@ def test_home_works_before_a_review_is_loaded(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["/about/", "/prisma/", "/taxonomy/", "/publications/", "/compare/"]
+    "address", ["/about/", "/prisma/", "/taxonomy/", "/publications/", "/compare/", "/dashboards/"]
 )
 def test_no_page_breaks_before_a_review_is_loaded(client: Client, address: str) -> None:
     assert client.get(address).status_code in (200, 404)
@@ -106,7 +110,18 @@ def test_the_number_of_queries_does_not_depend_on_the_corpus(
     assert small <= 30
 
 
-@pytest.mark.parametrize("path", ["/publications/", "/taxonomy/", "/compare/", "/prisma/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/publications/",
+        "/taxonomy/",
+        "/compare/",
+        "/prisma/",
+        "/case-studies/sparsegpt/",
+        "/dashboards/",
+        "/sign-in/",
+    ],
+)
 @pytest.mark.parametrize(
     "query",
     [

@@ -67,7 +67,7 @@ class Diagram:
         return Counter(row.origin for row in self.rows)
 
 
-def _of_review(options: dict[str, Any]) -> Diagram:
+def diagram_of_review(options: dict[str, Any]) -> Diagram:
     review = get_object_or_404(Review.objects.prefetch_related("flow_numbers", "databases")[:1])
     flow = review_flow(review)
     return Diagram(
@@ -81,7 +81,7 @@ def _of_review(options: dict[str, Any]) -> Diagram:
 @require_safe
 def prisma(request: HttpRequest) -> HttpResponse:
     """Show the review's flow diagram, its checks and its numbers as a table."""
-    diagram = _of_review(cleaned_or_400(PrismaOptions(request.GET)))
+    diagram = diagram_of_review(cleaned_or_400(PrismaOptions(request.GET)))
     return render(request, "corpus/prisma.html", _context(diagram, PrismaImport()))
 
 
@@ -94,7 +94,7 @@ def _context(diagram: Diagram | None, form: PrismaImport) -> dict[str, Any]:
 def prisma_export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the review's diagram as a file."""
     options = cleaned_or_400(PrismaOptions(request.GET))
-    return _file(_of_review(options), extension, options, provenance(request))
+    return _file(diagram_of_review(options), extension, options, provenance(request))
 
 
 @require_safe

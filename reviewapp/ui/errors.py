@@ -9,8 +9,16 @@ from django.utils.text import Truncator
 LONGEST_MESSAGE = 300  # a wrong value that it repeats may be of any length
 
 
+class InvalidForm(BadRequest):
+    """A form that does not validate; `fields` has the messages by the name of the field."""
+
+    def __init__(self, message: str, fields: dict[str, list[str]]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
 def cleaned_or_400(form: forms.Form) -> dict[str, Any]:
-    """Return the form's cleaned data; raise BadRequest with its messages when it is invalid."""
+    """Return the form's cleaned data; raise InvalidForm with its messages when it is invalid."""
     if form.is_valid():
         return form.cleaned_data
     messages = [
@@ -18,4 +26,8 @@ def cleaned_or_400(form: forms.Form) -> dict[str, Any]:
         for field, errors in form.errors.items()
         for message in errors
     ]
-    raise BadRequest(Truncator(" ".join(messages)).chars(LONGEST_MESSAGE))
+    fields = {
+        field: [Truncator(str(message)).chars(LONGEST_MESSAGE) for message in errors]
+        for field, errors in form.errors.items()
+    }
+    raise InvalidForm(Truncator(" ".join(messages)).chars(LONGEST_MESSAGE), fields)

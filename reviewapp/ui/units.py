@@ -1,4 +1,6 @@
-"""How a number and its unit are written."""
+"""How a number, its unit and a span of time are written."""
+
+from datetime import timedelta
 
 
 def split_unit(unit: str) -> tuple[str, str]:
@@ -12,6 +14,23 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.10g}"
+
+
+def rounded(value: float) -> str:
+    """Return a measured number with four significant digits, or with all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def duration(span: timedelta) -> str:
+    """Return a span of time in one or two units: "4.2 s", "12 s", "3 min 5 s", "2 h 10 min"."""
+    seconds = max(0.0, span.total_seconds())
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def as_said(value: float, unit: str) -> str:

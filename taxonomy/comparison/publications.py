@@ -10,6 +10,7 @@ from taxonomy.comparison.charts import claims_chart, measures_to_draw, why_not_d
 from taxonomy.comparison.claim_rows import CLAIMS_NOTE, claim_rows
 from taxonomy.comparison.claims import Claimed, Measure, of_publications
 from taxonomy.comparison.measured import measured
+from taxonomy.comparison.selection import PUBLICATION
 from taxonomy.comparison.table import Cell, Comparison, Item, Part, Row, Section, row, text
 
 
@@ -31,7 +32,7 @@ def compare_publications(keys: Sequence[str]) -> Comparison:
                 tuple(claim_rows(names, counts, lambda m, pk: _claims_cell(claimed[m][pk]))),
                 CLAIMS_NOTE,
             ),
-            measured(len(publications)),
+            measured(PUBLICATION, keys),
         ),
         lambda: [_chart(m, names, claimed[m]) for m in measures_to_draw(counts)],
         why_not_drawn(counts),

@@ -16,6 +16,7 @@ from taxonomy.comparison.charts import claims_chart, measures_to_draw, why_not_d
 from taxonomy.comparison.claim_rows import CLAIMS_NOTE, claim_rows, source_part
 from taxonomy.comparison.claims import Claimed, Measure, Summary, examples, summaries
 from taxonomy.comparison.measured import measured
+from taxonomy.comparison.selection import STRATEGY
 from taxonomy.comparison.table import Cell, Comparison, Item, Part, Row, Section, row, text
 from taxonomy.models import Family, Group, Objective, Strategy
 
@@ -71,7 +72,7 @@ def compare_strategies(slugs: Sequence[str]) -> Comparison:
             Section("What it is", tuple(_descriptions(strategies))),
             Section("Evidence in the review", tuple(_evidence(strategies, claimed)), EVIDENCE_NOTE),
             Section("Reported claims", tuple(_claims(strategies, claimed)), CLAIMS_NOTE),
-            measured(len(items)),
+            measured(STRATEGY, slugs),
         ),
         lambda: list(_charts(strategies, claimed)),
         why_not_drawn(_counts(claimed)),

@@ -43,6 +43,7 @@ def site_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
         with django_db_blocker.unblock(), use_database(name):
             call_command("migrate", verbosity=0)
             call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
+            call_command("load_reference_runs", stdout=StringIO())
         yield name
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

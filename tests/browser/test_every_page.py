@@ -22,6 +22,11 @@ PAGES = [
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
     "/prisma/",
     "/prisma/?variant=updated-v2",
+    "/case-studies/",
+    "/case-studies/sparsegpt/",
+    "/runs/1/",
+    "/dashboards/",
+    "/sign-in/",
     "/nope/",
     "/publications/?strategy=nope",
 ]

@@ -12,10 +12,12 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from reviewapp import __version__
-from reviewapp.ui.units import number, split_unit
+from reviewapp.ui.units import duration, number, rounded, split_unit
 
 register = template.Library()
 register.filter(number)
+register.filter(rounded)
+register.filter(duration)
 
 EXPORT_NAMES = {
     "csv": "CSV (spreadsheet)",
@@ -74,16 +76,19 @@ def hits(text: str) -> SafeString:
     )
 
 
+def _cell(cell: Any) -> str:
+    if isinstance(cell, SafeString):
+        return cell
+    return escape("not reported" if cell is None else str(cell))
+
+
 @register.simple_tag
 def table_rows(rows: Iterable[Iterable[Any]]) -> SafeString:
-    """Return table rows as HTML, None as "not reported".
+    """Return table rows as HTML, None as "not reported", cells that are HTML as they are.
 
     A chart can have thousands of cells, for which a template's loop takes longer than the query.
     """
-    lines = (
-        "".join(f"<td>{escape('not reported' if cell is None else str(cell))}</td>" for cell in row)
-        for row in rows
-    )
+    lines = ("".join(f"<td>{_cell(cell)}</td>" for cell in row) for row in rows)
     return mark_safe("".join(f"<tr>{line}</tr>" for line in lines))  # noqa: S308 - escaped
 
 

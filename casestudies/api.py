@@ -1,0 +1,245 @@
+"""Studies, runs and measurements in the API, and starting and cancelling a run."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import Http404
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
+from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthenticated
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request as HttpRequest
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
+from rest_framework.views import APIView
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import InvalidParameter, Study
+from casestudies.models import ACTIVE, Device, Measurement, Run, State
+from casestudies.permissions import may_cancel, may_start
+from casestudies.serializers import (
+    MeasurementSerializer,
+    NewRunSerializer,
+    RunDetailSerializer,
+    RunSerializer,
+    StudyDetailSerializer,
+    StudySerializer,
+)
+from casestudies.starting import Request, TooManyWaiting, cancel, start
+from reviewapp.rest import exceptions
+from reviewapp.rest.listing import Listing
+
+LARGEST_ID = 2**63 - 1
+TOKEN: list[Any] = [{"tokenAuth": []}]  # what OpenAPI says of a request that needs one
+
+
+class Studies(ListAPIView[Any]):
+    """The case studies: what each measures, its presets and parameters.
+
+    `parameters` is the JSON schema of what may be set, with units and bounds.
+    """
+
+    serializer_class = StudySerializer
+
+    def get_queryset(self) -> Any:
+        """Return the catalogue."""
+        return list(STUDIES.values())
+
+
+class OneStudy(RetrieveAPIView[Any]):
+    """One case study, with the publication's claims beside what was measured.
+
+    The status of each claim is supported, not reproduced, not comparable or not run; `rule` says
+    when it is which.
+    """
+
+    serializer_class = StudyDetailSerializer
+    examples = {"GET": "sparsegpt/"}
+
+    def get_object(self) -> Study:
+        """Return the study; raise Http404 when the catalogue has none of that slug."""
+        study = STUDIES.get(self.kwargs["slug"])
+        if study is None:
+            raise Http404("There is no such study.")
+        return study
+
+
+class RunForm(forms.Form):
+    """The keys that choose runs."""
+
+    study = forms.SlugField(required=False, max_length=50, help_text="Slug of a study")
+    state = forms.MultipleChoiceField(
+        required=False, choices=State.choices, help_text="Where the run stands, any of several"
+    )
+    reference = forms.ChoiceField(
+        required=False,
+        choices=[("yes", "yes"), ("no", "no")],
+        help_text="Whether it ships with the site or was started here",
+    )
+    device = forms.ChoiceField(
+        required=False, choices=Device.choices, help_text="What it was asked to run on"
+    )
+    hardware = forms.CharField(
+        required=False, max_length=200, help_text="Exactly as a run names its hardware"
+    )
+
+
+class MayStart(BasePermission):
+    """Everybody reads; who writes needs the permission to start runs."""
+
+    message = "This account may not start runs."
+
+    def has_permission(self, request: HttpRequest, view: APIView) -> bool:
+        """Return whether the request only reads, or its account may start runs."""
+        return request.method in SAFE_METHODS or may_start(request.user)
+
+
+class Runs(Listing[Run]):
+    """Runs, newest first."""
+
+    serializer_class = RunSerializer
+    permission_classes = [MayStart]
+    form = RunForm
+    file_name = "runs"
+    throttle_scope = "start"
+    examples = {
+        "GET": "?study=sparsegpt&state=succeeded",
+        "POST": '{"study": "sparsegpt", "preset": "quick", "parameters": {"sparsity": 0.6}}',
+    }
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """Return the formats: a run that starts is no list that could be CSV."""
+        return super().get_renderers() if self._reads else [JSONRenderer()]
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """Return the limits: starting has one of its own."""
+        return super().get_throttles() + ([] if self._reads else [ScopedRateThrottle()])
+
+    @property
+    def _reads(self) -> bool:
+        return self.request.method in SAFE_METHODS
+
+    def found(self, chosen: dict[str, Any]) -> QuerySet[Run]:
+        """Return the runs chosen."""
+        runs = Run.objects.select_related("owner").defer("series")
+        same = {key: chosen[key] for key in ("study", "device", "hardware") if chosen[key]}
+        runs = runs.filter(**same)
+        if chosen["state"]:
+            runs = runs.filter(state__in=chosen["state"])
+        if chosen["reference"]:
+            runs = runs.filter(reference__isnull=chosen["reference"] == "no")
+        return runs
+
+    @extend_schema(
+        request=NewRunSerializer,
+        responses={201: RunSerializer},
+        auth=TOKEN,
+        parameters=[
+            OpenApiParameter(
+                "Location",
+                {"type": "string", "format": "uri"},
+                OpenApiParameter.HEADER,
+                response=[201],
+                description="The address of the run",
+            )
+        ],
+    )
+    def post(self, request: HttpRequest) -> Response:
+        """Start a run: put it in the queue.
+
+        Takes the token of an account that may start runs. A parameter outside the study's schema
+        is refused with its bounds. An account may have only a few runs waiting.
+        """
+        asked = NewRunSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            run = start(cast(User, request.user), _checked(**asked.validated_data))
+        except TooManyWaiting as error:
+            raise exceptions.TooManyWaiting(str(error)) from None
+        address = request.build_absolute_uri(reverse("api-run", args=[run.pk]))
+        return Response(self.get_serializer(run).data, 201, headers={"Location": address})
+
+
+def _checked(
+    study: str, preset: str, parameters: dict[str, Any], seed: int, device: str
+) -> Request:
+    try:
+        return Request.checked(STUDIES[study], preset, parameters, seed, Device(device))
+    except InvalidParameter as error:
+        name, _, message = str(error).partition(": ")
+        problem: dict[str, Any] = {name: [message]}
+        raise ValidationError(problem if name == "preset" else {"parameters": problem}) from None
+
+
+class OneRun(RetrieveAPIView[Run]):
+    """One run with its result: measurements, curves, environment and the command to repeat it."""
+
+    serializer_class = RunDetailSerializer
+    queryset = Run.objects.select_related("owner").prefetch_related("measurements")
+    examples = {"GET": "1/"}
+
+    def get_object(self) -> Run:
+        """Return the run as it stands now."""
+        run = super().get_object()
+        # Where no worker is left, nobody else notices that the run's own was killed.
+        if run.state in ACTIVE and Run.objects.mark_lost():
+            run.refresh_from_db()
+        return run
+
+
+class CancelRun(GenericAPIView[Run]):
+    """The end of a run that goes on."""
+
+    serializer_class = RunSerializer
+    queryset = Run.objects.select_related("owner")
+    permission_classes = [IsAuthenticated]
+    examples = {"POST": ""}
+
+    @extend_schema(request=None, responses={202: RunSerializer, 409: None}, auth=TOKEN)
+    def post(self, request: HttpRequest, pk: int) -> Response:
+        """Cancel a run: one's own, or any with the permission to change runs.
+
+        A run that waits is cancelled at once, one that goes on within three seconds.
+        """
+        run = self.get_object()
+        if not may_cancel(request.user, run):
+            raise PermissionDenied("This account may not cancel this run.")
+        if not cancel(run):
+            raise exceptions.Conflict("The run has ended already.")
+        return Response(self.get_serializer(self.get_object()).data, 202)
+
+
+class MeasurementForm(forms.Form):
+    """The keys that choose measurements."""
+
+    study = forms.SlugField(required=False, max_length=50, help_text="Slug of a study")
+    metric = forms.CharField(required=False, max_length=100, help_text="Name of a study's metric")
+    variant = forms.CharField(required=False, max_length=100, help_text="What was measured")
+    run = forms.IntegerField(
+        required=False, min_value=1, max_value=LARGEST_ID, help_text="Number of a run"
+    )
+
+
+class Measurements(Listing[Measurement]):
+    """Measurements of the runs that succeeded, those of the newest run first.
+
+    Each names its run, hardware and environment. Only what was measured alike can be compared.
+    """
+
+    serializer_class = MeasurementSerializer
+    form = MeasurementForm
+    file_name = "measurements"
+    examples = {"GET": "?study=sparsegpt&metric=perplexity&format=csv"}
+
+    def found(self, chosen: dict[str, Any]) -> QuerySet[Measurement]:
+        """Return the measurements chosen, each with its run."""
+        keys = {"study": "run__study", "metric": "metric", "variant": "variant", "run": "run"}
+        same = {column: chosen[key] for key, column in keys.items() if chosen[key]}
+        found = Measurement.objects.filter(**same).select_related("run")
+        return found.defer("run__series", "run__parameters").order_by(
+            "-run__finished", "-run", "id"
+        )

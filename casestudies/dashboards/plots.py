@@ -1,0 +1,161 @@
+"""Points to draw, each with its run, and the table and the exports of exactly these points."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import pandas as pd
+from django.utils.html import format_html
+
+from casestudies.dashboards.comparability import Member
+from casestudies.dashboards.metrics import labelled
+from casestudies.evidence import settings_of
+from casestudies.models import Run
+from reviewapp.ui.units import rounded
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis shows."""
+
+    name: str
+    unit: str = ""
+
+    @property
+    def label(self) -> str:
+        return labelled(self.name, self.unit)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One mark: a variant of a run. `x` is a number, or a time where the axis is time.
+
+    `measured` is the value behind `y`, with how many values it is the median of and their
+    interquartile range; both are None for a point of a curve. `efficient` is None when that
+    is not asked.
+    """
+
+    member: Member
+    variant: str
+    x: Any
+    y: float
+    measured: float
+    n: int | None = None
+    spread: float | None = None
+    efficient: bool | None = None
+
+    @property
+    def run(self) -> Run:
+        return self.member.run
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A chart to be drawn, with what a reader must know to read it.
+
+    `kind` says how: as single marks, as lines of a group's runs, or as lines of single runs.
+    `better` says in which direction `x` is better, for the line through efficient marks.
+    """
+
+    slug: str
+    title: str
+    kind: Literal["marks", "over runs", "of runs"]
+    x: Axis
+    y: Axis
+    points: Sequence[Point]
+    notes: Sequence[str] = ()
+    better: str = ""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Return the points as a reader wants them, their runs as links."""
+        return pd.DataFrame(self._rows(), columns=self._header())
+
+    @property
+    def relative(self) -> bool:
+        """Return whether the vertical axis shows something other than what was measured."""
+        return any(point.y != point.measured for point in self.points)
+
+    @property
+    def judged(self) -> bool:
+        """Return whether the points are told apart by their efficiency."""
+        return any(point.efficient is not None for point in self.points)
+
+    def _header(self) -> list[str]:
+        return [
+            "Run",
+            "Variant",
+            self.x.label.capitalize(),
+            self.y.label.capitalize(),
+            *(["Measured"] if self.relative else []),
+            *(["Pareto-efficient"] if self.judged else []),
+            "Settings",
+            "Hardware",
+            "Finished",
+            "Group",
+        ]
+
+    def _rows(self) -> list[list[Any]]:
+        return [
+            [
+                format_html('<a href="{}">{}</a>', point.run.get_absolute_url(), point.run.label),
+                point.variant,
+                when(point.x) if isinstance(point.x, datetime) else rounded(point.x),
+                rounded(point.y) + ("" if self.relative else _how_sure(point)),
+                *([rounded(point.measured) + _how_sure(point)] if self.relative else []),
+                *(["yes" if point.efficient else "no"] if self.judged else []),
+                settings_of(point.run),
+                point.run.hardware or None,
+                when(point.run.finished),
+                point.member.number,
+            ]
+            for point in self.points
+        ]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Return the points in full, for an export."""
+        return [self._record(point) for point in self.points]
+
+    def _record(self, point: Point) -> dict[str, Any]:
+        group = point.member.group
+        run = point.run
+        return {
+            "chart": self.title,
+            "run": run.label,
+            "run_address": run.get_absolute_url(),
+            "study": run.study,
+            "preset": run.preset,
+            "settings": settings_of(run),
+            "seed": run.seed,
+            "device": run.device,
+            "hardware": run.hardware,
+            "precision": group.precision,
+            "model": str(group.model),
+            "text": str(group.text),
+            "finished": run.finished.isoformat() if run.finished else None,
+            "group": group.key,
+            "variant": point.variant,
+            "x_name": self.x.name,
+            "x_unit": self.x.unit,
+            "x": point.x.isoformat() if isinstance(point.x, datetime) else point.x,
+            "y_name": self.y.name,
+            "y_unit": self.y.unit,
+            "y": point.y,
+            "y_measured": point.measured,
+            "n": point.n,
+            "spread": point.spread,
+            "efficient": point.efficient,
+        }
+
+
+def when(moment: datetime | None) -> str | None:
+    """Return a time to the minute, as everything here in UTC."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else None
+
+
+def _how_sure(point: Point) -> str:
+    if point.spread is None:
+        return ""
+    return f" (median of {point.n}, interquartile range {rounded(point.spread)})"

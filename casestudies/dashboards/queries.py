@@ -1,0 +1,68 @@
+"""The runs that the dashboards draw, and what they measured."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import RowNumber
+
+from casestudies.lab.contract import Metric
+from casestudies.models import Measurement, Run
+from casestudies.querysets import RunQuerySet
+
+MOST_RUNS = 200
+CONDITIONS = {
+    "hardware": lambda value: Q(hardware=value),
+    "device": lambda value: Q(device=value),
+    "preset": lambda value: Q(preset=value),
+    "runs": lambda value: Q(reference__isnull=value != "reference"),
+}
+# By the run's key, then the metric's name, then the variant.
+Measured = Mapping[int, Mapping[str, Mapping[str, Measurement]]]
+
+
+def finished_runs(studies: Iterable[str], filters: Mapping[str, str]) -> RunQuerySet:
+    """Return the runs with a result that pass the filters, latest first."""
+    conditions = [CONDITIONS[name](value) for name, value in filters.items()]
+    return Run.objects.succeeded().filter(*conditions, study__in=list(studies))
+
+
+def newest(studies: Iterable[str], filters: Mapping[str, str]) -> list[Run]:
+    """Return the newest runs of each study that pass, without their curves, latest first."""
+    order = [F("finished").desc(), F("id").desc()]
+    place = Window(RowNumber(), partition_by="study", order_by=order)
+    found = finished_runs(studies, filters).alias(place=place).filter(place__lte=MOST_RUNS)
+    return list(found.defer("series", "error", "step", "verdict"))
+
+
+def counts(studies: Iterable[str]) -> list[tuple[dict[str, str], int]]:
+    """Return for each combination of what may be filtered by how many runs have it."""
+    rows = finished_runs(studies, {}).order_by().values("hardware", "device", "preset")
+    rows = rows.annotate(own=Q(reference=None), n=Count("*")).order_by("hardware", "preset")
+    return [
+        (
+            {
+                "hardware": row["hardware"],
+                "device": row["device"],
+                "preset": row["preset"],
+                "runs": "own" if row["own"] else "reference",
+            },
+            row["n"],
+        )
+        for row in rows
+    ]
+
+
+def measured(runs: Iterable[Run], metrics: Iterable[Metric]) -> Measured:
+    """Return what the runs measured of these metrics."""
+    names = {metric.name for metric in metrics}
+    found: dict[int, dict[str, dict[str, Measurement]]] = {}
+    for row in Measurement.objects.filter(run__in=[run.pk for run in runs], metric__in=names):
+        found.setdefault(row.run_id, {}).setdefault(row.metric, {})[row.variant] = row
+    return found
+
+
+def curves(runs: Iterable[Run], name: str) -> dict[int, list[dict[str, Any]]]:
+    """Return by run the curves of its series of this name, one for each variant."""
+    stored = Run.objects.filter(pk__in=[run.pk for run in runs]).values_list("pk", "series")
+    return {pk: [curve for curve in series if curve["name"] == name] for pk, series in stored}

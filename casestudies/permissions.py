@@ -1,0 +1,34 @@
+"""Who may do what with a run. Everyone may read them."""
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
+
+from casestudies.models import Run
+
+Person = AbstractBaseUser | AnonymousUser
+
+
+def may_start(user: Person) -> bool:
+    """Return whether the person may start runs, and start any run again."""
+    return isinstance(user, User) and user.has_perm("casestudies.add_run")
+
+
+def may_cancel(user: Person, run: Run) -> bool:
+    """Return whether the person may cancel the run, as long as it has not ended."""
+    return isinstance(user, User) and (_owns(user, run) or user.has_perm("casestudies.change_run"))
+
+
+def may_delete(user: Person, run: Run) -> bool:
+    """Return whether the person may delete the run once it has ended; nobody a reference run."""
+    if run.reference is not None or not isinstance(user, User):
+        return False
+    return user.has_perm("casestudies.delete_run") or (_owns(user, run) and may_start(user))
+
+
+def let_start_runs(user: User) -> None:
+    """Give the account the permission to start runs."""
+    start = Permission.objects.get(content_type__app_label="casestudies", codename="add_run")
+    user.user_permissions.add(start)
+
+
+def _owns(user: User, run: Run) -> bool:
+    return user.is_active and run.owner_id == user.pk

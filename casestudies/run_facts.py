@@ -1,0 +1,80 @@
+"""What a run was set to and where it ran, as rows to read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.text import capfirst
+
+from casestudies.models import Run
+
+GIB = 2**30
+TOLD_FIRST = (
+    *("processor", "cores", "threads", "memory_bytes", "gpu", "device", "precision"),
+    *("model", "text", "commit", "python", "libraries", "system"),
+)
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """One parameter of a run beside its preset's; `usual` is None if the preset is not known."""
+
+    name: str
+    value: Any
+    unit: str
+    usual: Any
+    help: str
+
+    @property
+    def differs(self) -> bool:
+        return self.usual is not None and self.value != self.usual
+
+    @property
+    def label(self) -> str:
+        return capfirst(self.name.replace("_", " "))
+
+    @property
+    def shown(self) -> str:
+        return _in_words(self.name, self.value)
+
+    @property
+    def usually(self) -> str:
+        return _in_words(self.name, self.usual)
+
+
+def parameters(run: Run) -> Iterator[ParameterRow]:
+    """Yield the run's parameters, in the study's order if it is known."""
+    study = run.definition
+    known = study.parameters.model_json_schema()["properties"] if study else {}
+    usual: Mapping[str, Any] = {}
+    if study and run.preset in study.presets:
+        usual = study.check(run.preset, {}).model_dump(mode="json")
+    # The database keeps no order of keys.
+    unknown = sorted(run.parameters.keys() - known.keys())
+    for name in [*(n for n in known if n in run.parameters), *unknown]:
+        schema = known.get(name, {})
+        unit, meaning = schema.get("unit", ""), schema.get("description", "")
+        yield ParameterRow(name, run.parameters[name], unit, usual.get(name), meaning)
+
+
+def environment(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield name and value of what the run's process said of its machine and its versions."""
+    told = run.environment
+    for name in [*(n for n in TOLD_FIRST if n in told), *sorted(told.keys() - set(TOLD_FIRST))]:
+        if told[name] is not None or name != "gpu":  # a run on the CPU used none
+            yield _named(name), _in_words(name, told[name])
+
+
+def _named(name: str) -> str:
+    words = {"gpu": "GPU", "memory_bytes": "memory"}
+    return words.get(name, name.replace("_", " "))
+
+
+def _in_words(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_named(key)} {_in_words(key, item)}" for key, item in value.items())
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / GIB:.1f} GiB"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not reported" if value is None else str(value)

@@ -1,0 +1,199 @@
+"""How studies, runs and measurements are written in the API, and how a run is asked for."""
+
+from typing import Any, get_args
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from casestudies.evidence import beside, results_to_compare
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import InvalidParameter, Metric, Status, Study
+from casestudies.models import Device, Measurement, Run
+from casestudies.runner import command_line
+from reviewapp.rest.records import Address, Page, Record
+from taxonomy.api import PublicationClaimSerializer
+
+MEASURED = ("metric", "variant", "value", "unit", "n", "spread")
+LARGEST_SEED = 2**63 - 1
+
+
+class RunMeasurementSerializer(serializers.ModelSerializer[Measurement]):
+    """The median of `n` values of one metric; `spread` is their interquartile range."""
+
+    class Meta:
+        model = Measurement
+        fields = MEASURED
+        read_only_fields = fields
+
+
+class MeasurementSerializer(RunMeasurementSerializer):
+    """A measurement with the run, the hardware and the environment that it comes from."""
+
+    run_label = serializers.CharField(source="run.label", read_only=True)
+    study = serializers.CharField(source="run.study", read_only=True)
+    preset = serializers.CharField(source="run.preset", read_only=True)
+    device = serializers.CharField(source="run.device", read_only=True)
+    hardware = serializers.CharField(source="run.hardware", read_only=True)
+    finished = serializers.DateTimeField(source="run.finished", read_only=True)
+    environment = serializers.DictField(source="run.environment", read_only=True)
+    page = Page(source="run.get_absolute_url")
+
+    class Meta:
+        model = Measurement
+        fields = (
+            *MEASURED,
+            "run",
+            "run_label",
+            "study",
+            "preset",
+            "device",
+            "hardware",
+            "finished",
+            "environment",
+            "page",
+        )
+        read_only_fields = fields
+
+
+class RunSerializer(Record[Run]):
+    """A run as it stands; null is what it has not got, or not yet."""
+
+    url = Address("api-run", source="pk")
+    label = serializers.CharField(read_only=True)  # type: ignore[assignment]
+    parameters = serializers.DictField(read_only=True)
+    owner = serializers.SlugRelatedField[Any](
+        "username", read_only=True, allow_null=True, help_text="Who started it"
+    )
+    page = Page()
+
+    class Meta:
+        model = Run
+        fields: tuple[str, ...] = (
+            "id",
+            "label",
+            "study",
+            "preset",
+            "parameters",
+            "seed",
+            "device",
+            "state",
+            "reference",
+            "owner",
+            "created",
+            "started",
+            "finished",
+            "done",
+            "step",
+            "hardware",
+            "verdict",
+            "error",
+            "url",
+            "page",
+        )
+        read_only_fields = fields
+
+
+class CurveSerializer(serializers.Serializer[Any]):
+    """The points (x, y) of one variant in a chart of the study."""
+
+    name = serializers.CharField()
+    variant = serializers.CharField()
+    points = serializers.ListField(child=serializers.ListField(child=serializers.FloatField()))
+
+
+class RunDetailSerializer(RunSerializer):
+    """A run with its result."""
+
+    command = serializers.SerializerMethodField()
+    environment = serializers.DictField(read_only=True)
+    measurements = RunMeasurementSerializer(many=True, read_only=True)
+    series = CurveSerializer(many=True, read_only=True)
+
+    class Meta(RunSerializer.Meta):
+        fields = (*RunSerializer.Meta.fields, "command", "environment", "measurements", "series")
+        read_only_fields = fields
+
+    def get_command(self, run: Run) -> str | None:
+        """What to type to repeat the run; null when its study has changed since."""
+        try:
+            return command_line(run, run.definition) if run.definition else None
+        except InvalidParameter:
+            return None
+
+
+class MetricSerializer(serializers.Serializer[Metric]):
+    """What a study measures, in which unit, and how."""
+
+    name = serializers.CharField()
+    unit = serializers.CharField()
+    direction = serializers.ChoiceField(["lower is better", "higher is better", "neither"])
+    how = serializers.CharField()
+
+
+class PresetSerializer(serializers.Serializer[Any]):
+    """Values of parameters, and about how many minutes they take on two CPU cores."""
+
+    minutes = serializers.FloatField()
+    values = serializers.DictField()
+
+
+class StudySerializer(serializers.Serializer[Study]):
+    """What a study declares."""
+
+    slug = serializers.CharField()
+    title = serializers.CharField()
+    summary = serializers.CharField()
+    publication = serializers.CharField(help_text="Key of the publication")
+    strategies = serializers.ListField(child=serializers.CharField(), help_text="Their slugs")
+    presets = serializers.DictField(child=PresetSerializer())
+    parameters = serializers.SerializerMethodField()
+    metrics = MetricSerializer(many=True)
+    baselines = serializers.DictField(child=serializers.CharField())
+    url = Address("api-study", source="slug")
+
+    def get_parameters(self, study: Study) -> dict[str, Any]:
+        """The JSON schema of what may be set."""
+        return study.parameters.model_json_schema()
+
+
+class ComparisonSerializer(serializers.Serializer[Any]):
+    """A claim of the publication beside what was measured; null is what there is not."""
+
+    claim_metric = serializers.CharField(source="comparison.claim")
+    claim = PublicationClaimSerializer(allow_null=True)
+    metric = serializers.CharField(source="comparison.metric")
+    variant = serializers.CharField(source="comparison.variant")
+    measured = MeasurementSerializer(allow_null=True)
+    status = serializers.ChoiceField(get_args(Status))
+    rule = serializers.CharField(source="comparison.rule")
+
+
+class StudyDetailSerializer(StudySerializer):
+    """What a study declares, and how the publication's claims stand beside its runs."""
+
+    comparisons = serializers.SerializerMethodField()
+
+    @extend_schema_field(ComparisonSerializer(many=True))
+    def get_comparisons(self, study: Study) -> Any:
+        """Each claim beside what the run that stands for the study measured."""
+        run = results_to_compare([study.slug]).get(study.slug)
+        return ComparisonSerializer(beside(study, run), many=True, context=self.context).data
+
+
+class NewRunSerializer(serializers.Serializer[Any]):
+    """A run that somebody asks for."""
+
+    study = serializers.ChoiceField(list(STUDIES))
+    preset = serializers.CharField(default="quick", max_length=50)
+    parameters = serializers.DictField(
+        default=dict, help_text="What differs from the preset, by the study's schema"
+    )
+    seed = serializers.IntegerField(default=0, min_value=0, max_value=LARGEST_SEED)
+    device = serializers.ChoiceField(Device.choices, default=Device.CPU)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse keys that nothing reads: a misspelt one would be a run of something else."""
+        unknown = set(self.initial_data) - set(self.fields)
+        if unknown:
+            raise serializers.ValidationError({key: ["There is no such key."] for key in unknown})
+        return attrs

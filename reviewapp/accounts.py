@@ -1,0 +1,93 @@
+"""Signing in and out, one's own account, and the accounts made without asking anybody."""
+
+import os
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, LogoutView
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from casestudies.evidence import for_list
+from casestudies.models import Run
+from casestudies.permissions import let_start_runs
+from reviewapp.ui.listing import paginate
+from reviewapp.ui.throttle import limited
+
+SIGN_INS_PER_MINUTE = 10
+DEMO = "demo"  # the name of the demo account, and its password
+PERMITS = {
+    "casestudies.add_run": "start runs, cancel your own, and delete your own when they are over",
+    "casestudies.change_run": "cancel any run",
+    "casestudies.delete_run": "delete any run that is over",
+}
+
+_sign_in = LoginView.as_view(
+    template_name="accounts/sign_in.html", redirect_authenticated_user=True
+)
+_sign_out = LogoutView.as_view()
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Show the form, or sign in and go to `next`, which must be an address of this site."""
+    return _try_to_sign_in(request) if request.method == "POST" else _sign_in(request)
+
+
+@limited(SIGN_INS_PER_MINUTE)
+def _try_to_sign_in(request: HttpRequest) -> HttpResponseBase:
+    return _sign_in(request)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponseBase:
+    """End the session and go to the start page."""
+    return _sign_out(request)
+
+
+@require_safe
+@login_required
+@never_cache
+def account(request: HttpRequest) -> HttpResponse:
+    """Show who is signed in, what this person may do, and the person's runs."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    runs = Run.objects.of(request.user)
+    page = paginate(request, for_list(runs), runs.count())
+    held = request.user.get_all_permissions()
+    context = {
+        "permits": [meaning for permission, meaning in PERMITS.items() if permission in held],
+        "page": page,
+        "page_range": page.paginator.get_elided_page_range(page.number),
+    }
+    return render(request, "accounts/account.html", context)
+
+
+def first_account_hint() -> str | None:
+    """Return how to make the first account, in one line; None when there is one."""
+    if User.objects.filter(is_active=True).exists():
+        return None
+    return (
+        "Nobody can sign in yet: `python manage.py createsuperuser` makes the first account,"
+        " which is needed to start runs."
+    )
+
+
+def ensure_demo_account() -> None:
+    """With DEMO=1 let everybody sign in as demo and start runs; without it, let nobody.
+
+    An account of that name with another password is somebody's own and is left alone.
+    """
+    demo = User.objects.filter(username=DEMO).first()
+    if demo and not demo.check_password(DEMO):
+        return
+    if os.environ.get("DEMO") == "1":
+        demo = demo or User.objects.create_user(DEMO, password=DEMO)
+        User.objects.filter(pk=demo.pk).update(is_active=True)
+        let_start_runs(demo)
+    elif demo:
+        User.objects.filter(pk=demo.pk).update(is_active=False)

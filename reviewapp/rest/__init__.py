@@ -1,0 +1,1 @@
+"""What the APIs of all rooms share; knows no model."""

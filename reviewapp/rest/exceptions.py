@@ -1,0 +1,24 @@
+"""Why the API refuses a request, beside the reasons that Django REST framework has."""
+
+from rest_framework.exceptions import APIException
+
+
+class Conflict(APIException):
+    """The thing is no longer in the state that the request is about."""
+
+    status_code = 409
+    default_code = "conflict"
+
+
+class TooLarge(APIException):
+    """The body is larger than anything that the API is asked."""
+
+    status_code = 413
+    default_code = "too_large"
+
+
+class TooManyWaiting(APIException):
+    """The account has as many runs waiting as one may have."""
+
+    status_code = 429
+    default_code = "too_many_waiting"

@@ -1,0 +1,76 @@
+"""A list of things as JSON in pages, or all of it as one CSV file."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeVar
+
+from django import forms
+from django.db.models import Model, QuerySet
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import ListAPIView
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+
+from reviewapp.ui.errors import cleaned_or_400
+from reviewapp.ui.export import csv_lines, provenance, stream
+
+MOST_ROWS = 100_000
+BATCH = 1000
+
+Row = TypeVar("Row", bound=Model)
+
+
+class CsvFile(BaseRenderer):
+    """Stands for CSV when client and server agree on a format; `Listing` writes the file."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+
+class Listing(ListAPIView[Row]):
+    """The things that an address asks for: its keys are those of `form`."""
+
+    renderer_classes = [JSONRenderer, CsvFile]
+    form: ClassVar[type[forms.Form]] = forms.Form
+    file_name: ClassVar[str]
+
+    def fields(self) -> dict[str, forms.Field]:
+        """Return the keys of the address that choose what is listed."""
+        return self.form().fields
+
+    def found(self, chosen: dict[str, Any]) -> QuerySet[Row]:
+        """Return what is listed, in its order, for the form's cleaned data."""
+        raise NotImplementedError
+
+    def get_queryset(self) -> QuerySet[Row]:
+        """Return what is listed; raise InvalidForm for a value that cannot be."""
+        return self.found(cleaned_or_400(self.form(self.request.query_params)))
+
+    # A file is not the library's kind of response, though it may be answered.
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        if request.accepted_renderer.format == CsvFile.format:
+            return self._file(request)
+        return self.list(request, *args, **kwargs)
+
+    def _file(self, request: Request) -> HttpResponseBase:
+        rows = self.get_queryset()
+        if (n := rows.count()) > MOST_ROWS:
+            raise ValidationError(
+                f"These are {n:,} rows and a file has at most {MOST_ROWS:,}. Choose fewer."
+            )
+        return stream(self.lines(rows), self.file_name, CsvFile.format)
+
+    def lines(self, rows: QuerySet[Row]) -> Iterator[str]:
+        """Yield the file of these rows: the same fields, in the same order, as in JSON."""
+        serializer: Any = self.get_serializer()
+        records = map(serializer.to_representation, rows.iterator(chunk_size=BATCH))
+        cells = ([_cell(value) for value in record.values()] for record in records)
+        return csv_lines(list(serializer.fields), cells, provenance(self.request))
+
+
+def _cell(value: Any) -> Any:
+    """Return several values in one cell parted by semicolons, and an object as JSON."""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "; ".join(map(str, value)) if isinstance(value, list) else value

@@ -1,0 +1,56 @@
+"""A list in pages."""
+
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+
+from reviewapp.ui.listing import PER_PAGE
+
+MOST_PER_PAGE = 100
+
+
+class Pages(PageNumberPagination):
+    """Pages of a size that the address may choose."""
+
+    page_size = PER_PAGE
+    page_size_query_param = "page_size"
+    max_page_size = MOST_PER_PAGE
+    last_page_strings = ()
+    invalid_page_message = "There is no such page."
+
+    def get_page_size(self, request: Request) -> int:
+        """Return the size asked for; raise ValidationError rather than give another one."""
+        asked = request.query_params.get("page_size", str(PER_PAGE))
+        if not (asked.isdecimal() and len(asked) <= 3 and 1 <= int(asked) <= MOST_PER_PAGE):
+            raise ValidationError({"page_size": [f"A whole number from 1 to {MOST_PER_PAGE}."]})
+        return int(asked)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """Return the description of `page` and `page_size` for OpenAPI."""
+        whole = {"type": "integer", "minimum": 1}
+        size = {**whole, "maximum": MOST_PER_PAGE, "default": PER_PAGE}
+        return [
+            {"name": "page", "in": "query", "schema": whole, "description": "Which page"},
+            {
+                "name": "page_size",
+                "in": "query",
+                "schema": size,
+                "description": "How many on a page",
+            },
+        ]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the description of a page of what `schema` describes."""
+        address = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["count", "next", "previous", "results"],
+            "properties": {
+                "count": {"type": "integer", "minimum": 0},
+                "next": address,
+                "previous": address,
+                "results": schema,
+            },
+        }

@@ -1,0 +1,219 @@
+"""Publications, strategies and claims in the API."""
+
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import QueryDict
+from rest_framework import serializers
+from rest_framework.generics import RetrieveAPIView
+
+from reviewapp.corpus.models import Publication
+from reviewapp.rest.listing import Listing
+from reviewapp.rest.records import Page, Record
+from reviewapp.ui.export import provenance
+from taxonomy.counts import publications_under, revision
+from taxonomy.facets import read_facets
+from taxonomy.hub import NEWEST
+from taxonomy.models import CLAIM_FIELDS, Claim, Objective, Strategy
+from taxonomy.publication_exports import BATCH, FIELDS, parts, with_evidence
+from taxonomy.publication_filter import PublicationForm, read_filter
+
+
+class PublicationClaimSerializer(Record[Claim]):
+    """A number that a publication reports, with its conditions and where it says so."""
+
+    class Meta:
+        model = Claim
+        fields = CLAIM_FIELDS
+        read_only_fields = fields
+
+
+class PublicationSerializer(Record[Publication]):
+    """Everything known of a publication; null is what no source reports."""
+
+    classes = serializers.SlugRelatedField[Any]("slug", many=True, read_only=True)
+    strategies = serializers.SlugRelatedField[Any]("slug", many=True, read_only=True)
+    claims = PublicationClaimSerializer(many=True, read_only=True)
+    page = Page()
+
+    class Meta:
+        model = Publication
+        fields = (*FIELDS, "in_review", "classes", "strategies", "claims", "page")
+        read_only_fields = fields
+
+
+class Publications(Listing[Publication]):
+    """Publications: search, filter, sort.
+
+    The keys are those of the page /publications/. A key that is given several times means any of
+    its values; different keys must all be met. The CSV is the page's own export: it has the number
+    of claims where JSON has the claims.
+    """
+
+    serializer_class = PublicationSerializer
+    file_name = "publications"
+    examples = {"GET": "?q=sparse&class=inference&from=2022&sort=newest"}
+
+    def fields(self) -> dict[str, forms.Field]:
+        """Return the keys of the address of the page."""
+        return PublicationForm(QueryDict(), read_facets()).fields
+
+    def get_queryset(self) -> QuerySet[Publication]:
+        """Return what the page with the same address lists; raise InvalidForm as it does."""
+        return with_evidence(read_filter(self.request.GET, read_facets()).publications())
+
+    def lines(self, rows: Any) -> Iterator[str]:
+        """Yield the file that the page exports."""
+        return parts("csv", rows.iterator(chunk_size=BATCH), provenance(self.request))
+
+
+class OnePublication(RetrieveAPIView[Publication]):
+    """One publication."""
+
+    serializer_class = PublicationSerializer
+    queryset = with_evidence(Publication.objects.all())
+    lookup_field = "key"
+    examples = {"GET": "frantar2023sparsegpt/"}
+
+
+class TaxonomyPartSerializer(serializers.Serializer[Any]):
+    """A part of the taxonomy that strategies are filed under."""
+
+    slug = serializers.SlugField()
+    name = serializers.CharField()
+    definition = serializers.CharField()
+    grade = serializers.CharField()
+
+
+class StrategySerializer(Record[Strategy]):
+    """A strategy: its idea, what it trades, when it does not fit."""
+
+    family = TaxonomyPartSerializer(source="group.family", read_only=True)
+    group = TaxonomyPartSerializer(read_only=True)
+    classes = serializers.SlugRelatedField[Any]("slug", many=True, read_only=True)
+    publications = serializers.SerializerMethodField()
+    page = Page()
+
+    class Meta:
+        model = Strategy
+        fields = (
+            "slug",
+            "name",
+            "family",
+            "group",
+            "classes",
+            "idea",
+            "trade",
+            "not_when",
+            "note",
+            "grade",
+            "publications",
+            "page",
+        )
+        read_only_fields = fields
+
+    def get_publications(self, strategy: Strategy) -> int:
+        """How many of the review's publications are filed under it; extensions do not count."""
+        return self._counts.get((None, frozenset([strategy.pk])), 0)
+
+    @cached_property
+    def _counts(self) -> dict[tuple[int | None, frozenset[int]], int]:
+        return _counts(revision())
+
+
+@lru_cache(maxsize=1)
+def _counts(state: str) -> dict[tuple[int | None, frozenset[int]], int]:
+    """Return the counts of all strategies, remembered while `revision()` says `state`."""
+    return publications_under("family", [])
+
+
+STRATEGIES = Strategy.objects.select_related("group__family").prefetch_related("classes")
+
+
+class Strategies(Listing[Strategy]):
+    """Strategies in the order of the taxonomy."""
+
+    serializer_class = StrategySerializer
+    file_name = "strategies"
+
+    def found(self, chosen: dict[str, Any]) -> QuerySet[Strategy]:
+        """Return all strategies."""
+        return STRATEGIES.all()
+
+
+class OneStrategy(RetrieveAPIView[Strategy]):
+    """One strategy."""
+
+    serializer_class = StrategySerializer
+    queryset = STRATEGIES
+    lookup_field = "slug"
+    examples = {"GET": "pruning/"}
+
+
+class ClaimForm(forms.Form):
+    """The keys that choose claims; a key that is given several times means any of its values."""
+
+    publication = forms.ModelMultipleChoiceField(
+        Publication.objects.only("key"),
+        required=False,
+        to_field_name="key",
+        help_text="Keys of publications",
+        error_messages={"invalid_choice": "There is no publication “%(value)s”."},
+    )
+    strategy = forms.ModelMultipleChoiceField(
+        Strategy.objects.only("slug"),
+        required=False,
+        to_field_name="slug",
+        help_text="Slugs of strategies; a claim is its publication's, whatever strategy caused it",
+        error_messages={"invalid_choice": "There is no strategy “%(value)s”."},
+    )
+    objective = forms.MultipleChoiceField(
+        required=False,
+        choices=Objective.choices,
+        help_text="What the claim is about",
+        error_messages={"invalid_choice": "There is no objective “%(value)s”."},
+    )
+
+
+class ClaimSerializer(PublicationClaimSerializer):
+    """A claim with the publication that makes it."""
+
+    publication = serializers.SlugRelatedField[Any]("key", read_only=True)
+    title = serializers.CharField(source="publication.title", read_only=True)
+    in_review = serializers.BooleanField(source="publication.in_review", read_only=True)
+    page = Page(source="publication.get_absolute_url")
+
+    class Meta:
+        model = Claim
+        fields = ("publication", "title", "in_review", *CLAIM_FIELDS, "page")
+        read_only_fields = fields
+
+
+class Claims(Listing[Claim]):
+    """Claims: numbers that publications report, newest publication first.
+
+    Each has its own baseline, hardware and conditions, so numbers side by side are not a ranking.
+    """
+
+    serializer_class = ClaimSerializer
+    form = ClaimForm
+    file_name = "claims"
+    examples = {"GET": "?strategy=pruning&objective=memory"}
+
+    def found(self, chosen: dict[str, Any]) -> QuerySet[Claim]:
+        """Return the claims chosen, each with its publication."""
+        claims = Claim.objects.select_related("publication").order_by(*NEWEST)
+        claims = claims.only(
+            "publication__key", "publication__title", "publication__membership", *CLAIM_FIELDS
+        )
+        if chosen["publication"]:
+            claims = claims.filter(publication__in=chosen["publication"])
+        if chosen["strategy"]:
+            wanted = [strategy.pk for strategy in chosen["strategy"]]
+            claims = claims.filter(publication__facets__strategies__overlap=wanted)
+        if chosen["objective"]:
+            claims = claims.filter(objective__in=chosen["objective"])
+        return claims

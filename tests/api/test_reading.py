@@ -1,0 +1,337 @@
+"""What everybody may read through the API."""
+
+import csv
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from drf_spectacular.drainage import GENERATOR_STATS
+
+from benchmarks.synthetic import add_publications
+from casestudies.lab.catalogue import STUDIES
+from reviewapp.corpus.models import Review
+from reviewapp.rest import listing
+from reviewapp.ui.export import neutralise
+from tests.casestudies.making import a_finished_run, a_person, a_run
+
+pytestmark = pytest.mark.django_db
+
+V1 = "/api/v1/"
+
+
+def read(client: Client, address: str) -> Any:
+    response = client.get(f"{V1}{address}")
+    assert response.status_code == 200, response.content
+    assert response["Content-Type"] == "application/json"
+    return response.json()
+
+
+def rows(client: Client, address: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV, without the columns that say where they come from."""
+    response = client.get(f"{V1}{address}")
+    assert response["Content-Type"].startswith("text/csv")
+    text = b"".join(response).decode()
+    return [
+        {name: cell for name, cell in row.items() if not name.startswith("export_")}
+        for row in csv.DictReader(text.splitlines())
+    ]
+
+
+def error(client: Client, address: str, status: int, **headers: str) -> dict[str, Any]:
+    response = client.get(f"{V1}{address}", headers=headers)
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/json"
+    body: dict[str, Any] = response.json()["error"]
+    assert body["code"]
+    assert body["message"]
+    return body
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "q=memory&sort=relevance",
+        "class=training&class=inference&from=2021&to=2023&code=yes&sort=title",
+        "strategy=offloading&membership=named&membership=reconstructed&sort=claims",
+        "objective=memory&code=no&sort=size",
+    ],
+)
+def test_publications_are_filtered_and_sorted_as_on_their_page(
+    client: Client, review: Review, query: str
+) -> None:
+    exported = json.loads(b"".join(client.get(f"/publications/export.json?{query}")))
+    found = read(client, f"publications/?page_size=100&{query}")
+    assert found["count"] == len(exported["publications"]) > 0
+    assert [{**one, "page": None} for one in found["results"]] == [
+        {**one, "page": None} for one in exported["publications"]
+    ]
+    of_page = b"".join(client.get(f"/publications/export.csv?{query}")).decode()
+    assert [row["key"] for row in rows(client, f"publications/?format=csv&{query}")] == [
+        row["key"] for row in csv.DictReader(of_page.splitlines())
+    ]
+
+
+def test_one_publication_has_its_claims_and_says_what_nobody_reports(
+    client: Client, review: Review
+) -> None:
+    found = read(client, "publications/frantar2023sparsegpt/")
+    assert found["page"] == "http://testserver/publications/frantar2023sparsegpt/"
+    assert found["in_review"] is True
+    assert "pruning" in found["strategies"]
+    assert {claim["source"] for claim in found["claims"]} <= {"abstract", "paper", "readme"}
+    assert None in {claim["hardware"] for claim in found["claims"]}
+    assert "" not in found.values()
+
+
+def test_a_list_comes_in_pages_that_name_their_neighbours(client: Client, review: Review) -> None:
+    first = read(client, "strategies/?page_size=20")
+    assert (first["count"], len(first["results"]), first["previous"]) == (31, 20, None)
+    second = client.get(first["next"]).json()
+    assert (len(second["results"]), second["next"]) == (11, None)
+    assert client.get(second["previous"]).json() == first
+
+
+def test_claims_are_chosen_by_publication_strategy_and_objective(
+    client: Client, review: Review
+) -> None:
+    found = read(client, "claims/?strategy=pruning&objective=memory&objective=model-size")[
+        "results"
+    ]
+    assert found
+    for claim in found:
+        assert claim["objective"] in ("memory", "model-size")
+        publication = read(client, f"publications/{claim['publication']}/")
+        assert "pruning" in publication["strategies"]
+        assert claim["title"] == publication["title"]
+    own = read(client, "claims/?publication=frantar2023sparsegpt")["results"]
+    assert {claim["publication"] for claim in own} == {"frantar2023sparsegpt"}
+
+
+def test_a_strategy_counts_the_publications_of_the_review(client: Client, review: Review) -> None:
+    found = read(client, "strategies/pruning/")
+    listed = read(
+        client, "publications/?strategy=pruning&membership=named&membership=reconstructed"
+    )
+    assert found["publications"] == listed["count"] > 0
+    assert found["group"]["definition"]
+    assert found["grade"]
+
+
+def test_the_flow_is_that_of_its_page(client: Client, review: Review) -> None:
+    exported = json.loads(client.get("/prisma/export.json?variant=new-v2").content)
+    found = read(client, "prisma/?variant=new-v2")
+    assert found["template"] == exported["template"] == "new-v2"
+    assert [(row["key"], row["n"], row["origin"], row["grade"]) for row in found["rows"]] == [
+        (row["key"], row["n"], row["origin"], row["grade"]) for row in exported["rows"]
+    ]
+    assert [check["result"] for check in found["checks"]] == [
+        check["result"] for check in exported["checks"]
+    ]
+    named = next(row for row in found["rows"] if row["key"] == "database_specific_results")
+    assert {"label": "Web of Science", "n": None} in named["items"]
+
+
+def test_a_study_declares_itself_and_holds_claims_beside_measurements(
+    client: Client, review: Review
+) -> None:
+    run = a_finished_run()
+    listed = read(client, "studies/")
+    assert {study["slug"] for study in listed["results"]} == set(STUDIES)
+    study = read(client, "studies/sparsegpt/")
+    sparsity = study["parameters"]["properties"]["sparsity"]
+    assert (sparsity["minimum"], sparsity["maximum"]) == (0.05, 0.95)
+    assert study["presets"]["smoke"]["minutes"] < 1
+    compared = {row["metric"]: row for row in study["comparisons"]}["perplexity ratio"]
+    assert compared["status"] == "not comparable"
+    assert compared["claim"]["source"]
+    assert compared["measured"]["run"] == run.pk
+
+
+def test_runs_and_measurements_are_chosen_by_what_they_are(client: Client, review: Review) -> None:
+    person = a_person("ada")
+    mine = a_finished_run(owner=person)
+    shipped = a_finished_run(reference="sparsegpt-quick", hardware="Another Processor")
+    waiting = a_run(device="cuda", owner=person)
+
+    def ids(query: str) -> set[int]:
+        return {run["id"] for run in read(client, f"runs/?{query}")["results"]}
+
+    assert ids("") == {mine.pk, shipped.pk, waiting.pk}
+    assert ids("study=sparsegpt&state=succeeded") == {mine.pk, shipped.pk}
+    assert ids("state=queued&state=succeeded&reference=no") == {mine.pk, waiting.pk}
+    assert ids("reference=yes") == ids("hardware=Another+Processor") == {shipped.pk}
+    assert ids("device=cuda") == {waiting.pk}
+    assert ids("study=none") == set()
+    query = f"study=sparsegpt&metric=perplexity&variant=dense&run={shipped.pk}"
+    (measured,) = read(client, f"measurements/?{query}")["results"]
+    assert (measured["value"], measured["n"], measured["spread"]) == (13.0, 1, None)
+    assert measured["run_label"] == "reference run, 2-core CPU"
+    assert measured["hardware"] == "Another Processor"
+    assert measured["environment"]["libraries"]["torch"]
+    assert measured["page"] == f"http://testserver/runs/{shipped.pk}/"
+
+
+def test_a_run_has_its_result_and_the_command_to_repeat_it(client: Client) -> None:
+    run = a_finished_run(series=[{"name": "s", "variant": "v", "points": [[0.0, 1.5]]}])
+    found = read(client, f"runs/{run.pk}/")
+    assert found["command"].startswith("python -m casestudies.lab run sparsegpt --preset quick")
+    assert found["measurements"][0]["metric"] == "perplexity"
+    assert found["series"] == run.series
+    assert found["label"] == f"run {run.pk}"
+    assert read(client, f"runs/{a_run().pk}/")["hardware"] is None
+
+
+@pytest.mark.parametrize("address", ["claims/", "strategies/", "runs/", "measurements/"])
+def test_a_csv_has_the_rows_of_all_pages(client: Client, review: Review, address: str) -> None:
+    a_finished_run(error="=1+1")
+    a_run(owner=a_person("ada"))
+    listed = read(client, f"{address}?page_size=100")
+    found = listed["results"]
+    if listed["next"]:
+        found += client.get(listed["next"]).json()["results"]
+    assert found
+    assert rows(client, f"{address}?format=csv") == [
+        {name: as_cell(value) for name, value in one.items()} for one in found
+    ]
+
+
+def as_cell(value: Any) -> str:
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        value = "; ".join(value)
+    return str(neutralise("" if value is None else value))
+
+
+def test_a_csv_says_where_it_comes_from_and_is_never_cut_short(
+    client: Client, review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = client.get(f"{V1}claims/?objective=cost", headers={"Accept": "text/csv"})
+    first = next(csv.DictReader(b"".join(response).decode().splitlines()))
+    assert first["export_query"] == f"http://testserver{V1}claims/?objective=cost"
+    monkeypatch.setattr(listing, "MOST_ROWS", 5)
+    message = error(client, "claims/?format=csv", 400)["message"]
+    assert message == "These are 177 rows and a file has at most 5. Choose fewer."
+
+
+@pytest.mark.parametrize(
+    ("address", "field", "message"),
+    [
+        ("publications/?strategy=telepathy", "strategy", "There is no strategy “telepathy”."),
+        ("publications/?from=soon", "from", "Enter a whole number."),
+        ("publications/?q=a%00b", "q", "Null characters are not allowed."),
+        ("publications/?page_size=101", "page_size", "A whole number from 1 to 100."),
+        ("claims/?strategy=telepathy", "strategy", "There is no strategy “telepathy”."),
+        ("claims/?publication=%00", "publication", "Null characters are not allowed."),
+        ("claims/?objective=" + "x" * 5000, "objective", "There is no objective “xxx"),
+        ("prisma/?variant=old", "variant", "There is no template “old”."),
+        ("runs/?state=sleeping", "state", "Select a valid choice."),
+        ("runs/?study=%00", "study", "Enter a valid “slug”"),
+        ("runs/?hardware=%ff%00", "hardware", "Null characters are not allowed."),
+        ("measurements/?run=" + "9" * 30, "run", "Ensure this value is less than"),
+        ("measurements/?run=" + "9" * 5000, "run", "Enter a whole number."),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_name(
+    client: Client, address: str, field: str, message: str
+) -> None:
+    body = error(client, address, 400)
+    assert body["code"] == "invalid"
+    assert body["fields"][field][0].startswith(message)
+    assert len(json.dumps(body)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "headers"),
+    [
+        ("publications/nobody2020/", 404, {}),
+        ("publications/?page=99", 404, {}),
+        ("publications/?page=" + "9" * 5000, 404, {}),
+        ("runs/99999999999999999999999/", 404, {}),
+        ("studies/nope/", 404, {}),
+        ("nope/", 404, {}),
+        ("publications/a/b%0Ac/", 404, {}),
+        ("publications/?format=xml", 406, {}),
+        ("publications/", 406, {"Accept": "application/xml"}),
+        ("studies/?format=csv", 406, {}),
+        ("publications/", 401, {"Authorization": "Token nonsense"}),
+        ("publications/", 401, {"Authorization": "Token caf\u00e9"}),
+        ("publications/?" + "&".join(["q=x"] * 500), 400, {}),
+        ("runs/?format=csv&state=x", 400, {"Accept": "text/csv"}),
+    ],
+)
+def test_every_error_has_the_same_shape(
+    client: Client, address: str, status: int, headers: dict[str, str]
+) -> None:
+    error(client, address, status, **headers)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_what_is_read_cannot_be_written(client: Client, method: str) -> None:
+    response = client.generic(method, f"{V1}publications/")
+    assert response.status_code == 405
+    assert response.json()["error"]["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    "address", ["publications/", "strategies/", "claims/", "prisma/", "publications/?q=memory"]
+)
+def test_the_number_of_queries_does_not_depend_on_the_corpus(
+    client: Client, review: Review, address: str
+) -> None:
+    before = queries(client, address)
+    add_publications(150)
+    assert queries(client, address) == before <= 10
+
+
+@pytest.mark.parametrize("address", ["runs/", "measurements/", "studies/sparsegpt/"])
+def test_the_number_of_queries_does_not_depend_on_the_runs(
+    client: Client, review: Review, address: str
+) -> None:
+    a_finished_run(owner=a_person("ada"))
+    before = queries(client, address)
+    for n in range(5):
+        a_finished_run(owner=a_person(f"ada{n}"))
+    assert queries(client, address) == before <= 6
+
+
+def queries(client: Client, address: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        read(client, address)
+    return len(captured)
+
+
+def test_nothing_breaks_before_a_review_is_loaded(client: Client) -> None:
+    for address in ("publications/", "strategies/", "claims/", "runs/", "measurements/"):
+        assert read(client, address)["results"] == []
+    error(client, "prisma/", 404)
+    assert client.get(V1).status_code == 200
+
+
+def test_the_description_is_complete_and_a_page_shows_all_of_it(
+    client: Client, review: Review
+) -> None:
+    GENERATOR_STATS.reset()
+    described = read(client, "schema/")
+    assert not GENERATOR_STATS
+    assert described["openapi"] == "3.1.0"
+    page = client.get(V1)
+    assert page.status_code == 200
+    assert "unsafe" not in page["Content-Security-Policy"]
+    html = page.content.decode()
+    assert " style=" not in html
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            assert f'<h3 id="{operation["operationId"]}"' in html
+            assert operation["summary"]
+            for parameter in operation.get("parameters", []):
+                assert f"<code>{parameter['name']}</code>" in html, path
+    for name in described["components"]["schemas"]:
+        assert f'id="thing-{name}"' in html or name.startswith("Paginated")
+    assert "curl -X POST http://testserver/api/v1/runs/1/cancel/" in html
+    assert "curl &#x27;http://testserver/api/v1/claims/?strategy=pruning" in html
+    assert client.get(f"{V1}schema/?format=yaml")["Content-Type"].startswith("application/yaml")

@@ -1,0 +1,116 @@
+"""A run from the browser to the dashboard: the real worker, the real lab, the real pages."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import Permission, User
+from playwright.sync_api import Page, expect
+from pytest_django import DjangoDbBlocker
+from pytest_django.live_server_helper import LiveServer
+
+from tests.browser.conftest import OpenPage, use_database
+
+MILLISECONDS_OF_A_RUN = 120_000
+PASSWORD = "a long enough password"
+DESKTOP = {"width": 1440, "height": 900}
+# Both want the machine's cores for themselves.
+pytestmark = pytest.mark.xdist_group("worker")
+
+
+@pytest.fixture(scope="module")
+def own_database(site_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """A copy of the site's database that may be written to, with an account that starts runs."""
+    name = f"{site_database}_with_runs"
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {site_database}")
+        with django_db_blocker.unblock(), use_database(name):
+            ada = User.objects.create_user("ada", password=PASSWORD)
+            ada.user_permissions.add(Permission.objects.get(codename="add_run"))
+        yield name
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def site(
+    server: LiveServer, own_database: str, django_db_blocker: DjangoDbBlocker
+) -> Iterator[LiveServer]:
+    """The site on the database of this module's own."""
+    with django_db_blocker.unblock(), use_database(own_database):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _worker(own_database: str) -> Iterator[None]:
+    """A worker that carries out what this module's tests ask for."""
+    url = urlsplit(os.environ["DATABASE_URL"])
+    own = urlunsplit(url._replace(path=f"/{own_database}"))
+    worker = subprocess.Popen(
+        [sys.executable, "manage.py", "worker", "--queues", "cpu"],
+        env={**os.environ, "DATABASE_URL": own},
+    )
+    yield
+    worker.terminate()
+    assert worker.wait(30) == 0
+
+
+def start_a_run(page: Page, preset: str) -> None:
+    """Sign in through the form and start the preset from the study's page."""
+    page.goto(f"/case-studies/sparsegpt/?preset={preset}")
+    page.get_by_role("link", name="Sign in to run").click()
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Start the run").click()
+    expect(page).to_have_url(re.compile(r"/runs/\d+/"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^Run \d+$"))
+
+
+@pytest.mark.usefixtures("_worker")
+def test_a_run_is_started_watched_and_seen_where_its_numbers_belong(open_page: OpenPage) -> None:
+    page = open_page(viewport=DESKTOP)
+    start_a_run(page, "smoke")
+    label = page.get_by_role("heading", level=1).inner_text().lower()
+    page.evaluate("document.body.dataset.opened = 'once'")
+    status = page.get_by_role("region", name="State")
+    expect(status).to_contain_text(re.compile(r"[1-9]\d? %"), timeout=MILLISECONDS_OF_A_RUN)
+    expect(page.get_by_role("log")).to_contain_text("measuring the dense model")
+    assert page.evaluate("document.body.dataset.opened") == "once"
+
+    expect(status).to_contain_text("succeeded", timeout=MILLISECONDS_OF_A_RUN)
+    expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
+    rows = page.get_by_role("region", name="Measurements").get_by_role("row")
+    expect(rows.filter(has_text="perplexity ratio").first).to_be_visible()
+    page.locator(".plot svg.main-svg").first.wait_for()
+    assert serious_violations(page) == []
+
+    for address in ("/dashboards/?study=sparsegpt", "/taxonomy/pruning/", "/case-studies/"):
+        page.goto(address)
+        expect(
+            page.get_by_role("link", name=re.compile(label, re.IGNORECASE)).first
+        ).to_be_visible()
+
+
+@pytest.mark.usefixtures("_worker")
+def test_a_run_is_cancelled_by_who_watches_it_without_a_stream(open_page: OpenPage) -> None:
+    page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page.add_init_script("delete window.EventSource")
+    start_a_run(page, "quick")
+    status = page.get_by_role("region", name="State")
+    expect(status).to_contain_text("running", timeout=MILLISECONDS_OF_A_RUN)
+    assert serious_violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.get_by_role("button", name="Cancel").click()
+    expect(status).to_contain_text("cancelled")
+    expect(page.get_by_role("button", name="Run again")).to_be_visible()
+
+
+def serious_violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found]

@@ -1,0 +1,160 @@
+"""Accounts: signing in and out, what an account may do, and how accounts come to be."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from reviewapp.accounts import ensure_demo_account, first_account_hint
+from tests.casestudies.making import a_finished_run, a_person, a_run
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "a long enough phrase"
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def ada() -> User:
+    return User.objects.create_user("ada", password=PASSWORD)
+
+
+def sign_in(client: Client, next_page: str = "", password: str = PASSWORD):
+    return client.post("/sign-in/", {"username": "ada", "password": password, "next": next_page})
+
+
+def test_one_signs_in_comes_back_and_signs_out_again(client: Client, ada: User) -> None:
+    page = client.get("/about/").content.decode()
+    assert '<a href="/sign-in/?next=/about/">Sign in</a>' in page
+    form = client.get("/sign-in/?next=/about/").content.decode()
+    assert '<input type="hidden" name="next" value="/about/">' in form
+    response = sign_in(client, "/about/")
+    assert (response.status_code, response["Location"]) == (302, "/about/")
+    page = client.get("/about/").content.decode()
+    assert "Sign out" in page
+    assert ">Sign in<" not in page
+    assert client.get("/sign-out/").status_code == 405
+    assert client.post("/sign-out/")["Location"] == "/"
+    assert ">Sign in<" in client.get("/about/").content.decode()
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://example.org/", "//example.org", "javascript:alert(1)", "/\\example.org"]
+)
+def test_signing_in_leads_to_no_other_site(client: Client, ada: User, elsewhere: str) -> None:
+    assert sign_in(client, elsewhere)["Location"] == "/account/"
+
+
+def test_a_wrong_password_is_answered_kindly_and_not_for_ever(client: Client, ada: User) -> None:
+    response = sign_in(client, password="guess")
+    assert "Please enter a correct username and password" in response.content.decode()
+    answers = [sign_in(client, password=f"guess {n}") for n in range(20)]
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused["Retry-After"]
+    assert client.get("/sign-in/").status_code == 200
+
+
+def test_the_account_page_is_one_s_own(client: Client, ada: User) -> None:
+    response = client.get("/account/")
+    assert response["Location"] == "/sign-in/?next=/account/"
+    other = a_run(owner=a_person("grace", "add_run"))
+    own = a_finished_run(owner=ada)
+    client.force_login(ada)
+    page = client.get("/account/").content.decode()
+    assert own.get_absolute_url() in page
+    assert other.get_absolute_url() not in page
+    assert "Your account may not start runs" in page
+
+
+def test_the_account_page_says_what_one_may_do(client: Client) -> None:
+    client.force_login(a_person("grace", "add_run", "change_run"))
+    page = client.get("/account/").content.decode()
+    assert "Start runs, cancel your own" in page
+    assert "Cancel any run" in page
+    assert "Delete any run" not in page
+    assert "You have not started a run" in page
+
+
+def test_create_runner_makes_an_account_that_may_start_runs(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PASSWORD", PASSWORD)
+    call_command("create_runner", "grace")
+    assert "“grace” can sign in and start runs" in capsys.readouterr().out
+    grace = User.objects.get(username="grace")
+    assert grace.check_password(PASSWORD)
+    assert grace.get_all_permissions() == {"casestudies.add_run"}
+    with pytest.raises(CommandError, match="“grace” is taken"):
+        call_command("create_runner", "grace")
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "reason"),
+    [("a b", PASSWORD, "valid username"), ("grace", "short", "too short"), ("", PASSWORD, "blank")],
+)
+def test_create_runner_says_what_is_wrong(monkeypatch, name, password, reason) -> None:
+    monkeypatch.setenv("PASSWORD", password)
+    with pytest.raises(CommandError, match=reason):
+        call_command("create_runner", name)
+    assert not User.objects.exists()
+
+
+def test_create_runner_asks_twice(monkeypatch) -> None:
+    monkeypatch.delenv("PASSWORD", raising=False)
+    typed = iter([PASSWORD, "something else", PASSWORD, PASSWORD])
+    monkeypatch.setattr(
+        "casestudies.management.commands.create_runner.getpass", lambda prompt: next(typed)
+    )
+    with pytest.raises(CommandError, match="differ"):
+        call_command("create_runner", "grace")
+    call_command("create_runner", "grace", verbosity=0)
+    assert User.objects.get(username="grace").check_password(PASSWORD)
+
+
+def test_the_first_start_says_how_to_make_an_account() -> None:
+    assert "createsuperuser" in str(first_account_hint())
+    assert "\n" not in str(first_account_hint())
+    a_person()
+    assert first_account_hint() is None
+
+
+def test_the_demo_account_works_only_while_it_is_asked_for(client: Client, monkeypatch) -> None:
+    def may_enter() -> bool:
+        return Client().login(username="demo", password="demo")
+
+    ensure_demo_account()
+    assert not User.objects.exists()
+    monkeypatch.setenv("DEMO", "1")
+    for _ in range(2):
+        ensure_demo_account()
+    assert may_enter()
+    assert User.objects.get().get_all_permissions() == {"casestudies.add_run"}
+    monkeypatch.delenv("DEMO")
+    ensure_demo_account()
+    assert not may_enter()
+    monkeypatch.setenv("DEMO", "1")
+    ensure_demo_account()
+    assert may_enter()
+
+
+def test_somebody_s_own_account_called_demo_is_left_alone(monkeypatch) -> None:
+    User.objects.create_user("demo", password=PASSWORD)
+    for demo in ("1", ""):
+        monkeypatch.setenv("DEMO", demo)
+        ensure_demo_account()
+        kept = User.objects.get()
+        assert kept.is_active
+        assert not kept.get_all_permissions()
+
+
+def test_a_name_is_shown_as_text(client: Client) -> None:
+    person = a_person('<script>alert("x")</script>')
+    a_run(owner=person)
+    client.force_login(person)
+    for address in ("/account/", "/case-studies/sparsegpt/"):
+        page = client.get(address).content.decode()
+        assert "<script>alert" not in page
+        assert re.search(r"&lt;script&gt;alert", page)

@@ -1,0 +1,296 @@
+"""The dashboards: which runs share an axis, what is efficient, and what is drawn."""
+
+import copy
+from typing import Any
+
+import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casestudies.dashboards.comparability import group_of
+from casestudies.dashboards.efficiency import efficient, efficient_by
+from casestudies.dashboards.metrics import shared
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import Metric, Study
+from casestudies.models import Run
+from tests.casestudies.drawn import GPU, board, drawn, measured_run, page
+from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_run
+
+SPARSEGPT = STUDIES["sparsegpt"]
+
+
+# What is efficient
+
+
+def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] <= other[0] and one[1] <= other[1] and one != other
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6))))
+def test_exactly_what_nothing_beats_is_efficient(costs: list[tuple[float, float]]) -> None:
+    expected = [not any(dominates(other, cost) for other in costs) for cost in costs]
+    assert efficient(costs) == expected
+
+
+def test_a_metric_says_in_which_direction_it_is_better() -> None:
+    low, high, neither = (
+        Metric("m", "", direction, "")
+        for direction in ("lower is better", "higher is better", "neither")
+    )
+    values = [(1.0, 1.0), (2.0, 2.0)]
+    assert efficient_by(low, low, values) == [True, False]
+    assert efficient_by(high, high, values) == [False, True]
+    assert efficient_by(low, high, values) == [True, True]
+    assert efficient_by(low, neither, values) is None
+
+
+@pytest.mark.django_db
+def test_efficient_variants_are_marked_in_words_too(client: Client) -> None:
+    measured_run()
+    marks = {point.variant: point.efficient for point in board().plots[0].points}
+    assert marks == {"magnitude": True, "wanda": False, "sparsegpt": True}
+    assert "Pareto-efficient" in page(client)
+    undirected = board("x=sparsity").plots[0]
+    assert [point.efficient for point in undirected.points] == [None]
+    assert "neither more nor less sparsity is better" in page(client, "x=sparsity")
+
+
+@pytest.mark.django_db
+def test_a_code_of_a_rounded_model_has_the_quality_of_that_model() -> None:
+    a_finished_run(
+        "qmoe",
+        [("loss increase", "gptq", 0.02), ("total", "gptq, rans", 0.9), ("total", "int8", 8.0)],
+        environment={**ENVIRONMENT, "model": None},
+    )
+    [point] = board("study=qmoe").plots[0].points
+    assert (point.variant, point.x, point.y) == ("gptq, rans", 0.9, 0.02)
+
+
+# What is comparable
+
+DIFFERENT: list[dict[str, Any]] = [
+    {"hardware": GPU},
+    {"environment": {"precision": "bfloat16"}},
+    {"environment": {"model": {"name": "Example-135M", "sha256": "cc" * 32}}},
+    {"environment": {"text": {"name": "Example text", "sha256": "cc" * 32}}},
+    {"parameters": {"window": 512}},
+    {"parameters": {"layers": 1}},
+]
+SAME: list[dict[str, Any]] = [
+    {"preset": "full", "seed": 7},
+    {"environment": {"model": {"name": "the same file elsewhere", "sha256": "aa" * 32}}},
+    {"environment": {"commit": "fedcba"}},
+    {"parameters": {"sparsity": 0.7, "pattern": "2:4"}},
+]
+
+
+def unsaved(change: dict[str, Any]) -> Run:
+    parameters = SPARSEGPT.check("quick", {}).model_dump(mode="json")
+    plain: dict[str, Any] = {
+        "study": "sparsegpt",
+        "preset": "quick",
+        "hardware": "Example Processor, 2 cores, 2 threads",
+        "environment": copy.deepcopy(ENVIRONMENT),
+        "parameters": parameters,
+    }
+    merged = {
+        key: {**plain[key], **value} if isinstance(value, dict) else value
+        for key, value in change.items()
+    }
+    return Run(**{**plain, **merged})
+
+
+@pytest.mark.parametrize("change", DIFFERENT)
+def test_runs_that_differ_in_what_a_number_depends_on_are_apart(change: dict[str, Any]) -> None:
+    plain, other = group_of(unsaved({}), SPARSEGPT), group_of(unsaved(change), SPARSEGPT)
+    assert plain != other
+    assert plain.key != other.key
+    assert plain.differences(other) != []
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_runs_that_differ_in_how_they_prune_are_comparable(change: dict[str, Any]) -> None:
+    plain, other = group_of(unsaved({}), SPARSEGPT), group_of(unsaved(change), SPARSEGPT)
+    assert plain == other
+    assert plain.key == other.key
+    assert plain.differences(other) == []
+
+
+@pytest.mark.django_db
+def test_only_runs_comparable_with_the_newest_are_drawn_unless_asked(client: Client) -> None:
+    old, gpu, new = measured_run(0), measured_run(1, hardware=GPU), measured_run(2)
+    assert drawn() == {old.pk, new.pk}
+    shown = page(client)
+    assert "2 runs drawn; 1 run not comparable with them and left out." in shown
+    assert "<td>hardware</td>" in shown
+    [(_, apart, url)] = board().others
+    assert apart == ["hardware"]
+    assert drawn(url.partition("?")[2]) == {gpu.pk}
+    assert drawn("together=1") == {old.pk, gpu.pk, new.pk}
+
+
+@pytest.mark.django_db
+def test_runs_drawn_together_on_request_say_so_on_the_page_and_in_the_chart(
+    client: Client,
+) -> None:
+    measured_run(0)
+    assert "not comparable" not in str(board("together=1").charts[0].data["layout"])
+    measured_run(1, hardware=GPU)
+    assert "Not comparable, drawn together on request." in page(client, "together=1")
+    for chart in board("together=1").charts:
+        assert "not comparable" in chart.data["layout"]["xaxis"]["title"]["text"]
+    for chart in board().charts:
+        assert "not comparable" not in str(chart.data["layout"])
+
+
+@pytest.mark.django_db
+def test_a_group_that_no_longer_exists_is_said_to_be_missing(client: Client) -> None:
+    measured_run()
+    assert "No run that passes the filters belongs to the group" in page(client, "group=0123456789")
+    assert "belongs to the group" not in page(client)
+
+
+# What is drawn
+
+
+@pytest.mark.django_db
+def test_only_finished_runs_of_the_study_are_drawn() -> None:
+    run = measured_run()
+    a_run(state="failed")
+    a_run(state="running")
+    a_finished_run("qmoe", [])
+    assert drawn() == {run.pk}
+
+
+@pytest.mark.django_db
+def test_filters_leave_what_they_name_and_count_what_they_would_leave() -> None:
+    mine, shipped = measured_run(0), measured_run(1, reference="sparsegpt-quick")
+    gpu = measured_run(2, hardware=GPU, device="cuda", preset="full")
+    assert drawn("runs=reference") == {shipped.pk}
+    assert drawn("runs=own&device=cpu") == {mine.pk}
+    assert drawn(f"hardware={GPU}") == {gpu.pk}
+    assert drawn("preset=full") == {gpu.pk}
+    facets = {facet.key: facet for facet in board("device=cpu").facets}
+    assert {o.value: o.count for o in facets["runs"].options} == {"own": 1, "reference": 1}
+    assert {o.value: o.count for o in facets["device"].options} == {"cpu": 2, "cuda": 1}
+    assert {o.value: o.count for o in facets["hardware"].options}[GPU] == 0
+
+
+@pytest.mark.django_db
+def test_values_relative_to_a_baseline_are_divided_by_its_own_in_the_same_run(
+    client: Client,
+) -> None:
+    measured_run()
+    a_finished_run(measured=[("perplexity", "wanda", 26.0)], finished=NOON)
+    over_time = board("y=perplexity&baseline=dense").plots[1]
+    assert {point.variant: (point.y, point.measured) for point in over_time.points} == {
+        "dense": (1.0, 13.0),
+        "wanda": (2.0, 26.0),
+        "sparsegpt": (1.5, 19.5),
+    }
+    assert over_time.y.label == "perplexity, relative to dense (x)"
+    assert "1 run has no perplexity of “dense”" in page(client, "y=perplexity&baseline=dense")
+
+
+@pytest.mark.django_db
+def test_runs_follow_one_another_in_time_and_one_run_makes_no_line(client: Client) -> None:
+    first = measured_run(0)
+    assert "There is one run so far, hence no line." in page(client)
+    second = measured_run(1)
+    over_time = [p.run.pk for p in board().plots[1].points if p.variant == "wanda"]
+    assert over_time == [first.pk, second.pk]
+    assert "There is one run" not in page(client)
+
+
+@pytest.mark.django_db
+def test_every_point_names_its_run_its_hardware_and_its_date(client: Client) -> None:
+    run = measured_run()
+    for chart in board().charts:
+        for row in chart.rows:
+            assert f'href="/runs/{run.pk}/"' in row[0]
+            assert row[-3:-1] == [run.hardware, "2026-03-01 12:00 UTC"]
+    assert f'<td><a href="/runs/{run.pk}/">run {run.pk}</a></td><td>wanda</td>' in page(client)
+
+
+@pytest.mark.django_db
+def test_what_a_run_says_is_shown_as_text(client: Client) -> None:
+    a_finished_run(
+        measured=[
+            ("perplexity ratio", "<script>alert(1)</script>", 2.0),
+            ("pruning time", "<script>alert(1)</script>", 3.0),
+        ],
+        hardware="<img src=x>",
+    )
+    shown = page(client)
+    assert "<script>alert" not in shown
+    assert "<img src=x>" not in shown
+    assert "&lt;script&gt;alert(1)" in shown
+
+
+# Across studies
+
+
+@pytest.mark.django_db
+def test_studies_share_an_axis_only_where_metric_and_unit_are_the_same(client: Client) -> None:
+    names = {metric.name for metric in shared(STUDIES.values())}
+    assert "perplexity" in names
+    assert "perplexity ratio" not in names
+    here = measured_run(0)
+    environment = {**ENVIRONMENT, "model": None}
+    there = a_finished_run(
+        "qmoe", [("loss increase", "gptq", 0.02), ("total", "gptq", 0.9)], environment=environment
+    )
+    shown = page(client, "study=all")
+    assert "metric or unit differ" in shown
+    assert "SparseGPT: perplexity ratio against pruning time" in shown
+    assert "QMoE: loss increase against total" in shown
+    assert [{p.run for p in plot.points} for plot in board("study=all").plots] == [{here}, {there}]
+
+
+@pytest.mark.django_db
+def test_studies_with_other_models_are_drawn_together_only_on_request() -> None:
+    values = [("perplexity", "dense", 13.0), ("peak memory", "dense", 900.0)]
+    one = a_finished_run("sparsegpt", values)
+    other = a_finished_run(
+        "qmoe", [(metric, "trained", value) for metric, _, value in values], finished=NOON
+    )
+    asked = "study=all&x=peak+memory&y=perplexity"
+    assert drawn(asked) == {one.pk}
+    assert drawn(f"{asked}&together=1") == {one.pk, other.pk}
+    variants = {point.variant for point in board(f"{asked}&together=1").plots[0].points}
+    assert variants == {"SparseGPT: dense", "QMoE: trained"}
+
+
+def test_a_metric_with_another_unit_or_direction_is_not_shared() -> None:
+    def study(unit: str, direction: Any) -> Study:
+        metrics = (Metric("size", unit, direction, ""),)
+        return Study(**{**vars(SPARSEGPT), "metrics": metrics})
+
+    lower = study("bits", "lower is better")
+    assert len(shared([lower, study("bits", "lower is better")])) == 1
+    assert shared([lower, study("bytes", "lower is better")]) == []
+    assert shared([lower, study("bits", "higher is better")]) == []
+    assert shared([lower]) == []
+
+
+@pytest.mark.django_db
+def test_many_runs_of_one_study_do_not_hide_another(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("casestudies.dashboards.queries.MOST_RUNS", 2)
+    a_finished_run("qmoe", [("loss increase", "gptq", 0.02), ("total", "gptq", 0.9)])
+    several = [measured_run(hours) for hours in (1, 2, 3)]
+    shared_page = page(client, "study=all")
+    assert "QMoE: loss increase against total" in shared_page
+    assert drawn("study=all") == {run.pk for run in several[1:]}
+
+
+@pytest.mark.django_db
+def test_a_chart_says_in_which_settings_its_runs_differ() -> None:
+    usual = SPARSEGPT.check("quick", {}).model_dump(mode="json")
+    measured_run(0, parameters=usual)
+    assert "differ in" not in board().charts[0].note
+    measured_run(1, parameters={**usual, "sparsity": 0.7})
+    assert "The runs differ in sparsity;" in board().charts[0].note
+    assert "sparsity 0.7" in str(board().charts[0].rows)

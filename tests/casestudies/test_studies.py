@@ -1,0 +1,242 @@
+"""The list of case studies, the page of each, and starting a run from its form."""
+
+import html
+import re
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.models import Run, State
+from reviewapp.corpus.models import Review
+from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
+
+pytestmark = pytest.mark.django_db
+STUDY = STUDIES["sparsegpt"]
+ADDRESS = "/case-studies/sparsegpt/"
+FORM = {
+    **{name: str(value) for name, value in STUDY.check("smoke", {}).model_dump().items()},
+    "preset": "smoke",
+    "seed": "7",
+    "device": "cpu",
+}
+
+
+def text_of(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def shown(client: Client, address: str = ADDRESS) -> str:
+    response = client.get(address)
+    assert response.status_code == 200
+    return text_of(response.content.decode())
+
+
+def field(page: str, name: str) -> str:
+    """Return the HTML of a field of the form."""
+    shapes = rf'<input[^>]* name="{name}"[^>]*>|<select name="{name}".*?</select>'
+    found = re.search(shapes, page, re.S)
+    assert found, name
+    return found[0]
+
+
+def value(page: str, name: str) -> str:
+    return re.findall(r'value="([^"]*)"', field(page, name))[0]
+
+
+@pytest.fixture
+def runner(client: Client):
+    person = a_person("ada", "add_run")
+    client.force_login(person)
+    return person
+
+
+def test_the_list_shows_each_study_with_its_result_and_its_last_runs(
+    client: Client, review: Review
+) -> None:
+    page = shown(client, "/case-studies/")
+    for study in STUDIES.values():
+        assert study.title in page
+        assert study.summary in page
+    assert "Latest result not run" in page
+    a_finished_run(reference="sparsegpt-quick")
+    failed = a_run(state="failed", created=NOON + timedelta(days=1))
+    page = shown(client, "/case-studies/")
+    assert "Perplexity goes from 13 to 20.4. reference run, 2-core CPU ; quick preset" in page
+    assert f"failed run {failed.pk} quick preset; 2 March 2026" in page
+    links = client.get("/case-studies/").content.decode()
+    for link in (ADDRESS, "/publications/frantar2023sparsegpt/", "/taxonomy/pruning/"):
+        assert f'href="{link}' in links
+
+
+def test_the_list_and_a_study_are_there_before_a_review_is_loaded(client: Client) -> None:
+    assert STUDY.title in shown(client, "/case-studies/")
+    assert "not reported" in shown(client)
+    assert client.get("/case-studies/nope/").status_code == 404
+
+
+def test_a_study_says_what_it_measures_and_how(client: Client, review: Review) -> None:
+    page = shown(client)
+    for metric in STUDY.metrics:
+        assert metric.name in page
+        assert metric.direction in page
+    for meaning in STUDY.baselines.values():
+        assert meaning in page
+    assert "Publication: SparseGPT (2023)" in page
+    assert "has not been run on this site" in page
+
+
+def test_claims_stand_beside_measurements_with_their_status(client: Client, review: Review) -> None:
+    assert "pruning time, sparsegpt not run not comparable" in shown(client)
+    run = a_finished_run()
+    page = shown(client)
+    assert "upper bound 4.5 hours" in page
+    assert f"15.32 s run {run.pk} ; quick preset; Example Processor, 2 cores, 2 threads" in page
+    assert "Not comparable: another model on other hardware" in page
+
+
+def test_a_preset_fills_the_form_and_the_address_may_change_it(client: Client, db: None) -> None:
+    page = client.get(ADDRESS).content.decode()
+    assert value(page, "preset") == "quick"
+    assert value(page, "calibration_windows") == "8"
+    assert " checked" in field(page, "curve")
+    page = client.get(
+        f"{ADDRESS}?preset=smoke&sparsity=0.6&pattern=2:4&nonsense=1"
+    ).content.decode()
+    assert (value(page, "preset"), value(page, "sparsity")) == ("smoke", "0.6")
+    assert value(page, "layers") == "1"
+    assert 'value="2:4" selected' in field(page, "pattern")
+    assert " checked" not in field(page, "curve")
+    assert client.get(f"{ADDRESS}?preset=nope").status_code == 400
+    for truth, is_set in (("True", True), ("False", False)):
+        page = client.get(f"{ADDRESS}?curve={truth}").content.decode()
+        assert (" checked" in field(page, "curve")) is is_set
+
+
+def test_the_form_tells_bounds_units_and_help(client: Client, db: None) -> None:
+    page = client.get(ADDRESS).content.decode()
+    assert re.search(r'min="0.05" max="0.95" step="any"', field(page, "sparsity"))
+    assert re.search(r'min="16" max="1024" step="16"', field(page, "block"))
+    words = text_of(page)
+    assert "Columns that share one choice of what to prune (16 to 1024, a multiple of 16)" in words
+    assert "Smoke about 12 s" in words
+    assert "Quick about 3 min" in words
+
+
+def test_only_those_who_may_can_start_a_run(client: Client, review: Review) -> None:
+    page = client.get(ADDRESS).content.decode()
+    assert "Sign in to run" in page
+    assert "Start the run" not in page
+    assert client.post(ADDRESS, FORM)["Location"] == f"/sign-in/?next={ADDRESS}"
+    client.force_login(a_person("grace"))
+    assert "Your account may not start runs" in shown(client)
+    refused = client.post(ADDRESS, FORM)
+    assert refused.status_code == 403
+    assert "Your account may not start runs" in refused.content.decode()
+    assert not Run.objects.exists()
+
+
+def test_a_valid_form_starts_the_run_and_leads_to_it(client: Client, runner) -> None:
+    assert "Start the run" in client.get(ADDRESS).content.decode()
+    # An unticked box is not sent at all.
+    given = {**FORM, "sparsity": "0.7"}
+    del given["curve"]
+    response = client.post(ADDRESS, given)
+    run = Run.objects.get()
+    assert response["Location"] == run.get_absolute_url()
+    assert (run.owner, run.state, run.seed, run.preset) == (runner, "queued", 7, "smoke")
+    assert run.parameters["sparsity"] == 0.7
+    assert run.parameters["curve"] is False
+    assert run.parameters["layers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sparsity": "1.5"}, "'1.5' is not valid; number, 0.05 to 0.95"),
+        ({"sparsity": "nan"}, "'nan' is not valid"),
+        ({"pattern": "<b>"}, "'<b>' is not valid; one of unstructured, 2:4, 4:8"),
+        ({"block": "24"}, "a multiple of 16, columns"),
+        ({"block": ""}, "This field is required."),
+        ({"block": "\0"}, "Null characters are not allowed."),
+        ({"window": "9" * 5000}, "at most 100 characters"),
+        ({"seed": "-1"}, "greater than or equal to 0"),
+        ({"device": "abacus"}, "not one of the available choices"),
+        ({"preset": "nope"}, "preset: 'nope' is none of smoke, quick, full"),
+    ],
+)
+def test_what_is_not_valid_is_said_at_its_field(
+    client: Client, runner, changed: dict[str, str], message: str
+) -> None:
+    response = client.post(ADDRESS, {**FORM, **changed})
+    assert response.status_code == 400
+    page = response.content.decode()
+    assert message in text_of(page)
+    assert "The run was not started." in page
+    assert "<b>'" not in page
+    if not {"seed", "device", "preset"} & set(changed):
+        (name,) = changed
+        assert 'aria-invalid="true"' in field(page, name)
+        assert f"id_{name}_error" in field(page, name)
+    assert not Run.objects.exists()
+
+
+def test_too_many_waiting_runs_are_refused_with_the_form_kept(
+    client: Client, runner, settings
+) -> None:
+    settings.RUNS_QUEUED_PER_USER = 1
+    a_run(owner=runner)
+    response = client.post(ADDRESS, {**FORM, "sparsity": "0.7"})
+    assert response.status_code == 429
+    page = response.content.decode()
+    assert "You have 1 runs waiting" in text_of(page)
+    assert value(page, "sparsity") == "0.7"
+    assert Run.objects.count() == 1
+
+
+def test_the_history_tells_of_every_run_and_can_be_filtered(client: Client, db: None) -> None:
+    person = a_person()
+    done = a_finished_run(owner=person)
+    gone = a_run(state="cancelled")
+    a_finished_run(reference="sparsegpt-quick")
+    page = shown(client)
+    assert "All 3" in page
+    assert "Succeeded 2" in page
+    assert f"run {done.pk} succeeded quick preset perplexity ratio, sparsegpt 1.554 x dense" in page
+    assert "ada 2026-03-01 12:00 1 min 25 s" in page
+    assert "this project" in page
+    assert "account removed" in page
+    some = client.get(f"{ADDRESS}?state=cancelled").content.decode()
+    assert gone.get_absolute_url() in some
+    assert f'<th scope="row"><a href="{done.get_absolute_url()}"' not in some
+    assert "No run is in this state now" in shown(client, f"{ADDRESS}?state=lost")
+    assert client.get(f"{ADDRESS}?state=confused").status_code == 400
+
+
+@pytest.mark.parametrize("address", ["/case-studies/", ADDRESS])
+def test_the_number_of_queries_does_not_depend_on_the_runs(
+    client: Client, review: Review, address: str
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(address).status_code == 200
+        return len(captured)
+
+    person = a_person()
+    a_finished_run(owner=person)
+    a_finished_run(reference="first")
+    before = queries()
+    for number, state in enumerate(State.values):
+        a_finished_run(owner=person)
+        a_run(state=state, owner=a_person(f"p{number}"))
+        a_finished_run(reference=f"r{number}")
+    assert queries() == before <= 15
+
+
+@pytest.mark.parametrize("query", ["page=abc", "page=-1", "page=9999", "seed=x", "preset=%00"])
+def test_odd_addresses_are_answered(client: Client, db: None, query: str) -> None:
+    a_run()
+    assert client.get(f"{ADDRESS}?{query}").status_code in (200, 400)
