@@ -19,12 +19,17 @@ def main() -> None:
     """Bring the database and the static files up to date; exit 1 with the reason on failure."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "reviewapp.settings")
     django.setup()
+    from reviewapp.accounts import ensure_demo_account, first_account_hint
+
     try:
         call_command("migrate", verbosity=0)
         call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
         call_command("load_reference_runs", stdout=StringIO())
     except CommandError as error:
         sys.exit(str(error))
+    ensure_demo_account()
+    if hint := first_account_hint():
+        print(hint, flush=True)  # noqa: T201
     collect_static()
 
 

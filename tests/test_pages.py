@@ -2,10 +2,11 @@
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from benchmarks.synthetic import add_publications
+from reviewapp.wsgi import application
 
 pytestmark = pytest.mark.django_db
 
@@ -149,3 +150,14 @@ def test_hostile_queries_are_answered_not_crashed_on(
     response = client.get(f"{path}?{query}")
     assert response.status_code in (200, 302, 400, 404)
     assert "<script>" not in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("charset", ["zlib", "idna", "no such", "utf-8"])
+def test_a_charset_that_is_none_harms_nothing(charset: str) -> None:
+    asked = RequestFactory().generic(
+        "GET", "/publications/?q=%ff", content_type=f"text/plain; charset={charset}"
+    )
+    statuses: list[str] = []
+    application(asked.environ, lambda status, _: statuses.append(status))
+    assert statuses == ["200 OK"]
