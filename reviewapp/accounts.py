@@ -72,8 +72,8 @@ def first_account_hint() -> str | None:
     if User.objects.filter(is_active=True).exists():
         return None
     return (
-        "Nobody can sign in yet: `.venv/bin/python manage.py createsuperuser` makes the first account,"
-        " which is needed to start runs."
+        "Nobody can sign in yet: `.venv/bin/python manage.py createsuperuser` makes the first"
+        " account, which is needed to start runs."
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-LIBRARIES = ("torch", "numpy", "gguf", "tokenizers")
+LIBRARIES = ("torch", "numpy", "numba", "gguf", "tokenizers")
 
 
 def environment(device: str) -> dict[str, Any]:

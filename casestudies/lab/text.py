@@ -42,6 +42,7 @@ def python_reference() -> list[Document]:
 def docstrings(packages: Iterable[str]) -> list[Document]:
     """Return the docstrings of installed packages, one document a module, read without import.
 
+    Their tests are left out: they take longest to read and say least.
     Raises ModuleNotFoundError if a package is not installed.
     """
     return [document for package in packages for document in _docstrings_of(package)]
@@ -53,8 +54,9 @@ def _docstrings_of(package: str) -> Iterator[Document]:
         raise ModuleNotFoundError(package)
     root = Path(spec.submodule_search_locations[0])
     for path in sorted(root.rglob("*.py")):
-        if text := _docstrings_in(path):
-            yield Document(f"{package}/{path.relative_to(root)}", text)
+        name = path.relative_to(root)
+        if "tests" not in name.parts and (text := _docstrings_in(path)):
+            yield Document(f"{package}/{name}", text)
 
 
 def _docstrings_in(path: Path) -> str:
@@ -79,15 +81,20 @@ def sections(path: Path) -> list[Document]:
 
 
 def corpus(path: Path | None = None) -> Corpus:
-    """Return the text of `path`, or Python's reference, split by a hash of each document's name."""
-    documents = sections(path) if path else python_reference()
+    """Return the text of `path`, or Python's reference, split by `split`."""
+    if path:
+        return split(path.name, sections(path))
+    return split("Python reference (pydoc_data.topics)", python_reference())
+
+
+def split(name: str, documents: Iterable[Document]) -> Corpus:
+    """Return the documents as a corpus; a hash of its name decides on which side each goes."""
     parts: tuple[list[Document], list[Document]] = ([], [])
     digest = hashlib.sha256()
     for document in documents:
         name_hash = hashlib.sha256(document.name.encode()).digest()
         parts[name_hash[0] < 256 * EVALUATION_SHARE].append(document)
         digest.update(name_hash + hashlib.sha256(document.text.encode()).digest())
-    name = path.name if path else "Python reference (pydoc_data.topics)"
     return Corpus(name, tuple(parts[0]), tuple(parts[1]), digest.hexdigest())
 
 

@@ -36,6 +36,16 @@ def test_docstrings_are_read_without_importing_the_package() -> None:
         text.docstrings(["no_such_package"])
 
 
+def test_docstrings_of_a_packages_tests_are_left_out(tmp_path, monkeypatch) -> None:
+    for name in ("__init__.py", "module.py", "tests/test_module.py"):
+        path = tmp_path / "tests" / "tiny_package" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'"""About {name}."""\n', encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "tests")
+    found = [document.name for document in text.docstrings(["tiny_package"])]
+    assert found == ["tiny_package/__init__.py", "tiny_package/module.py"]
+
+
 def test_windows_hold_the_tokens_in_order_and_samples_do_not_repeat() -> None:
     tokenizer = Tokenizer(models.WordLevel({str(i): i for i in range(100)}, "0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
