@@ -125,6 +125,7 @@ class Runs(Listing[Run]):
 
     def found(self, chosen: dict[str, Any]) -> QuerySet[Run]:
         """Return the runs chosen."""
+        Run.objects.mark_lost()
         runs = Run.objects.select_related("owner").defer("series")
         same = {key: chosen[key] for key in ("study", "device", "hardware") if chosen[key]}
         runs = runs.filter(**same)
@@ -185,7 +186,6 @@ class OneRun(RetrieveAPIView[Run]):
     def get_object(self) -> Run:
         """Return the run as it stands now."""
         run = super().get_object()
-        # Where no worker is left, nobody else notices that the run's own was killed.
         if run.state in ACTIVE and Run.objects.mark_lost():
             run.refresh_from_db()
         return run

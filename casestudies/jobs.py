@@ -93,8 +93,7 @@ async def _look_for(devices: list[Device]) -> None:
     while True:
         with suppress(Unavailable):
             await sync_to_async(_mark_lost)()
-            for device in devices:
-                await _carry_out_one(device)
+        _begin(devices)
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
 
@@ -103,26 +102,34 @@ def _mark_lost() -> None:
         Run.objects.mark_lost()
 
 
-async def _carry_out_one(device: Device) -> None:
-    """Carry out a run if one waits and none goes on in this process.
+def _begin(devices: list[Device]) -> "asyncio.Task[None]":
+    """Return the task that carries out what waits, a new one if none goes on in this process.
 
-    The run outlives the job that it began in, which ends when the queue loses the database.
+    It outlives the job that it began in, which ends when the queue loses the database.
     """
-    if _going_on:
-        return
-    going_on = asyncio.create_task(runner.work_once(device))
-    _going_on.add(going_on)
-    going_on.add_done_callback(_going_on.discard)
-    await asyncio.shield(going_on)
+    if not _going_on:
+        task = asyncio.create_task(_work_through(devices))
+        _going_on.add(task)
+        task.add_done_callback(_going_on.discard)
+    return next(iter(_going_on))
 
 
-_going_on: set["asyncio.Task[bool]"] = set()
+async def _work_through(devices: list[Device]) -> None:
+    with suppress(Unavailable):
+        for device in devices:
+            await runner.work_once(device)
+
+
+_going_on: set["asyncio.Task[None]"] = set()
 
 
 @app.task(queue="cpu")
 async def carry_out_a_run(device: str) -> None:
-    """Carry out the oldest run that waits for `device`, and those that have come since."""
-    await _carry_out_one(Device(device))
+    """Carry out the oldest run that waits for `device`, or wait until what goes on has ended.
+
+    While it waits, the runs' other jobs stay for workers that are free.
+    """
+    await asyncio.shield(_begin([Device(device)]))
 
 
 @app.periodic(cron="0 3 * * *")

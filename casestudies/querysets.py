@@ -41,8 +41,10 @@ class RunQuerySet(models.QuerySet["Run"]):  # type: ignore[name-defined]
     def mark_lost(self) -> int:
         """Give up the active runs whose worker has been silent too long; return how many.
 
-        A lost run is never carried out again by itself. Should its worker still live, it takes
-        the run back with its next sign of life, and nothing that it measured is lost.
+        Workers ask for this every few seconds, and so does every page that lists runs: where no
+        worker is left, nobody else would notice. A lost run is never carried out again by itself.
+        Should its worker still live, it takes the run back with its next sign of life, and nothing
+        that it measured is lost.
         """
         # The database's clock: that of each machine may differ.
         return (

@@ -60,8 +60,8 @@ def _store(name: str, record: dict[str, Any]) -> None:
     keep_measurements(run, document)
 
 
-def make(slug: str) -> Path:
-    """Run the study's quick preset on this machine, write its file and return the path.
+def make(slug: str) -> dict[str, Any]:
+    """Run the study's quick preset on this machine and return its record.
 
     Raises CalledProcessError when the run fails.
     """
@@ -70,12 +70,16 @@ def make(slug: str) -> Path:
         command = ["-m", "casestudies.lab", "run", slug, "--preset", PRESET, "--json", str(result)]
         started = datetime.now(UTC)
         subprocess.run([sys.executable, *command], check=True)
-        record = {
+        return {
             "preset": PRESET,
             "started": started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
             "result": json.loads(result.read_text("utf-8")),
         }
+
+
+def keep(slug: str, record: dict[str, Any]) -> Path:
+    """Write the record as the study's reference run and return the file's path."""
     path = FOLDER / f"{slug}-{PRESET}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

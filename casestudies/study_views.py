@@ -29,6 +29,7 @@ LAST_RUNS = 3
 @require_safe
 def studies(request: HttpRequest) -> HttpResponse:
     """Show each study of the catalogue with its latest result and its last runs."""
+    Run.objects.mark_lost()
     results, last = latest_results(list(STUDIES)), _last_runs()
     keys = {study.publication for study in STUDIES.values()}
     slugs = {slug for study in STUDIES.values() for slug in study.strategies}
@@ -90,6 +91,7 @@ def _start(request: HttpRequest, study: Study) -> HttpResponse:
 
 def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) -> HttpResponse:
     wanted = cleaned_or_400(HistoryForm(request.GET))["state"]
+    Run.objects.mark_lost()
     runs = Run.objects.of_study(study.slug)
     counts = dict(runs.order_by().values_list("state").annotate(Count("pk")))
     total = counts.get(wanted, 0) if wanted else sum(counts.values())

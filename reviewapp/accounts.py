@@ -56,6 +56,7 @@ def account(request: HttpRequest) -> HttpResponse:
     """Show who is signed in, what this person may do, and the person's runs."""
     if not isinstance(request.user, User):
         raise PermissionDenied
+    Run.objects.mark_lost()
     runs = Run.objects.of(request.user)
     page = paginate(request, for_list(runs), runs.count())
     held = request.user.get_all_permissions()

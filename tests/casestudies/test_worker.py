@@ -98,27 +98,32 @@ def test_a_run_outlives_the_loss_of_every_connection_to_the_database(
 def test_a_killed_worker_loses_its_run_which_nobody_repeats(
     start_worker: Callable[[], Worker],
 ) -> None:
-    worker = start_worker()
-    run = a_queued_run("quick")
-    wait_until(run.events.exists)
+    workers = {str(worker.pid): worker for worker in (start_worker(), start_worker())}
+    run, other_run = a_queued_run("quick"), a_queued_run("quick")
+    for each in (run, other_run):
+        wait_until(each.events.exists)
+    worker = workers.pop(refreshed(run).worker.rpartition(":")[2])
     [lab] = lab_processes(worker)
     worker.kill()
     worker.wait()
     wait_until(lambda: ended(lab))
     assert Run.objects.mark_lost() == 0
     # Instead of waiting until the worker has been silent for long enough.
-    Run.objects.update(heartbeat=F("heartbeat") - SILENCE)
-
-    other = start_worker()
+    Run.objects.filter(pk=run.pk).update(heartbeat=F("heartbeat") - SILENCE)
+    # A worker notices it that is busy itself.
     wait_for(run, State.LOST)
     assert "killed" in run.error
-    next_run = a_queued_run("quick")
-    wait_for(next_run, State.RUNNING)
-    wait_until(next_run.events.exists)
+
+    [other] = workers.values()
     [lab] = lab_processes(other)
     other.send_signal(signal.SIGTERM)
     assert other.wait(SECONDS) == 0
     assert ended(lab)
-    assert refreshed(next_run).state == State.LOST
-    assert "stopped" in next_run.error
-    assert refreshed(run).events.filter(kind="started").count() == 1
+    assert refreshed(other_run).state == State.LOST
+    assert "stopped" in other_run.error
+    start_worker()
+    last = a_queued_run()
+    wait_for(last, State.RUNNING)
+    for each in (run, other_run):
+        assert refreshed(each).state == State.LOST
+        assert each.events.filter(kind="started").count() == 1

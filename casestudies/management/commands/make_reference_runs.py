@@ -17,5 +17,7 @@ class Command(BaseCommand):
     def handle(self, *args: object, studies: list[str], **options: object) -> None:
         if unknown := set(studies) - set(STUDIES):
             raise CommandError(f"No such study: {', '.join(sorted(unknown))}")
-        for slug in studies or STUDIES:
-            self.stdout.write(str(reference_runs.make(slug).name))
+        # Written at the end only: a changed file would make the next run's commit a changed one.
+        records = {slug: reference_runs.make(slug) for slug in studies or STUDIES}
+        for slug, record in records.items():
+            self.stdout.write(reference_runs.keep(slug, record).name)
