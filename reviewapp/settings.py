@@ -198,6 +198,10 @@ LOGGING = {
     "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL") or "WARNING"},
-    # A visitor's mistyped address is not the operator's problem.
-    "loggers": {"django.request": {"level": "ERROR"}},
+    "loggers": {
+        # A visitor's mistyped address is not the operator's problem.
+        "django.request": {"level": "ERROR"},
+        # A pool warns of every attempt to connect; who asked for the connection gets the error.
+        "psycopg.pool": {"level": "ERROR"},
+    },
 }
