@@ -12,6 +12,7 @@ import psutil
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECONDS_TO_END = 1.0
+SECONDS_BETWEEN_LOOKS = 0.05
 LONGEST_LINE = 16 * 2**20
 
 
@@ -24,6 +25,8 @@ class Child:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        # Kept, since one that leaves the group is a descendant only while its parent lives.
+        self._known: set[psutil.Process] = set()
 
     @classmethod
     async def start(
@@ -47,7 +50,10 @@ class Child:
 
     async def wait(self) -> int:
         """Return the exit status; that of a process ended by a signal is the negative number."""
-        return await self._process.wait()
+        # asyncio's own waits on until every descendant has closed the pipes.
+        while (status := self._process.returncode) is None:
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        return status
 
     async def read(self, said: Callable[[str], None], complained: Callable[[str], None]) -> None:
         """Tell `said` each line of standard output and `complained` each of standard error.
@@ -68,24 +74,25 @@ class Child:
 
     async def end(self) -> None:
         """End the process and all its descendants: ask, wait a second, then kill."""
-        family = self._family()
+        self._family()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._process.wait(), SECONDS_TO_END)
+            await asyncio.wait_for(self.wait(), SECONDS_TO_END)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        # One that left the group is found as a descendant only while its parents live.
-        for process in {*family, *self._family()}:
+        for process in self._family():
             with suppress(psutil.Error):
                 process.kill()
-        await self._process.wait()
+        await self.wait()
 
-    def _family(self) -> list[psutil.Process]:
+    def _family(self) -> set[psutil.Process]:
+        """Return the process and every descendant that was ever seen and still runs."""
         with suppress(psutil.Error):
             leader = psutil.Process(self._process.pid)
-            return [leader, *leader.children(recursive=True)]
-        return []
+            self._known |= {leader, *leader.children(recursive=True)}
+        self._known = {process for process in self._known if process.is_running()}
+        return self._known
 
 
 async def _read_lines(stream: asyncio.StreamReader | None, tell: Callable[[str], None]) -> None:

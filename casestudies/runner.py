@@ -24,7 +24,7 @@ from casestudies.reconnecting import Unavailable, database
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 SECONDS_BETWEEN_LOOKS = 0.2
-SECONDS_TO_DRAIN = 2
+SECONDS_TO_DRAIN = 5
 CLAIMING = 0x5065616B  # the key of an advisory lock: only one worker claims at a time
 GIB = 2**30
 
@@ -151,7 +151,9 @@ async def _exit(child: Child, journal: Journal, reading: "asyncio.Task[None]") -
     status = await child.wait()
     # A descendant that still lives may hold the pipes open.
     await child.end()
-    await asyncio.wait_for(reading, SECONDS_TO_DRAIN)
+    read, _ = await asyncio.wait([reading], timeout=SECONDS_TO_DRAIN)
+    for task in read:
+        task.result()
     if status == 0 and journal.result is not None:
         return End(State.SUCCEEDED)
     if status < 0:

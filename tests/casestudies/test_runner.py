@@ -172,6 +172,25 @@ def test_an_end_from_outside_ends_every_process_within_three_seconds(
 
 
 @pytest.mark.django_db
+def test_a_descendant_that_left_the_group_ends_with_the_run(
+    program: Program, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    leave = (
+        "import os, pathlib, signal, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        f"    pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n"
+        "    signal.pause()\n"
+        f"while not pathlib.Path({str(pid)!r}).exists(): time.sleep(.02)\n"
+        "time.sleep(.5)\n"
+    )
+    program("-c", leave + code({"event": "result", "result": RESULT}))
+    assert carried_out().state == State.SUCCEEDED
+    assert not alive(int(pid.read_text()))
+
+
+@pytest.mark.django_db
 def test_a_worker_that_was_taken_for_dead_takes_its_run_back(
     program: Program, tmp_path: Path
 ) -> None:
