@@ -13,6 +13,7 @@ import psutil
 CHECKOUT = Path(__file__).resolve().parent.parent
 SECONDS_TO_END = 1.0
 SECONDS_BETWEEN_LOOKS = 0.05
+SECRETS = {"DATABASE_URL", "SECRET_KEY"}  # of no use to a study
 LONGEST_LINE = 16 * 2**20
 
 
@@ -38,7 +39,7 @@ class Child:
             sys.executable,
             *arguments,
             cwd=CHECKOUT,
-            env={**os.environ, **environment},
+            env={**_without_secrets(os.environ), **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -93,6 +94,10 @@ class Child:
             self._known |= {leader, *leader.children(recursive=True)}
         self._known = {process for process in self._known if process.is_running()}
         return self._known
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in SECRETS}
 
 
 async def _read_lines(stream: asyncio.StreamReader | None, tell: Callable[[str], None]) -> None:

@@ -149,7 +149,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
 # What one run of a case study may take, and how many one person may have at a time.
-RUN_MINUTES = _positive("RUN_MINUTES", os.environ.get("RUN_MINUTES") or "60")
+RUN_MINUTES = _positive("RUN_MINUTES", os.environ.get("RUN_MINUTES") or "120")
 RUN_MEMORY_GIB = _positive("RUN_MEMORY_GIB", os.environ.get("RUN_MEMORY_GIB") or "8")
 RUN_LOG_KIB = _positive("RUN_LOG_KIB", os.environ.get("RUN_LOG_KIB") or "1024")
 RUNS_RUNNING_PER_USER = _positive(

@@ -172,6 +172,15 @@ def test_an_end_from_outside_ends_every_process_within_three_seconds(
 
 
 @pytest.mark.django_db
+def test_a_run_does_not_learn_the_secrets_of_the_site(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", "hush")
+    program("-c", "import os; print({'DATABASE_URL', 'SECRET_KEY'} & set(os.environ))")
+    assert carried_out().events.get().data == {"text": "set()"}
+
+
+@pytest.mark.django_db
 def test_a_descendant_that_left_the_group_ends_with_the_run(
     program: Program, tmp_path: Path
 ) -> None:

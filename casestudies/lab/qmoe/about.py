@@ -206,10 +206,10 @@ STUDY = Study(
         ),
     ),
     series=(
-        Series("training loss by step", "step", "steps", "training loss"),
-        Series("loss increase by entropy", "entropy", "bits per weight", "loss increase"),
         Series("loss increase by size", "total", "bits per weight", "loss increase"),
+        Series("loss increase by entropy", "entropy", "bits per weight", "loss increase"),
         Series("loss increase by clip", "clip", "", "loss increase"),
+        Series("training loss by step", "step", "steps", "training loss"),
     ),
     baselines={
         "trained": "the model as trained, in float32",
