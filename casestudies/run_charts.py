@@ -10,7 +10,7 @@ from django.utils.text import capfirst, slugify
 from casestudies.lab.contract import Metric, Series
 from casestudies.models import Run, State
 from reviewapp.ui.charts import Chart
-from reviewapp.ui.units import rounded
+from reviewapp.ui.units import labelled, rounded
 
 # A variant is told by its mark and its line too, not by its colour alone.
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
@@ -35,7 +35,7 @@ def charts(run: Run, curves: Iterable[dict[str, Any]]) -> list[Chart]:
 
 
 def _chart(run: Run, series: Series, metric: Metric, curves: list[dict[str, Any]]) -> Chart:
-    across, up = _with_unit(series.x, series.x_unit), _with_unit(metric.name, metric.unit)
+    across, up = labelled(series.x, series.x_unit), labelled(metric.name, metric.unit)
     rows = [(curve["variant"], *point) for curve in curves for point in curve["points"]]
     values = [row[2] for row in rows]
     logarithmic = min(values) > 0 and max(values) > LOGARITHMIC_FROM * min(values)
@@ -84,7 +84,3 @@ def _note(run: Run, metric: Metric, logarithmic: bool) -> str:
     where = f" on {run.hardware}" if run.hardware else ""
     when = f", {run.started:%-d %B %Y}" if run.started else ""
     return f"{capfirst(run.label)}{where}{when}{better}.{scale}{so_far}"
-
-
-def _with_unit(name: str, unit: str) -> str:
-    return f"{name} ({unit})" if unit else name

@@ -9,12 +9,13 @@ from casestudies.dashboards.comparability import Group, Member, grouped
 from casestudies.dashboards.drawing import MOST_OVERLAID, Subject, over_time, overlaid, pareto
 from casestudies.dashboards.facets import Facet, facets
 from casestudies.dashboards.figures import chart
-from casestudies.dashboards.metrics import headline, identity, labelled, short_title
+from casestudies.dashboards.metrics import headline, identity, short_title
 from casestudies.dashboards.plots import Plot
 from casestudies.dashboards.selection import Selection
 from casestudies.lab.contract import Metric, Study
 from casestudies.models import Run
 from reviewapp.ui.charts import Chart
+from reviewapp.ui.units import labelled
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,6 @@ def shared(studies: Iterable[Study]) -> list[Metric]:
     return [metrics[0] for metrics in found.values() if len(metrics) > 1]
 
 
-def labelled(name: str, unit: str) -> str:
-    """Return a metric's name with its unit: "pruning time (s)"."""
-    return f"{name} ({unit})" if unit else name
-
-
 def short_title(study: Study) -> str:
     """Return the study's name without what it is about."""
     return study.title.partition(":")[0]

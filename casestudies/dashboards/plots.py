@@ -9,10 +9,9 @@ import pandas as pd
 from django.utils.html import format_html
 
 from casestudies.dashboards.comparability import Member
-from casestudies.dashboards.metrics import labelled
 from casestudies.evidence import settings_of
 from casestudies.models import Run
-from reviewapp.ui.units import rounded
+from reviewapp.ui.units import labelled, rounded
 
 
 @dataclass(frozen=True)

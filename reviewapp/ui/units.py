@@ -21,6 +21,11 @@ def rounded(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def labelled(name: str, unit: str) -> str:
+    """Return a metric's name with its unit: "pruning time (s)"."""
+    return f"{name} ({unit})" if unit else name
+
+
 def duration(span: timedelta) -> str:
     """Return a span of time in one or two units: "4.2 s", "12 s", "3 min 5 s", "2 h 10 min"."""
     seconds = max(0.0, span.total_seconds())
