@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -40,8 +41,7 @@ def gpus() -> list[str]:
 def lease_one(names: Iterable[str]) -> Lease | None:
     """Return a lease of the first of the named processors that is free, or None."""
     for name in names:
-        path = Path(tempfile.gettempdir()) / f"peak-atlas-{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = _open(Path(tempfile.gettempdir()) / f"peak-atlas-{name}.lock")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,3 +49,11 @@ def lease_one(names: Iterable[str]) -> Lease | None:
         else:
             return Lease(name, descriptor)
     return None
+
+
+def _open(path: Path) -> int:
+    """Return a descriptor of the file, which another user's worker may have made first."""
+    reading = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    with suppress(FileExistsError):
+        os.close(os.open(path, reading | os.O_CREAT | os.O_EXCL, 0o644))
+    return os.open(path, reading)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django.fixtures import Settings
 
@@ -300,6 +301,36 @@ def test_one_run_at_a_time_has_a_graphics_processor(
     assert again
     again.release()
     second.release()
+
+
+@pytest.mark.django_db
+def test_a_run_on_a_gpu_waits_for_a_free_one_and_has_it_to_itself(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
+    run = a_run(device=Device.CUDA)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert not async_to_sync(runner.work_once)(Device.CUDA)
+    with pytest.raises(CommandError, match="no gpu here"):
+        call_command("worker", queues="gpu")
+    with pytest.raises(CommandError, match="'tpu' is none of cpu, gpu"):
+        call_command("worker", queues="cpu,tpu")
+
+    told = "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-0a1b2c3d-4e5f)"
+    nvidia_smi = tmp_path / "nvidia-smi"
+    nvidia_smi.write_text(f"#!/bin/sh\necho '{told}'\n")
+    nvidia_smi.chmod(0o755)
+    other = leases.lease_one(leases.gpus())
+    assert other
+    assert not async_to_sync(runner.work_once)(Device.CUDA)
+    other.release()
+    program("-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
+    assert not async_to_sync(runner.work_once)(Device.CPU)
+    assert async_to_sync(runner.work_once)(Device.CUDA)
+    assert run.events.get().data == {"text": "GPU-0a1b2c3d-4e5f"}
+    free_again = leases.lease_one(leases.gpus())
+    assert free_again
+    free_again.release()
 
 
 def test_the_command_repeats_exactly_the_run() -> None:
