@@ -19,7 +19,7 @@ from casestudies.querysets import SILENCE
 from casestudies.starting import Request, start
 from tests.casestudies.making import a_person
 
-SECONDS = 90.0
+SECONDS = 180.0
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("worker")]
 Worker = subprocess.Popen[bytes]
 
