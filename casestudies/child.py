@@ -49,12 +49,13 @@ class Child:
         )
         return cls(process)
 
-    async def wait(self) -> int:
-        """Return the exit status; that of a process ended by a signal is the negative number."""
-        # asyncio's own waits on until every descendant has closed the pipes.
-        while (status := self._process.returncode) is None:
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-        return status
+    @property
+    def status(self) -> int | None:
+        """Return the exit status, negative for a signal's; None as long as the process runs.
+
+        asyncio's own way to wait for it waits on until every descendant has closed the pipes.
+        """
+        return self._process.returncode
 
     async def read(self, said: Callable[[str], None], complained: Callable[[str], None]) -> None:
         """Tell `said` each line of standard output and `complained` each of standard error.
@@ -64,6 +65,14 @@ class Child:
         await asyncio.gather(
             _read_lines(self._process.stdout, said), _read_lines(self._process.stderr, complained)
         )
+
+    async def close(self) -> None:
+        """Throw away what an ended process has said and nobody has read, and close its pipes."""
+        for stream in (self._process.stdout, self._process.stderr):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(
+                    stream.read() if stream else asyncio.sleep(0), SECONDS_TO_END
+                )
 
     def memory(self) -> int:
         """Return the bytes of resident memory of the process and its descendants."""
@@ -78,14 +87,18 @@ class Child:
         self._family()
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.wait(), SECONDS_TO_END)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended(), SECONDS_TO_END)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         for process in self._family():
             with suppress(psutil.Error):
                 process.kill()
-        await self.wait()
+        await self._ended()
+
+    async def _ended(self) -> None:
+        while self.status is None:
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _family(self) -> set[psutil.Process]:
         """Return the process and every descendant that was ever seen and still runs."""

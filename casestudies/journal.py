@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from casestudies.models import EventKind, Measurement, Run, RunEvent, State
-from casestudies.reconnecting import database
+from casestudies.reconnecting import Unavailable, database
 
 LONGEST_TEXT = 4_000
 LINES_OF_AN_ERROR = 20
@@ -64,18 +64,15 @@ class Journal:
 
         Returns None when the run is no longer this claim's. Raises Unavailable.
         """
-        events, changes = list(self._waiting), dict(self._changes)
-        with database(), transaction.atomic():
-            run = self._own_run()
-            if run is None:
-                return None
-            if run.state == State.LOST:
-                # Someone took this worker for dead.
-                changes |= {"state": State.RUNNING, "finished": None, "error": ""}
-            RunEvent.objects.bulk_create(events)
-            _write(run, {**changes, "heartbeat": Now()})
+        events, changes = list(self._waiting), self._changes
+        self._changes = {}
+        try:
+            state = self._write_so_far(events, changes)
+        except Unavailable:
+            self._changes = {**changes, **self._changes}
+            raise
         del self._waiting[: len(events)]
-        return run.state
+        return state
 
     def close(self, state: State, error: str = "") -> None:
         """Write what waits and the run's end; for a success its result too, or nothing at all.
@@ -94,14 +91,27 @@ class Journal:
             _write(run, {**changes, "finished": timezone.now()})
         self._waiting.clear()
 
+    def _write_so_far(self, events: list[RunEvent], changes: dict[str, Any]) -> str | None:
+        with database(), transaction.atomic():
+            run = self._own_run()
+            if run is None:
+                return None
+            if run.state == State.LOST:
+                # Someone took this worker for dead.
+                changes = {**changes, "state": State.RUNNING, "finished": None, "error": ""}
+            RunEvent.objects.bulk_create(events)
+            _write(run, {**changes, "heartbeat": Now()})
+        return run.state
+
     def _take(self, name: str, event: dict[str, Any]) -> None:
         if name == "result":
             self.result = event["result"]
         elif name == "failed":
-            self.failure = str(event["error"])
+            self.failure = str(event["error"])[:LONGEST_TEXT]
         else:
             if name == "progress":
-                self._changes |= {"done": min(1.0, max(0.0, event["done"])), "step": event["step"]}
+                done, step = min(1.0, max(0.0, event["done"])), str(event["step"])[:LONGEST_TEXT]
+                self._changes |= {"done": done, "step": step}
             elif name == "started":
                 environment = event["environment"]
                 self._changes |= {"environment": environment, "hardware": hardware(environment)}

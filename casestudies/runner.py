@@ -114,12 +114,19 @@ async def carry_out(run: Run, lease: leases.Lease | None = None) -> None:
     try:
         end = await _live(run, journal, lease)
     except asyncio.CancelledError:
-        end = End(State.LOST, "Its worker was stopped. The run is not repeated by itself.")
-        await asyncio.shield(_store(journal, end))
+        await _store(
+            journal, End(State.LOST, "Its worker was stopped. The run is not repeated by itself.")
+        )
         raise
     except (OSError, ValueError) as error:
         end = End(State.FAILED, f"The run could not be carried out: {error}")
-    await _store(journal, end)
+    storing = asyncio.create_task(_store(journal, end))
+    try:
+        await asyncio.shield(storing)
+    except asyncio.CancelledError:
+        # What has been measured is stored before the worker stops.
+        await storing
+        raise
 
 
 async def _live(run: Run, journal: Journal, lease: leases.Lease | None) -> End:
@@ -145,10 +152,15 @@ async def _live(run: Run, journal: Journal, lease: leases.Lease | None) -> End:
         for task in (*endings, reading):
             task.cancel()
         await asyncio.gather(*endings, reading, return_exceptions=True)
+        await child.close()
 
 
 async def _exit(child: Child, journal: Journal, reading: "asyncio.Task[None]") -> End:
-    status = await child.wait()
+    while (status := child.status) is None:
+        if reading.done():
+            # Nothing is left to read, or a line was too long and the process may wait for ever.
+            reading.result()
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
     # A descendant that still lives may hold the pipes open.
     await child.end()
     read, _ = await asyncio.wait([reading], timeout=SECONDS_TO_DRAIN)
