@@ -78,7 +78,7 @@ STUDY = Study(
             },
         ),
         "quick": Preset(3, {"calibration_windows": 8, "evaluation_windows": 8, "window": 256}),
-        "full": Preset(20, {"repeats": 3}),
+        "full": Preset(10, {"repeats": 3}),
     },
     metrics=(
         Metric(
