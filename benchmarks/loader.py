@@ -8,7 +8,8 @@ import sys
 
 import torch
 
-from casestudies.lab import model_files, text
+from casestudies.lab.data import text
+from casestudies.lab.models import files as model_files
 
 WINDOWS, LENGTH = 4, 256
 MOST = 1e-4

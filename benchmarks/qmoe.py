@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from casestudies.lab.qmoe import coding, container, dictionary, speed
-from casestudies.lab.qmoe.container import CODES
-from casestudies.lab.qmoe.ternary import Ternary
+from casestudies.lab.studies.qmoe import speed
+from casestudies.lab.studies.qmoe.codes import coding, container, dictionary
+from casestudies.lab.studies.qmoe.codes.container import CODES
+from casestudies.lab.studies.qmoe.codes.ternary import Ternary
 from tests.lab.qmoe.oracle import PATTERNS, fewest_codes, sequences, ternary
 
 ZEROS = 0.885

@@ -97,9 +97,10 @@ def measure(program: str, mode: dict[str, Any], number: int) -> dict[str, float]
     """Prune the model by one program in this process and return what it cost and left."""
     import torch
 
-    from casestudies.lab import model_files, text
-    from casestudies.lab.measuring import Measured
-    from casestudies.lab.perplexity import perplexity
+    from casestudies.lab.data import text
+    from casestudies.lab.measure.cost import Measured
+    from casestudies.lab.measure.perplexity import perplexity
+    from casestudies.lab.models import files as model_files
 
     pretrained, corpus = model_files.load(), text.corpus()
     model = pretrained.model
@@ -140,10 +141,10 @@ class Clock:
 
 
 def _ours(model: Any, calibration: Any, mode: dict[str, Any], clock: Clock) -> None:
-    from casestudies.lab.hessian import gram
-    from casestudies.lab.layerwise import compress
-    from casestudies.lab.sparsegpt.masks import Pattern
-    from casestudies.lab.sparsegpt.solver import Settings, prune
+    from casestudies.lab.quantize.hessian import gram
+    from casestudies.lab.quantize.layerwise import compress
+    from casestudies.lab.studies.sparsegpt.masks import Pattern
+    from casestudies.lab.studies.sparsegpt.solver import Settings, prune
 
     settings = Settings(Pattern(0.5, mode["group"] or None), bits=mode["bits"])
     timed = clock.timed(prune)
@@ -158,17 +159,17 @@ def _oracle(model: Any, calibration: Any, mode: dict[str, Any], clock: Clock) ->
 
 
 def _wanda(model: Any, calibration: Any, mode: dict[str, Any], clock: Clock) -> None:
-    from casestudies.lab.layerwise import compress
-    from casestudies.lab.sparsegpt.baselines import wanda
-    from casestudies.lab.sparsegpt.masks import Pattern
+    from casestudies.lab.quantize.layerwise import compress
+    from casestudies.lab.studies.sparsegpt.baselines import wanda
+    from casestudies.lab.studies.sparsegpt.masks import Pattern
 
     compress(model, calibration, lambda ws, inputs: [wanda(w, inputs, Pattern(0.5)) for w in ws])
 
 
 def _magnitude(model: Any, calibration: Any, mode: dict[str, Any], clock: Clock) -> None:
-    from casestudies.lab.layerwise import compress
-    from casestudies.lab.sparsegpt.baselines import magnitude
-    from casestudies.lab.sparsegpt.masks import Pattern
+    from casestudies.lab.quantize.layerwise import compress
+    from casestudies.lab.studies.sparsegpt.baselines import magnitude
+    from casestudies.lab.studies.sparsegpt.masks import Pattern
 
     compress(model, calibration[:1], lambda ws, inputs: [magnitude(w, Pattern(0.5)) for w in ws])
 

@@ -21,6 +21,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import InvalidParameter, Study
 from casestudies.models import ACTIVE, Device, Measurement, Run, State
 from casestudies.permissions import may_cancel, may_start
+from casestudies.runs.starting import Request, TooManyWaiting, cancel, start
 from casestudies.serializers import (
     MeasurementSerializer,
     NewRunSerializer,
@@ -29,7 +30,6 @@ from casestudies.serializers import (
     StudyDetailSerializer,
     StudySerializer,
 )
-from casestudies.starting import Request, TooManyWaiting, cancel, start
 from reviewapp.rest import exceptions
 from reviewapp.rest.listing import Listing
 

@@ -5,11 +5,11 @@ from typing import Any, get_args
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from casestudies.evidence import beside, results_to_compare
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import InvalidParameter, Metric, Status, Study
 from casestudies.models import Device, Measurement, Run
-from casestudies.runner import command_line
+from casestudies.studies.results import beside, results_to_compare
+from casestudies.worker.runner import command_line
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
 

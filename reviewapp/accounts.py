@@ -12,9 +12,9 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from casestudies.evidence import for_list
 from casestudies.models import Run
 from casestudies.permissions import let_start_runs
+from casestudies.studies.results import for_list
 from reviewapp.ui.listing import paginate
 from reviewapp.ui.throttle import limited
 

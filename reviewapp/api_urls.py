@@ -4,7 +4,7 @@ from django.urls import path, re_path
 
 from casestudies import api as casestudies
 from reviewapp import api
-from reviewapp.corpus.api import Prisma
+from reviewapp.corpus.prisma.api import Prisma
 from taxonomy import api as taxonomy
 
 V1 = "api/v1/"

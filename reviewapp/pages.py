@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from casestudies.jobs import workers_alive
+from casestudies.worker.jobs import workers_alive
 from reviewapp import __version__
 from reviewapp.corpus.models import FlowNumber, Grade, Publication, Review
 from taxonomy.models import Claim, Strategy

@@ -2,16 +2,16 @@
 
 from django.urls import path
 
-from casestudies.dashboard_urls import urlpatterns as dashboard_urls
-from casestudies.run_urls import urlpatterns as run_urls
-from casestudies.study_urls import urlpatterns as study_urls
+from casestudies.dashboards.urls import urlpatterns as dashboard_urls
+from casestudies.runs.urls import urlpatterns as run_urls
+from casestudies.studies.urls import urlpatterns as study_urls
 from reviewapp import pages
 from reviewapp.account_urls import urlpatterns as account_urls
 from reviewapp.api_urls import urlpatterns as api_urls
-from reviewapp.corpus.urls import urlpatterns as corpus_urls
-from taxonomy.compare_urls import urlpatterns as compare_urls
-from taxonomy.explorer_urls import urlpatterns as explorer_urls
-from taxonomy.publication_urls import urlpatterns as publication_urls
+from reviewapp.corpus.prisma.urls import urlpatterns as corpus_urls
+from taxonomy.comparison.urls import urlpatterns as compare_urls
+from taxonomy.explorer.urls import urlpatterns as explorer_urls
+from taxonomy.publications.urls import urlpatterns as publication_urls
 
 handler400 = pages.bad_request
 

@@ -14,12 +14,12 @@ from reviewapp.corpus.models import Publication
 from reviewapp.rest.listing import Listing
 from reviewapp.rest.records import Page, Record
 from reviewapp.ui.export import provenance
-from taxonomy.counts import publications_under, revision
-from taxonomy.facets import read_facets
-from taxonomy.hub import NEWEST
+from taxonomy.explorer.hub import NEWEST
 from taxonomy.models import CLAIM_FIELDS, Claim, Objective, Strategy
-from taxonomy.publication_exports import BATCH, FIELDS, parts, with_evidence
-from taxonomy.publication_filter import PublicationForm, read_filter
+from taxonomy.publications.exports import BATCH, FIELDS, parts, with_evidence
+from taxonomy.publications.facets import read_facets
+from taxonomy.publications.filter import PublicationForm, read_filter
+from taxonomy.queries import publications_under, revision
 
 
 class PublicationClaimSerializer(Record[Claim]):

@@ -17,7 +17,7 @@ from tests.database import temporary_server
 
 if TYPE_CHECKING:
     from reviewapp.corpus.models import Review
-    from taxonomy.fixtures import Fixtures
+    from taxonomy.loading.reading import Fixtures
 
 THIS_MACHINE = ["127.0.0.1", "::1"]
 
@@ -52,7 +52,7 @@ def _fresh_cache() -> None:
 @functools.cache
 def real_fixtures() -> "Fixtures":
     """The project's own fixtures, read once."""
-    from taxonomy.fixtures import read
+    from taxonomy.loading.reading import read
 
     return read(Path(__file__).parents[1] / "fixtures")
 
@@ -60,6 +60,6 @@ def real_fixtures() -> "Fixtures":
 @pytest.fixture
 def review(db: None) -> "Review":
     """The review, loaded into the test's database."""
-    from taxonomy.loading import load
+    from taxonomy.loading.writing import load
 
     return load(real_fixtures())

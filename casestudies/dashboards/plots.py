@@ -9,8 +9,8 @@ import pandas as pd
 from django.utils.html import format_html
 
 from casestudies.dashboards.comparability import Member
-from casestudies.evidence import settings_of
 from casestudies.models import Run
+from casestudies.studies.results import settings_of
 from reviewapp.ui.units import labelled, rounded
 
 

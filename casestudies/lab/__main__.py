@@ -59,7 +59,7 @@ def run(
 
     The last event is "result", which holds the document, or "failed"; then the cause is raised.
     """
-    from casestudies.lab.environment import environment
+    from casestudies.lab.measure.environment import environment
 
     head: dict[str, Any] = {
         "study": study.slug,

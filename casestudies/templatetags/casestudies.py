@@ -2,10 +2,10 @@
 
 from django import template
 
-from casestudies.evidence import headline, latest_results, origin, settings_of
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.models import Run
+from casestudies.studies.results import headline, latest_results, origin, settings_of
 from reviewapp.ui.units import duration
 
 register = template.Library()

@@ -8,7 +8,7 @@ from django.middleware.csrf import get_token
 from django.template.context import Context
 
 from taxonomy.comparison.selection import FEWEST, KINDS, MOST
-from taxonomy.tray import Tray
+from taxonomy.comparison.tray import Tray
 
 register = template.Library()
 

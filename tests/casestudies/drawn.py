@@ -6,8 +6,8 @@ from typing import Any
 from django.http import QueryDict
 from django.test import Client
 
-from casestudies.dashboard_forms import read_selection
 from casestudies.dashboards.board import Board, build
+from casestudies.dashboards.forms import read_selection
 from casestudies.models import Run
 from tests.casestudies.making import NOON, a_finished_run
 

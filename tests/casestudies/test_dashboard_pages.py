@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from casestudies.dashboard_forms import read_selection
+from casestudies.dashboards.forms import read_selection
 from casestudies.dashboards.queries import MOST_RUNS
 from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Run

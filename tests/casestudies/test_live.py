@@ -11,8 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from casestudies import live
 from casestudies.models import Run, State
+from casestudies.runs import live
 from tests.casestudies.making import a_finished_run
 from tests.casestudies.test_run_pages import HOSTILE, going_on, say
 

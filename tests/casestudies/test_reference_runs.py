@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from casestudies import reference_runs
 from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Run
+from casestudies.studies import reference_runs
 from tests.casestudies.making import a_finished_run
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from casestudies.models import Device, Run, RunEvent, State
-from casestudies.reference_runs import FOLDER, load
+from casestudies.studies.reference_runs import FOLDER, load
 from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
 
 pytestmark = pytest.mark.django_db

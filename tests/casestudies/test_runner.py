@@ -18,8 +18,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from casestudies import leases, runner, starting
 from casestudies.models import Device, Measurement, Run, State
+from casestudies.runs import starting
+from casestudies.worker import leases, runner
 from tests.casestudies.making import a_person, a_run
 
 Program = Callable[..., None]

@@ -16,7 +16,7 @@ from django.db.models import F
 from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Device, Run, State
 from casestudies.querysets import SILENCE
-from casestudies.starting import Request, start
+from casestudies.runs.starting import Request, start
 from tests.casestudies.making import a_person
 
 SECONDS = 180.0

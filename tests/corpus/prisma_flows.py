@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from reviewapp.corpus.prisma import MAX_N, VALUES, Entry, Flow
+from reviewapp.corpus.prisma.flow import MAX_N, VALUES, Entry, Flow
 
 
 def declared(**numbers: int) -> Flow:

@@ -5,7 +5,8 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from reviewapp.corpus.prisma import (
+from reviewapp.corpus.prisma.csv_file import TEMPLATE
+from reviewapp.corpus.prisma.flow import (
     BOXES,
     VALUES,
     VARIANTS,
@@ -14,7 +15,6 @@ from reviewapp.corpus.prisma import (
     derive,
     variant_for,
 )
-from reviewapp.corpus.prisma_csv import TEMPLATE
 from tests.corpus.prisma_flows import (
     FIGURE_ONE,
     FIGURE_TWO,

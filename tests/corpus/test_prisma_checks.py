@@ -1,7 +1,7 @@
 import pytest
 
-from reviewapp.corpus.prisma import VARIANTS, Flow, Variant, derive
-from reviewapp.corpus.prisma_checks import Check, checks
+from reviewapp.corpus.prisma.checks import Check, checks
+from reviewapp.corpus.prisma.flow import VARIANTS, Flow, Variant, derive
 from tests.corpus.prisma_flows import FIGURE_ONE, FIGURE_TWO, FILLED, REVIEW, declared, listed
 
 

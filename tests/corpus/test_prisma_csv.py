@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reviewapp.corpus.prisma import Entry, Flow
-from reviewapp.corpus.prisma_csv import TEMPLATE, PrismaCsvError, read, write
+from reviewapp.corpus.prisma.csv_file import TEMPLATE, PrismaCsvError, read, write
+from reviewapp.corpus.prisma.flow import Entry, Flow
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, flows, listed, visible
 
 TEMPLATE_BYTES = TEMPLATE.read_bytes()

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from pypdf import PdfReader
 
-from reviewapp.corpus.prisma import VARIANTS, Entry, Flow, Variant, derive
-from reviewapp.corpus.prisma_diagram import pdf, png, svg
-from reviewapp.corpus.prisma_layout import layout
+from reviewapp.corpus.prisma.drawing import pdf, png, svg
+from reviewapp.corpus.prisma.flow import VARIANTS, Entry, Flow, Variant, derive
+from reviewapp.corpus.prisma.layout import layout
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, declared, flows, listed
 
 NS = "{http://www.w3.org/2000/svg}"

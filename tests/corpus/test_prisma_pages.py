@@ -8,7 +8,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from reviewapp.corpus.prisma_csv import read
+from reviewapp.corpus.prisma.csv_file import read
 from reviewapp.ui.throttle import limited
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from casestudies.lab.language_model import Block, LanguageModel
+from casestudies.lab.models.language_model import Block, LanguageModel
 
 
 def prune(

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from casestudies.lab import layerwise, model_files
-from casestudies.lab.language_model import rotate
-from casestudies.lab.perplexity import perplexity
+from casestudies.lab.measure.perplexity import perplexity
+from casestudies.lab.models import files as model_files
+from casestudies.lab.models.language_model import rotate
+from casestudies.lab.quantize import layerwise
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
 

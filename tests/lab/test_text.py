@@ -4,7 +4,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from casestudies.lab import text
+from casestudies.lab.data import text
 
 
 def test_calibration_and_evaluation_share_no_document() -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from casestudies.lab.language_model import Config, LanguageModel
+from casestudies.lab.models.language_model import Config, LanguageModel
 
 CONFIG = Config(
     vocabulary=300,

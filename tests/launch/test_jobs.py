@@ -9,7 +9,7 @@ from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from casestudies import jobs
+from casestudies.worker import jobs
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
-from taxonomy.facet_counts import count
-from taxonomy.facets import read_facets
 from taxonomy.models import Claim, Evidence, Family, Group, PublicationFacets, Strategy
-from taxonomy.publication_filter import read_filter
+from taxonomy.publications.facet_counts import count
+from taxonomy.publications.facets import read_facets
+from taxonomy.publications.filter import read_filter
 from tests.factories import publication
 
 pytestmark = pytest.mark.django_db

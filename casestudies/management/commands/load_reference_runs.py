@@ -2,7 +2,7 @@
 
 from django.core.management.base import BaseCommand
 
-from casestudies import reference_runs
+from casestudies.studies import reference_runs
 
 
 class Command(BaseCommand):

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
-from casestudies import reference_runs
 from casestudies.lab.catalogue import STUDIES
+from casestudies.studies import reference_runs
 
 
 class Command(BaseCommand):

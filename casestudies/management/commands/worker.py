@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
-from casestudies import jobs, leases
+from casestudies.worker import jobs, leases
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from pathlib import Path
 from django.core.management.base import BaseCommand, CommandError
 
 from reviewapp.corpus.models import Publication
-from taxonomy import fixtures, loading
+from taxonomy.loading import reading, writing
 
 
 class Command(BaseCommand):
@@ -17,11 +17,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, folder: Path, **options: object) -> None:
         try:
-            content = fixtures.read(folder)
-        except fixtures.FixtureError as error:
+            content = reading.read(folder)
+        except reading.FixtureError as error:
             count = len(error.problems)
             raise CommandError(f"{error}\nNothing was loaded: {count} problem(s) above.") from None
-        review = loading.load(content)
+        review = writing.load(content)
         counted = Publication.objects.in_review().filter(review=review).count()
         total = Publication.objects.filter(review=review).count()
         self.stdout.write(

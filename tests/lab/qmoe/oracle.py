@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from casestudies.lab.qmoe.coding import decode
-from casestudies.lab.qmoe.dictionary import LONGEST, Dictionary
-from casestudies.lab.qmoe.ternary import Ternary, bfloat16
+from casestudies.lab.studies.qmoe.codes.coding import decode
+from casestudies.lab.studies.qmoe.codes.dictionary import LONGEST, Dictionary
+from casestudies.lab.studies.qmoe.codes.ternary import Ternary, bfloat16
 
 # From each weight's column and a source of random numbers to its trit.
 PATTERNS: dict[str, Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]] = {

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casestudies.lab.qmoe import coding, container, dictionary
-from casestudies.lab.qmoe.container import CODES, CorruptMatrix, Packed, pack, unpack
-from casestudies.lab.qmoe.speed import random_weights
-from casestudies.lab.qmoe.ternary import Ternary
+from casestudies.lab.studies.qmoe.codes import coding, container, dictionary
+from casestudies.lab.studies.qmoe.codes.container import CODES, CorruptMatrix, Packed, pack, unpack
+from casestudies.lab.studies.qmoe.codes.ternary import Ternary
+from casestudies.lab.studies.qmoe.speed import random_weights
 from tests.lab.qmoe.oracle import PATTERNS, fewest_codes, sequences, ternary
 
 DICTIONARY_CODES = [code for code in CODES if code != "rans"]

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from casestudies.lab.measuring import Measured
-from casestudies.lab.qmoe import compression, gptq, study, training
-from casestudies.lab.qmoe.container import CODES
-from casestudies.lab.qmoe.grid import Grid, round_to_nearest
-from casestudies.lab.qmoe.model import Config, SwitchModel, losses
-from casestudies.lab.qmoe.study import Outcome, Trial
-from casestudies.lab.text import Document
+from casestudies.lab.data.text import Document
+from casestudies.lab.measure.cost import Measured
+from casestudies.lab.studies.qmoe import compression, gptq, study, training
+from casestudies.lab.studies.qmoe.codes.container import CODES
+from casestudies.lab.studies.qmoe.grid import Grid, round_to_nearest
+from casestudies.lab.studies.qmoe.model import Config, SwitchModel, losses
+from casestudies.lab.studies.qmoe.study import Outcome, Trial
 
 CONFIG = Config(vocabulary=300, width=64, layers=2, experts=4)
 

@@ -11,8 +11,8 @@ import pytest
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Report, Setup
-from casestudies.lab.qmoe import study
-from casestudies.lab.qmoe.about import QMoeParameters
+from casestudies.lab.studies.qmoe import study
+from casestudies.lab.studies.qmoe.about import QMoeParameters
 
 ROOT = Path(__file__).parents[3]
 

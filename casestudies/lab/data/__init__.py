@@ -1,0 +1,1 @@
+"""Text to train, calibrate and evaluate on."""

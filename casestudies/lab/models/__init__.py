@@ -1,0 +1,1 @@
+"""Language models, and the files that hold their weights."""

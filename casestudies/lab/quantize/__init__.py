@@ -1,0 +1,1 @@
+"""Parts that methods of pruning and rounding share."""

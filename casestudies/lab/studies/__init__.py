@@ -1,0 +1,1 @@
+"""The case studies, a folder each; `catalogue.py` lists them."""

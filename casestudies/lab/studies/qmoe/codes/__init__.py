@@ -1,0 +1,1 @@
+"""How ternary weights are stored in less than their plain bits."""

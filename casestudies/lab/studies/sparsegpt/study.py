@@ -1,0 +1,214 @@
+"""Prunes one model by each method in turn and measures what is left of it."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from casestudies.lab.contract import Report, Setup
+from casestudies.lab.data import text
+from casestudies.lab.measure.cost import Measured
+from casestudies.lab.measure.perplexity import perplexity
+from casestudies.lab.models import files as model_files
+from casestudies.lab.quantize import layerwise
+from casestudies.lab.quantize.hessian import gram
+from casestudies.lab.studies.sparsegpt import baselines, masks, solver
+from casestudies.lab.studies.sparsegpt.about import SparseGptParameters
+from casestudies.lab.studies.sparsegpt.speed import speeds
+
+METHODS = ("magnitude", "wanda", "sparsegpt")
+CURVE = (0.3, 0.7)
+NOISE = 1e-6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One method with one pattern; repeats after the first start from slightly changed weights."""
+
+    method: str
+    pattern: masks.Pattern
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one trial measured; `errors` are the layers' reconstruction errors by name."""
+
+    perplexity: float
+    sparsity: float
+    errors: dict[str, float]
+    cost: Measured
+
+
+def run(parameters: SparseGptParameters, setup: Setup, report: Report) -> str:
+    """Measure the dense model and every trial into `report`; return the verdict.
+
+    Raises FileNotFoundError or UnsupportedModel if there is no model to prune, and ValueError if
+    the text is too short or the model's layers do not divide into the pattern's groups.
+    """
+    report.progress(0, "reading the model and the text")
+    bench = Bench(parameters, setup, report)
+    pattern = masks.parse(parameters.pattern, parameters.sparsity)
+    report.progress(0.02, "measuring the dense model")
+    dense = perplexity(bench.model, bench.evaluation)
+    report.measure("perplexity", "dense", dense)
+    trials, outcomes = plan(parameters, pattern), {}
+    for number, trial in enumerate(trials):
+        outcomes[trial] = bench.carry_out(trial, progress_within(report, number, len(trials)))
+        _report_curve(report, trial, dense, outcomes[trial])
+    for method in METHODS:
+        _report_method(report, method, dense, _repeats(outcomes, method, pattern))
+    report.progress(0.95, "measuring the speed of sparse products")
+    return verdict(pattern, dense, outcomes, _report_speed(bench, report))
+
+
+def plan(parameters: SparseGptParameters, pattern: masks.Pattern) -> list[Trial]:
+    """Return the trials: each method with the pattern, SparseGPT's repeats, then the curve."""
+    trials = [Trial(method, pattern) for method in METHODS]
+    trials += [Trial("sparsegpt", pattern, repeat) for repeat in range(1, parameters.repeats)]
+    if parameters.curve and not pattern.group:
+        others = [masks.Pattern(share) for share in CURVE if share != pattern.sparsity]
+        trials += [Trial(method, other) for other in others for method in METHODS]
+    return trials
+
+
+def progress_within(report: Report, number: int, count: int) -> Callable[[float, str], None]:
+    """Return what reports progress inside trial `number` of `count`, between 5 and 95 %."""
+    return lambda done, step: report.progress(0.05 + 0.9 * (number + done) / count, step)
+
+
+class Bench:
+    """The model with its dense weights at hand, the texts, and the run's parameters."""
+
+    def __init__(self, parameters: SparseGptParameters, setup: Setup, report: Report) -> None:
+        self.parameters, self.setup = parameters, setup
+        pretrained = model_files.load(setup.model, setup.device)
+        corpus = text.corpus(setup.text)
+        report.source("model", pretrained.name, pretrained.sha256)
+        report.source("text", corpus.name, corpus.sha256)
+        self.model = pretrained.model
+        self.layers = min(parameters.layers or len(self.model.blocks), len(self.model.blocks))
+        self.dense = {name: layer.weight.clone() for name, layer in self.model.linears().items()}
+        length = parameters.window
+        calibration = text.windows(corpus.calibration, pretrained.tokenizer, length)
+        evaluation = text.windows(corpus.evaluation, pretrained.tokenizer, length)
+        calibration = text.sample(calibration, parameters.calibration_windows, setup.seed)
+        self.calibration = calibration.to(setup.device)
+        self.evaluation = text.spaced(evaluation, parameters.evaluation_windows).to(setup.device)
+
+    def carry_out(self, trial: Trial, progress: Callable[[float, str], None]) -> Outcome:
+        """Prune the dense model as the trial says and measure what is left."""
+        self._restore(trial.repeat)
+        errors: dict[str, float] = {}
+        title = f"{trial.method}, {describe(trial.pattern)}"
+
+        def observe(name: str, old: Tensor, new: Tensor, inputs: Sequence[Tensor]) -> None:
+            errors[name] = layerwise.relative_error(old, new, inputs)
+            block, last = name.split(".")
+            if last == "down":
+                done = int(block) + 1
+                progress(0.7 * done / self.layers, f"{title}: block {done} of {self.layers}")
+
+        # Magnitude pruning looks at no text; one window serves to measure its error.
+        windows = self.calibration[:1] if trial.method == "magnitude" else self.calibration
+        with Measured(self.setup.device) as cost:
+            layerwise.compress(self.model, windows, self._method(trial), self.layers, observe)
+        progress(0.7, f"{title}: perplexity")
+        return Outcome(perplexity(self.model, self.evaluation), self._zeros(errors), errors, cost)
+
+    def first_large_layer(self) -> tuple[Tensor, Tensor]:
+        """Return the dense and the present weights of the first block's `gate` layer."""
+        return self.dense["0.gate"], self.model.linears()["0.gate"].weight
+
+    def _restore(self, repeat: int) -> None:
+        generator = torch.Generator().manual_seed(self.setup.seed + repeat)
+        for name, linear in self.model.linears().items():
+            weight = self.dense[name]
+            if repeat:
+                noise = torch.randn(weight.shape, generator=generator).to(weight.device)
+                weight = weight * (1 + NOISE * noise)
+            linear.weight.copy_(weight)
+
+    def _method(self, trial: Trial) -> layerwise.Method:
+        p, pattern = self.parameters, trial.pattern
+        bits = None if p.bits == "none" else int(p.bits)
+
+        def prune(weights: Sequence[Tensor], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+            if trial.method == "magnitude":
+                return [baselines.magnitude(weight, pattern, bits) for weight in weights]
+            if trial.method == "wanda":
+                return [baselines.wanda(weight, inputs, pattern, bits) for weight in weights]
+            settings = solver.Settings(pattern, p.block, p.damping, bits)
+            return solver.prune(weights, gram(inputs), settings)
+
+        return prune
+
+    def _zeros(self, names: dict[str, float]) -> float:
+        weights = [self.model.linears()[name].weight for name in names]
+        zeros = sum(int((weight == 0).sum()) for weight in weights)
+        return zeros / sum(weight.numel() for weight in weights)
+
+
+def _repeats(outcomes: dict[Trial, Outcome], method: str, pattern: masks.Pattern) -> list[Outcome]:
+    return [o for t, o in outcomes.items() if t.method == method and t.pattern == pattern]
+
+
+def _report_curve(report: Report, trial: Trial, dense: float, outcome: Outcome) -> None:
+    if trial.repeat == 0:
+        curve = "perplexity by sparsity"
+        if trial.method not in report.points.get(curve, {}):
+            report.point(curve, trial.method, 0.0, dense)
+        report.point(curve, trial.method, trial.pattern.sparsity, outcome.perplexity)
+
+
+def _report_method(report: Report, method: str, dense: float, repeats: list[Outcome]) -> None:
+    report.measure("perplexity", method, [o.perplexity for o in repeats])
+    report.measure("perplexity ratio", method, [o.perplexity / dense for o in repeats])
+    report.measure("sparsity", method, [o.sparsity for o in repeats])
+    errors = [statistics.mean(o.errors.values()) for o in repeats]
+    report.measure("reconstruction error", method, errors)
+    report.measure("pruning time", method, [o.cost.seconds for o in repeats])
+    report.measure("CPU time", method, [o.cost.cpu_seconds for o in repeats])
+    report.measure("peak memory", method, [o.cost.peak_mib for o in repeats])
+    by_block: dict[int, list[float]] = {}
+    for name, error in repeats[0].errors.items():
+        by_block.setdefault(int(name.split(".")[0]), []).append(error)
+    for block, found in by_block.items():
+        report.point("reconstruction error by layer", method, block, statistics.mean(found))
+
+
+def _report_speed(bench: Bench, report: Report) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(bench.setup.seed)
+    ratios = speeds(*bench.first_large_layer(), generator)
+    for variant, values in ratios.items():
+        report.measure("speed", variant, values)
+    return {variant: statistics.median(values) for variant, values in ratios.items()}
+
+
+def describe(pattern: masks.Pattern) -> str:
+    """Return the pattern as a reader would name it: "50 % zeros" or "2 zeros in every 4"."""
+    if pattern.group:
+        return f"{pattern.zeros} zeros in every {pattern.group}"
+    return f"{100 * pattern.sparsity:.0f} % zeros"
+
+
+def verdict(
+    pattern: masks.Pattern,
+    dense: float,
+    outcomes: dict[Trial, Outcome],
+    speed: dict[str, float],
+) -> str:
+    """Return one or two sentences made of the run's own numbers."""
+    left = {
+        method: statistics.median(o.perplexity for o in _repeats(outcomes, method, pattern))
+        for method in METHODS
+    }
+    return (
+        f"With {describe(pattern)}, perplexity goes from {dense:.4g} to {left['sparsegpt']:.4g}"
+        f" with SparseGPT, {left['wanda']:.4g} with Wanda and {left['magnitude']:.4g} with"
+        f" magnitude pruning. For one token, the zeros give a speed of"
+        f" {speed['zeros in a dense product, 1 token']:.2f} x dense in a dense product and"
+        f" {speed['sparse rows (CSR), 1 token']:.2f} x in a sparse one."
+    )

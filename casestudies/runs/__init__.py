@@ -1,0 +1,1 @@
+"""One run: asking for it, watching it, its page and its files."""

@@ -1,0 +1,88 @@
+"""What of a run can be taken away: its result, its measurements, its curves and its log."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_safe
+
+from casestudies.models import EventKind, Run, RunEvent, State
+from casestudies.runs.watching import curves, measured
+from reviewapp.ui.export import csv_lines, provenance, stream
+from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
+
+ORIGIN = ("run", "study", "preset", "state", "device", "hardware", "finished")
+MEASURED = ("metric", "variant", "value", "unit", "n", "spread")
+CURVES = ("series", "variant", "x", "y")
+PLAIN_TEXT = "text/plain; charset=utf-8"
+EVENTS_AT_ONCE = 2_000
+
+
+@require_safe
+def result(request: HttpRequest, pk: int) -> HttpResponse:
+    """Return the result as the lab's `--json` writes it; 409 before there is one, 404 if never."""
+    run = get_object_or_404(Run, pk=pk)
+    if run.state == State.SUCCEEDED:
+        document = json.dumps(run.document(), ensure_ascii=False, indent=2) + "\n"
+        return HttpResponse(document, content_type="application/json")
+    if run.over:
+        text, status = f"There is no result: the run ended as {run.state}.\n", 404
+    else:
+        text, status = f"There is no result yet: the run is {run.state}.\n", 409
+    return HttpResponse(text, content_type=PLAIN_TEXT, status=status)
+
+
+@require_safe
+@limited(EXPORTS_PER_MINUTE)
+def measurements_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Return the measurements; of a run without a result those that it made before its end."""
+    run = get_object_or_404(Run, pk=pk)
+    rows = ([getattr(row, name) for name in MEASURED] for row in measured(run))
+    return _csv(request, run, "measurements", MEASURED, rows)
+
+
+@require_safe
+@limited(EXPORTS_PER_MINUTE)
+def curves_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Return the points of the curves."""
+    run = get_object_or_404(Run, pk=pk)
+    rows = (
+        [curve["name"], curve["variant"], *point]
+        for curve in curves(run)
+        for point in curve["points"]
+    )
+    return _csv(request, run, "curves", CURVES, rows)
+
+
+def _csv(
+    request: HttpRequest, run: Run, what: str, header: tuple[str, ...], rows: Iterator[list[Any]]
+) -> StreamingHttpResponse:
+    finished = run.finished.isoformat() if run.finished else None
+    origin = [run.label, run.study, run.preset, run.state, run.device, run.hardware, finished]
+    lines = csv_lines([*ORIGIN, *header], ([*origin, *row] for row in rows), provenance(request))
+    return stream(lines, f"run-{run.pk}-{what}", "csv")
+
+
+@require_safe
+@limited(EXPORTS_PER_MINUTE)
+def log(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """Return all that the run's process and its worker said, with its steps, as plain text."""
+    run = get_object_or_404(Run, pk=pk)
+    return StreamingHttpResponse(_log_lines(run), content_type=PLAIN_TEXT)
+
+
+def _log_lines(run: Run) -> Iterator[str]:
+    events = run.events.exclude(kind__in=[EventKind.MEASUREMENT, EventKind.POINT]).order_by("id")
+    for event in events.iterator(chunk_size=EVENTS_AT_ONCE):
+        yield f"{event.at:%Y-%m-%d %H:%M:%S} {event.kind}: {_said(event)}\n"
+
+
+def _said(event: RunEvent) -> str:
+    if event.kind == EventKind.PROGRESS:
+        return f"{event.data.get('done')} {event.data.get('step')}"
+    if event.kind == EventKind.STARTED:
+        return json.dumps(event.data, ensure_ascii=False)
+    return str(event.data.get("text", ""))

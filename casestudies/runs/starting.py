@@ -1,0 +1,80 @@
+"""Asking for a run, and asking for its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from casestudies.lab.contract import Study
+from casestudies.models import Device, Run, State
+from casestudies.worker import jobs
+
+
+class TooManyWaiting(Exception):
+    """The person already has as many runs waiting as one may have; the message says so."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for: a study's parameters, seed and device, checked by the study."""
+
+    study: Study
+    preset: str
+    parameters: Mapping[str, Any]
+    seed: int
+    device: Device
+
+    @classmethod
+    def checked(
+        cls, study: Study, preset: str, given: Mapping[str, Any], seed: int, device: Device
+    ) -> "Request":
+        """Return the request; raise InvalidParameter for a value outside the study's schema."""
+        parameters = study.check(preset, given).model_dump(mode="json")
+        return cls(study, preset, parameters, seed, device)
+
+    @classmethod
+    def like(cls, run: Run, study: Study) -> "Request":
+        """Return the request that repeats `run`; raise InvalidParameter if the schema changed."""
+        return cls.checked(study, run.preset, run.parameters, run.seed, Device(run.device))
+
+
+def start(owner: User, request: Request) -> Run:
+    """Queue a run of the study for `owner`, and return it; raise TooManyWaiting."""
+    with transaction.atomic():
+        # Two requests at once must not both take the last place.
+        User.objects.select_for_update().get(pk=owner.pk)
+        waiting = Run.objects.of(owner).queued().count()
+        if waiting >= settings.RUNS_QUEUED_PER_USER:
+            raise TooManyWaiting(
+                f"You have {waiting} runs waiting, which is as many as one may have."
+                " Wait until one has started, or cancel one."
+            )
+        run = Run.objects.create(
+            study=request.study.slug,
+            preset=request.preset,
+            parameters=dict(request.parameters),
+            seed=request.seed,
+            device=request.device,
+            owner=owner,
+            created=timezone.now(),
+        )
+        jobs.wake_a_worker(run.device)
+    return run
+
+
+def cancel(run: Run) -> bool:
+    """Ask for the end of the run; return False when it had already ended.
+
+    A run that waits is cancelled at once. The worker of one that runs ends its processes within
+    three seconds.
+    """
+    with transaction.atomic():
+        queued = Run.objects.filter(pk=run.pk).queued()
+        if queued.update(state=State.CANCELLED, finished=timezone.now()):
+            return True
+        active = Run.objects.filter(pk=run.pk).active()
+        return bool(active.update(state=State.CANCELLING))

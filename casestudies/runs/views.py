@@ -1,0 +1,123 @@
+"""The page of a run, and what may be done there: cancel, run again, delete."""
+
+from urllib.parse import urlencode
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Max
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from casestudies.lab.contract import InvalidParameter
+from casestudies.models import Run
+from casestudies.permissions import may_cancel, may_delete, may_start
+from casestudies.runs import starting
+from casestudies.runs.charts import charts
+from casestudies.runs.facts import environment, parameters
+from casestudies.runs.watching import LINES_SHOWN, curves, last_lines, look, measured, stages
+from casestudies.worker import runner
+
+NOT_SIGNED_IN = "Sign in first: only people with an account may do that."
+NOT_RUNNER = "Your account may not start runs."
+NOT_OWNER = "Only the person who started this run, or someone who looks after all, may do that."
+
+
+@require_safe
+@never_cache
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the run: how it stands, what it says, and its result."""
+    return _page(request, pk)
+
+
+@require_POST
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for the end of the run; 409 when it had ended already."""
+    found = get_object_or_404(Run, pk=pk)
+    _only_if(may_cancel(request.user, found), request, NOT_OWNER)
+    if not starting.cancel(found):
+        return _page(request, pk, "There was nothing to cancel: the run had already ended.", 409)
+    return redirect(found)
+
+
+@require_POST
+def again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Start a run with the same study, preset, parameters, seed and device."""
+    found = get_object_or_404(Run, pk=pk)
+    _only_if(may_start(request.user), request, NOT_RUNNER)
+    study = found.definition
+    if study is None:
+        return _page(request, pk, "The study is no longer in the catalogue.", 409)
+    try:
+        new = starting.start(request.user, starting.Request.like(found, study))  # type: ignore[arg-type] # checked above
+    except InvalidParameter as error:
+        changed = "It cannot be run again as it was, since the study's parameters have changed"
+        return _page(request, pk, f"{changed}: {error}.", 400)
+    except starting.TooManyWaiting as error:
+        return _page(request, pk, str(error), 429)
+    return redirect(new)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask whether to delete the run and all that it measured, then do so; 409 while it goes on."""
+    found = get_object_or_404(Run, pk=pk)
+    if found.reference is not None:
+        raise PermissionDenied("A reference run ships with the project and cannot be deleted.")
+    _only_if(may_delete(request.user, found), request, NOT_OWNER)
+    if not found.over:
+        return _page(request, pk, "A run that has not ended cannot be deleted: cancel it.", 409)
+    if request.method == "POST":
+        found.delete()
+        return redirect("study", found.study) if found.definition else redirect("studies")
+    return render(request, "casestudies/run_delete.html", {"run": found})
+
+
+def _only_if(allowed: bool, request: HttpRequest, reason: str) -> None:
+    if not allowed:
+        raise PermissionDenied(reason if request.user.is_authenticated else NOT_SIGNED_IN)
+
+
+def _page(request: HttpRequest, pk: int, problem: str = "", status: int = 200) -> HttpResponse:
+    moment = look(pk)
+    if moment is None:
+        raise Http404
+    run = moment.run
+    # First of all, so that the live view goes on exactly where this page ends.
+    last = run.events.aggregate(last=Max("id", default=0))["last"]
+    context = {
+        "moment": moment,
+        "run": run,
+        "study": run.definition,
+        "problem": problem,
+        "last": last,
+        "stages": stages(moment),
+        "lines": last_lines(run, last),
+        "lines_shown": LINES_SHOWN,
+        "measured": measured(run),
+        "charts": charts(run, curves(run)),
+        "parameters": list(parameters(run)),
+        "environment": list(environment(run)),
+        "may_start": may_start(request.user),
+        "may_cancel": may_cancel(request.user, run),
+        "may_delete": may_delete(request.user, run),
+        **_repeating(run),
+    }
+    return render(request, "casestudies/run.html", context, status=status)
+
+
+def _repeating(run: Run) -> dict[str, str]:
+    """Return the command that repeats the run, and the address where it can be changed first.
+
+    Nothing when the study or its preset is not in the catalogue any more.
+    """
+    study = run.definition
+    if study is None or run.preset not in study.presets:
+        return {}
+    changed = {row.name: row.value for row in parameters(run) if row.differs}
+    query = urlencode({"preset": run.preset, **changed, "seed": run.seed, "device": run.device})
+    return {
+        "command": runner.command_line(run, study),
+        "change": f"{reverse('study', args=[study.slug])}?{query}#start",
+    }

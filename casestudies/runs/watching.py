@@ -1,0 +1,154 @@
+"""What is known of a run at one moment, whether it waits, goes on or has ended."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db.models import F, Func, Min, Q, TextField, Value
+from django.db.models.fields.json import KT
+from django.db.models.functions import Now
+from django.utils import timezone
+from pydantic import TypeAdapter, ValidationError
+
+from casestudies.lab import contract
+from casestudies.models import EventKind, Measurement, Run, RunEvent, State
+from casestudies.querysets import SILENCE
+from casestudies.worker import jobs
+
+LINES_SHOWN = 200
+SPOKEN = [EventKind.PROGRESS, EventKind.LOG, EventKind.ERROR_OUTPUT, EventKind.NOTICE]
+
+Told = TypeVar("Told")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run as it is now.
+
+    `silence` is how long ago its worker last gave a sign of life, for a run that goes on. For one
+    that waits, `ahead` is how many wait for the same kind of device before it, and
+    `worker_alive` is whether any worker is there at all.
+    """
+
+    run: Run
+    silence: timedelta | None = None
+    ahead: int = 0
+    worker_alive: bool = True
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """Return how long the run has taken so far, or took; None before it has started."""
+        if self.run.started is None:
+            return None
+        return (self.run.finished or timezone.now()) - self.run.started
+
+    @property
+    def percent(self) -> int:
+        """Return how much of the run is done, rounded down: 100 % means that it has ended."""
+        return int(100 * self.run.done)
+
+
+def look(pk: int) -> Moment | None:
+    """Return the run as it is now, lost if its worker has gone silent; None if there is none."""
+    runs = Run.objects.select_related("owner").annotate(silence=Now() - F("heartbeat"))
+    run = runs.filter(pk=pk).first()
+    if run is None:
+        return None
+    if run.state == State.QUEUED:
+        return Moment(run, ahead=_ahead_of(run), worker_alive=bool(jobs.workers_alive()))
+    if run.over:
+        return Moment(run)
+    if run.silence > SILENCE:
+        # A person who watches must learn it even when no worker is left to notice.
+        Run.objects.mark_lost()
+        run.refresh_from_db()
+    return Moment(run, silence=None if run.over else run.silence)
+
+
+def _ahead_of(run: Run) -> int:
+    earlier = Q(created__lt=run.created) | Q(created=run.created, pk__lt=run.pk)
+    return Run.objects.queued().filter(earlier, device=run.device).count()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the run, as its steps name it before a colon, and how long it took so far."""
+
+    name: str
+    took: timedelta
+    current: bool = False
+
+
+def stages(moment: Moment) -> list[Stage]:
+    """Return the parts of the run in their order; one query however many steps there were."""
+    name = Func(
+        KT("data__step"), Value(": "), Value(1), function="split_part", output_field=TextField()
+    )
+    steps = moment.run.events.filter(kind=EventKind.PROGRESS).order_by()
+    named = steps.annotate(stage=name).values("stage")
+    began: list[tuple[str, datetime]] = list(
+        named.annotate(began=Min("at"), first=Min("id"))
+        .order_by("first")
+        .values_list("stage", "began")
+    )
+    ends = [at for _, at in began[1:]] + [moment.run.finished or timezone.now()]
+    found = [Stage(name, end - at) for (name, at), end in zip(began, ends, strict=False)]
+    if found and not moment.run.over:
+        found[-1] = replace(found[-1], current=True)
+    return found
+
+
+def last_lines(run: Run, until: int) -> list[RunEvent]:
+    """Return the last LINES_SHOWN lines of the log up to the event `until`, oldest first."""
+    lines = run.events.filter(kind__in=SPOKEN, id__lte=until).order_by("-id")[:LINES_SHOWN]
+    return list(lines)[::-1]
+
+
+def measured(run: Run) -> list[Measurement] | list[contract.Measurement]:
+    """Return the result's measurements, or without a result those made so far, metric by metric.
+
+    The metrics are in the study's order.
+    """
+    study = run.definition
+    place = {metric.name: n for n, metric in enumerate(study.metrics if study else ())}
+    if run.state == State.SUCCEEDED:
+        return sorted(run.measurements.all(), key=lambda row: place.get(row.metric, len(place)))
+    told = _told(run, EventKind.MEASUREMENT, MEASUREMENT)
+    return sorted(told, key=lambda row: place.get(row.metric, len(place)))
+
+
+def curves(run: Run) -> list[dict[str, Any]]:
+    """Return the series as the result has them, or without a result those drawn so far."""
+    if run.state == State.SUCCEEDED:
+        return list(run.series)
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for point in _told(run, EventKind.POINT, POINT):
+        found.setdefault((point.series, point.variant), []).append((point.x, point.y))
+    return [
+        {"name": name, "variant": variant, "points": sorted(points)}
+        for (name, variant), points in found.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve, as the run's process told it."""
+
+    series: str
+    variant: str
+    x: float
+    y: float
+
+
+MEASUREMENT = TypeAdapter(contract.Measurement)
+POINT = TypeAdapter(Point)
+
+
+def _told(run: Run, kind: EventKind, form: TypeAdapter[Told]) -> Iterable[Told]:
+    """Yield what the events of the kind say, without those that are not in its form."""
+    for data in run.events.filter(kind=kind).order_by("id").values_list("data", flat=True):
+        try:
+            yield form.validate_python(data)
+        except ValidationError:
+            continue

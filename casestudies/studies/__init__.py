@@ -1,0 +1,1 @@
+"""The case studies: their pages, their results beside what publications report."""

@@ -1,0 +1,135 @@
+"""What a reader may set before a run, as a form made from the study's own schema."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core.exceptions import BadRequest
+from django.http import QueryDict
+
+from casestudies.lab.contract import InvalidParameter, Study, bounds_of
+from casestudies.models import Device, State
+from casestudies.runs.starting import Request
+
+DEFAULT_PRESET = "quick"
+LARGEST_SEED = 2**32 - 1
+LONGEST_VALUE = 100
+TRUE = ("true", "1", "on", "yes")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as the form shows it: its field, unit and bounds in words."""
+
+    field: forms.BoundField
+    unit: str
+    bounds: str
+
+
+class RunForm(forms.Form):
+    """The parameters of a study, a seed and a device; `request` is what a valid form asks for.
+
+    The fields only draw: what is valid is for the study's schema to say, in its own words.
+    """
+
+    preset = forms.CharField(widget=forms.HiddenInput, max_length=LONGEST_VALUE)
+    seed = forms.IntegerField(
+        min_value=0,
+        max_value=LARGEST_SEED,
+        initial=0,
+        help_text="The same seed and settings on the same machine repeat a run.",
+    )
+    device = forms.ChoiceField(
+        choices=Device.choices,
+        initial=Device.CPU,
+        help_text="A GPU run waits until a worker that has a GPU takes it.",
+    )
+    request: Request
+
+    def __init__(self, study: Study, data: QueryDict | None = None) -> None:
+        super().__init__(data, label_suffix="")
+        self.study = study
+        self.schemas = study.parameters.model_json_schema()["properties"]
+        for name, schema in self.schemas.items():
+            self.fields[name] = _field(name, schema)
+
+    @classmethod
+    def filled(cls, study: Study, query: QueryDict) -> "RunForm":
+        """Return the form filled with a preset's values, and with those that the address gives.
+
+        Raises BadRequest for a preset that the study does not have.
+        """
+        preset = query.get("preset") or next(
+            (name for name in study.presets if name == DEFAULT_PRESET), next(iter(study.presets))
+        )
+        try:
+            values = study.check(preset, {}).model_dump(mode="json")
+        except InvalidParameter:
+            raise BadRequest("The study has no preset of that name.") from None
+        form = cls(study)
+        given = {name: query.get(name, "") for name in form.fields if name in query}
+        form.initial = {**values, **given, "preset": preset}
+        for name, field in form.fields.items():
+            if isinstance(field, forms.BooleanField) and name in given:
+                form.initial[name] = given[name].lower() in TRUE
+        return form
+
+    @property
+    def chosen_preset(self) -> str:
+        return str(self["preset"].value())
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        return [
+            Parameter(self[name], schema.get("unit", ""), _bounds(schema))
+            for name, schema in self.schemas.items()
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        if self.errors:
+            return values
+        given = {name: values[name] for name in self.schemas}
+        device = Device(values["device"])
+        try:
+            self.request = Request.checked(
+                self.study, values["preset"], given, values["seed"], device
+            )
+        except InvalidParameter as error:
+            name, _, reason = str(error).partition(": ")
+            if name in self.schemas:
+                self.add_error(name, reason)
+            else:
+                self.add_error(None, str(error))
+        return values
+
+
+class HistoryForm(forms.Form):
+    """Which of a study's runs are listed."""
+
+    state = forms.ChoiceField(choices=State.choices, required=False)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """Return in words what the field itself does not show."""
+    limits = ("minimum", "maximum", "multipleOf")
+    return bounds_of({name: schema[name] for name in limits if name in schema})
+
+
+def _field(name: str, schema: Mapping[str, Any]) -> forms.Field:
+    """Return the field that draws a parameter of this JSON schema."""
+    common = {"label": name.replace("_", " ").capitalize(), "help_text": schema["description"]}
+    if schema.get("type") == "boolean":
+        return forms.BooleanField(required=False, **common)
+    return forms.CharField(widget=_widget(schema), max_length=LONGEST_VALUE, **common)
+
+
+def _widget(schema: Mapping[str, Any]) -> forms.Widget:
+    if "enum" in schema:
+        return forms.Select(choices=[(value, value) for value in schema["enum"]])
+    if schema.get("type") not in ("integer", "number"):
+        return forms.TextInput()
+    step = schema.get("multipleOf", 1) if schema["type"] == "integer" else "any"
+    bounds = {"min": schema.get("minimum"), "max": schema.get("maximum"), "step": step}
+    return forms.NumberInput({name: value for name, value in bounds.items() if value is not None})

@@ -1,0 +1,115 @@
+"""The case studies: their list, and for each what it measures, a form to run it, its runs."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, F, Window
+from django.db.models.functions import RowNumber
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import Study
+from casestudies.models import Run, State
+from casestudies.permissions import may_start
+from casestudies.runs import starting
+from casestudies.studies.forms import HistoryForm, RunForm
+from casestudies.studies.results import RULE, beside, for_list, latest_results, results_to_compare
+from reviewapp.corpus.models import Publication
+from reviewapp.ui.errors import cleaned_or_400
+from reviewapp.ui.listing import paginate
+from taxonomy.models import Strategy
+
+LAST_RUNS = 3
+
+
+@require_safe
+def studies(request: HttpRequest) -> HttpResponse:
+    """Show each study of the catalogue with its latest result and its last runs."""
+    Run.objects.mark_lost()
+    results, last = latest_results(list(STUDIES)), _last_runs()
+    keys = {study.publication for study in STUDIES.values()}
+    slugs = {slug for study in STUDIES.values() for slug in study.strategies}
+    publications = {p.key: p for p in _publications().filter(key__in=keys)}
+    strategies = {s.slug: s for s in Strategy.objects.filter(slug__in=slugs)}
+    cards = [
+        {
+            "study": study,
+            "publication": publications.get(study.publication),
+            "strategies": [strategies[slug] for slug in study.strategies if slug in strategies],
+            "result": results.get(slug),
+            "runs": last.get(slug, []),
+        }
+        for slug, study in STUDIES.items()
+    ]
+    return render(request, "casestudies/studies.html", {"cards": cards})
+
+
+def _publications() -> Any:
+    return Publication.objects.only("key", "title", "artifact_name", "year")
+
+
+def _last_runs() -> dict[str, list[Run]]:
+    """Return the newest runs of each study, in whatever state."""
+    place = Window(
+        RowNumber(), partition_by="study", order_by=[F("created").desc(), F("id").desc()]
+    )
+    runs: dict[str, list[Run]] = {}
+    for run in for_list(Run.objects.alias(place=place).filter(place__lte=LAST_RUNS)):
+        runs.setdefault(run.study, []).append(run)
+    return runs
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def study(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show one study, or start a run of it and go to the run."""
+    if slug not in STUDIES:
+        raise Http404(f"There is no case study “{slug}”.")
+    if request.method == "POST":
+        return _start(request, STUDIES[slug])
+    return _page(request, STUDIES[slug], RunForm.filled(STUDIES[slug], request.GET))
+
+
+def _start(request: HttpRequest, study: Study) -> HttpResponse:
+    person = request.user
+    if not isinstance(person, User):
+        return redirect_to_login(request.get_full_path())
+    if not may_start(person):
+        raise PermissionDenied("Your account may not start runs. Ask whoever keeps this site.")
+    form = RunForm(study, request.POST)
+    if not form.is_valid():
+        return _page(request, study, form, status=400)
+    try:
+        return redirect(starting.start(person, form.request))
+    except starting.TooManyWaiting as error:
+        form.add_error(None, str(error))
+        return _page(request, study, form, status=429)
+
+
+def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) -> HttpResponse:
+    wanted = cleaned_or_400(HistoryForm(request.GET))["state"]
+    Run.objects.mark_lost()
+    runs = Run.objects.of_study(study.slug)
+    counts = dict(runs.order_by().values_list("state").annotate(Count("pk")))
+    total = counts.get(wanted, 0) if wanted else sum(counts.values())
+    result = results_to_compare([study.slug]).get(study.slug)
+    page = paginate(request, for_list(runs.filter(state=wanted) if wanted else runs), total)
+    context = {
+        "study": study,
+        "publication": _publications().filter(key=study.publication).first(),
+        "strategies": Strategy.objects.filter(slug__in=study.strategies),
+        "result": result,
+        "beside": beside(study, result),
+        "rule": RULE,
+        "form": form,
+        "may_start": may_start(request.user),
+        "page": page,
+        "page_range": page.paginator.get_elided_page_range(page.number),
+        "states": [(state.value, counts[state]) for state in State if state in counts],
+        "state": wanted,
+        "everything": sum(counts.values()),
+    }
+    return render(request, "casestudies/study.html", context, status=status)

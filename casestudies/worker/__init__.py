@@ -1,0 +1,1 @@
+"""Carrying runs out: the queue, the worker's loop, the run's process and what it says."""

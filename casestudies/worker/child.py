@@ -1,0 +1,118 @@
+"""A run's process and all that it starts: begun together, watched together, ended together."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SECONDS_TO_END = 1.0
+SECONDS_BETWEEN_LOOKS = 0.05
+SECRETS = {"DATABASE_URL", "SECRET_KEY"}  # of no use to a study
+LONGEST_LINE = 16 * 2**20
+
+
+class Child:
+    """A process that leads a group of its own, and its descendants.
+
+    The kernel ends it together with the worker, even when that is killed, and, short of memory,
+    ends it before anything else.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        # Kept, since one that leaves the group is a descendant only while its parent lives.
+        self._known: set[psutil.Process] = set()
+
+    @classmethod
+    async def start(
+        cls, arguments: list[str], environment: Mapping[str, str], keep_open: Iterable[int] = ()
+    ) -> "Child":
+        """Start Python with `arguments`; the files in `keep_open` stay open as long as it lives."""
+        process = await asyncio.create_subprocess_exec(
+            *["setpriv", "--pdeathsig", "KILL", "choom", "--adjust", "1000", "--"],
+            sys.executable,
+            *arguments,
+            cwd=CHECKOUT,
+            env={**_without_secrets(os.environ), **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LONGEST_LINE,
+            process_group=0,
+            pass_fds=tuple(keep_open),
+        )
+        return cls(process)
+
+    @property
+    def status(self) -> int | None:
+        """Return the exit status, negative for a signal's; None as long as the process runs.
+
+        asyncio's own way to wait for it waits on until every descendant has closed the pipes.
+        """
+        return self._process.returncode
+
+    async def read(self, said: Callable[[str], None], complained: Callable[[str], None]) -> None:
+        """Tell `said` each line of standard output and `complained` each of standard error.
+
+        Returns when both are closed. Raises ValueError for a line over LONGEST_LINE.
+        """
+        await asyncio.gather(
+            _read_lines(self._process.stdout, said), _read_lines(self._process.stderr, complained)
+        )
+
+    async def close(self) -> None:
+        """Throw away what an ended process has said and nobody has read, and close its pipes."""
+        for stream in (self._process.stdout, self._process.stderr):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(
+                    stream.read() if stream else asyncio.sleep(0), SECONDS_TO_END
+                )
+
+    def memory(self) -> int:
+        """Return the bytes of resident memory of the process and its descendants."""
+        total = 0
+        for process in self._family():
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total
+
+    async def end(self) -> None:
+        """End the process and all its descendants: ask, wait a second, then kill."""
+        self._family()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended(), SECONDS_TO_END)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for process in self._family():
+            with suppress(psutil.Error):
+                process.kill()
+        await self._ended()
+
+    async def _ended(self) -> None:
+        while self.status is None:
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _family(self) -> set[psutil.Process]:
+        """Return the process and every descendant that was ever seen and still runs."""
+        with suppress(psutil.Error):
+            leader = psutil.Process(self._process.pid)
+            self._known |= {leader, *leader.children(recursive=True)}
+        self._known = {process for process in self._known if process.is_running()}
+        return self._known
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in SECRETS}
+
+
+async def _read_lines(stream: asyncio.StreamReader | None, tell: Callable[[str], None]) -> None:
+    while stream and (line := await stream.readline()):
+        tell(line.decode("utf-8", "replace").rstrip("\n"))

@@ -1,0 +1,303 @@
+"""Where everything stands in a PRISMA 2020 flow diagram: text broken into lines, boxes, bars.
+
+Lengths are CSS pixels. Boxes grow with their text, and what stands below them moves down.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import NamedTuple, get_args
+
+from reviewapp.corpus.prisma.flow import BOXES, Arm, Entry, Flow, Stage, Value, Variant
+
+SIZE, LINE = 12.0, 15.0
+NOTE_SIZE, NOTE_LINE = 9.5, 12.0
+MARGIN, PAD, GAP = 8.0, 9.0, 26.0
+_INDENT, _HANG, _BAND = 12.0, 8.0, 26.0
+# Left free on each line for readers whose browser has only a wider font.
+_USABLE = 0.9
+# Columns: previous studies, databases, their side boxes, other methods, their side boxes.
+_WIDTHS = (156.0, 214.0, 230.0, 204.0, 184.0)
+_BARS: dict[Arm, tuple[int, int]] = {"previous": (0, 0), "databases": (1, 2), "other": (3, 4)}
+# Row and column of each box.
+_PLACES = {
+    "box1": (0, 0),
+    "box2": (0, 1),
+    "box3": (0, 2),
+    "box11": (0, 3),
+    "box4": (1, 1),
+    "box5": (1, 2),
+    "box6": (2, 1),
+    "box7": (2, 2),
+    "box12": (2, 3),
+    "box13": (2, 4),
+    "box8": (3, 1),
+    "box9": (3, 2),
+    "box14": (3, 3),
+    "box15": (3, 4),
+    "box10": (4, 1),
+    "box16": (5, 1),
+    "box17": (6, 1),
+}
+# Characters by their width in thousandths of the font size, as in Helvetica's own metrics.
+_METRICS = {
+    191: "'",
+    222: "ijl",
+    260: "|",
+    278: " !,./:;I[\\]ft",
+    333: "()-`r",
+    334: "{}",
+    355: '"',
+    389: "*",
+    469: "^",
+    500: "Jckssvxyz",
+    556: "#$?L_0123456789abdeghnopqu",
+    584: "+<=>~",
+    611: "FTZ",
+    667: "&ABEKPSVXY",
+    722: "CDHNRUw",
+    778: "GOQ",
+    833: "Mm",
+    889: "%",
+    944: "W",
+    1015: "@",
+}
+_CHARACTER_WIDTHS = {c: width for width, characters in _METRICS.items() for c in characters}
+
+
+class Line(NamedTuple):
+    """One line of text; a note is small and tells the origin of the number above it."""
+
+    text: str
+    indent: float = 0
+    note: bool = False
+
+    @property
+    def height(self) -> float:
+        """Distance to the next line."""
+        return NOTE_LINE if self.note else LINE
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A rectangle with lines of text in it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    lines: tuple[Line, ...]
+
+    @property
+    def right(self) -> float:
+        """The x of its right edge."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        """The y of its lower edge."""
+        return self.y + self.height
+
+    @property
+    def text(self) -> str:
+        """All its lines as one."""
+        return " ".join(line.text for line in self.lines)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A whole diagram: its size, and what is drawn in it."""
+
+    width: float
+    height: float
+    bands: Mapping[Stage, Shape]
+    bars: Mapping[Arm, Shape]
+    boxes: Mapping[str, Shape]
+    footer: Shape
+
+
+def layout(flow: Flow, variant: Variant) -> Layout:
+    """The diagram of a flow in one of the four templates, its boxes in template order."""
+    lefts = _lefts(variant)
+    bars = _bars(variant, lefts)
+    top = max(bar.bottom for bar in bars.values()) + GAP / 2
+    boxes = _boxes(flow, variant, lefts, top)
+    width = max(bar.right for bar in bars.values()) - MARGIN
+    lines = _wrapped(_footer(flow, variant).split(), width, note=True)
+    below = max(box.bottom for box in boxes.values()) + MARGIN
+    footer = Shape(MARGIN, below, width, _height(lines), tuple(lines))
+    return Layout(width + 2 * MARGIN, footer.bottom + MARGIN, _bands(boxes), bars, boxes, footer)
+
+
+def clean(text: str) -> str:
+    """The text without the characters that XML cannot hold, its blanks as single spaces."""
+    legal = re.sub("[^\t\n\r -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", " ", text)
+    return " ".join(legal.split())
+
+
+def _lefts(variant: Variant) -> dict[int, float]:
+    """Where each column of the template begins."""
+    lefts: dict[int, float] = {}
+    x = MARGIN + _BAND + GAP / 2
+    for arm, columns in _BARS.items():
+        for column in range(columns[0], columns[1] + 1):
+            if variant.has(arm):
+                lefts[column] = x
+                x += _WIDTHS[column] + GAP
+    return lefts
+
+
+def _bars(variant: Variant, lefts: Mapping[int, float]) -> dict[Arm, Shape]:
+    bars: dict[Arm, Shape] = {}
+    for arm, (first, last) in _BARS.items():
+        if variant.has(arm):
+            width = lefts[last] + _WIDTHS[last] - lefts[first]
+            # Bold text is up to a tenth wider.
+            lines = _wrapped(variant.column_title(arm).split(), (width - 2 * PAD) / 1.1)
+            bars[arm] = Shape(lefts[first], MARGIN, width, _height(lines) + PAD, tuple(lines))
+    height = max(bar.height for bar in bars.values())
+    return {arm: replace(bar, height=height) for arm, bar in bars.items()}
+
+
+def _boxes(
+    flow: Flow, variant: Variant, lefts: Mapping[int, float], top: float
+) -> dict[str, Shape]:
+    values: dict[str, list[Value]] = {}
+    for value in flow.shown(variant):
+        values.setdefault(value.box, []).append(value)
+    boxes = {}
+    for name, inside in values.items():
+        column = _PLACES[name][1]
+        lines = _box_lines(name, inside, flow, variant)
+        height = _height(lines) + 2 * PAD
+        boxes[name] = Shape(lefts[column], top, _WIDTHS[column], height, tuple(lines))
+    return _in_rows(boxes)
+
+
+def _in_rows(boxes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The boxes moved down to their rows, each row as high as its highest box."""
+    rows: dict[int, float] = {}
+    for name, box in boxes.items():
+        rows[_PLACES[name][0]] = max(rows.get(_PLACES[name][0], 0), box.height)
+    placed = {}
+    for name, box in boxes.items():
+        row = _PLACES[name][0]
+        above = sum(rows[earlier] + GAP for earlier in rows if earlier < row)
+        # As in the templates, neighbours are equally high, but not a short box by a long list.
+        nearly = rows[row] - box.height <= (6 if row == 0 else 2) * LINE
+        height = rows[row] if nearly else box.height
+        placed[name] = replace(box, y=box.y + above, height=height)
+    return placed
+
+
+def _bands(boxes: Mapping[str, Shape]) -> dict[Stage, Shape]:
+    bands: dict[Stage, Shape] = {}
+    for stage in get_args(Stage):
+        inside = [box for name, box in boxes.items() if BOXES[name].stage == stage]
+        top, bottom = min(box.y for box in inside), max(box.bottom for box in inside)
+        bands[stage] = Shape(MARGIN, top, _BAND, bottom - top, (Line(stage),))
+    return bands
+
+
+def _footer(flow: Flow, variant: Variant) -> str:
+    origins = {flow[value.key].origin for value in flow.shown(variant)}
+    declared = "Numbers without a mark are declared. " if "declared" in origins else ""
+    return f"{declared}After the PRISMA 2020 flow diagram: Page MJ, et al. BMJ 2021;372:n71."
+
+
+def _box_lines(name: str, values: list[Value], flow: Flow, variant: Variant) -> list[Line]:
+    width = _WIDTHS[_PLACES[name][1]] - 2 * PAD
+    heading = BOXES[name].heading
+    lines = _wrapped(heading.split(), width)
+    for value in values:
+        entry = flow[value.key]
+        phrases = _phrases(value, entry, variant.label(value))
+        for words, level in phrases:
+            lines += _wrapped(words, width, indent=level * _INDENT)
+        if entry.origin == "reported":
+            indent = phrases[-1][1] * _INDENT
+            lines += _wrapped(_origin(entry).split(), width, indent=indent, note=True)
+    return lines
+
+
+def _phrases(value: Value, entry: Entry, label: str) -> list[tuple[list[str], int]]:
+    """The words of one value, line by line, each line with its level of indentation.
+
+    A count is one word, so that no line ends inside it.
+    """
+    heading = BOXES[value.box].heading
+    count = _count(entry.n, entry)
+    if value.listed and entry.items:
+        level = 1 if value.label in heading else 2
+        return [([*clean(text).split(), _count(n, entry)], level) for text, n in entry.items]
+    if value.label in heading:
+        return [([count], 1)]
+    if value.listed and entry.n is None:
+        return []
+    if heading:
+        return [([*label.split(), count], 2 if value.listed else 1)]
+    return [(label.split(), 0), ([count], 0)]
+
+
+def _origin(entry: Entry) -> str:
+    named_only = entry.items and all(n is None for _, n in entry.items)
+    what = "names reported" if named_only else "reported"
+    return clean(f"{what}, grade {entry.grade}" if entry.grade else what)
+
+
+def _count(n: int | None, entry: Entry) -> str:
+    if n is None:
+        return "(n = not reported)"
+    return f"(n = {n:,}, derived)" if entry.origin == "derived" else f"(n = {n:,})"
+
+
+def _height(lines: Iterable[Line]) -> float:
+    return sum(line.height for line in lines)
+
+
+def _wrapped(
+    words: Iterable[str], width: float, *, indent: float = 0, note: bool = False
+) -> list[Line]:
+    """Lines no wider than `width`; a word is broken only where it alone is too wide.
+
+    Indented text hangs, so that a long entry of a list looks like one entry.
+    """
+    size = NOTE_SIZE if note else SIZE
+    hang = _HANG if indent else 0
+    usable = (width - indent - hang) * _USABLE
+    texts: list[str] = []
+    for piece in chain.from_iterable(_pieces(word, usable, size) for word in words):
+        if texts and _measure(f"{texts[-1]} {piece}", size) <= usable:
+            texts[-1] += f" {piece}"
+        else:
+            texts.append(piece)
+    return [Line(text, indent + (hang if i else 0), note) for i, text in enumerate(texts)]
+
+
+def _pieces(word: str, usable: float, size: float) -> list[str]:
+    pieces, used = [""], 0.0
+    for character in word:
+        width = _measure(character, size)
+        if used + width > usable and pieces[-1]:
+            pieces.append("")
+            used = 0
+        pieces[-1] += character
+        used += width
+    return pieces
+
+
+def _measure(text: str, size: float) -> float:
+    return sum(_character_width(character) for character in text) * size / 1000
+
+
+def _character_width(character: str) -> int:
+    if character in _CHARACTER_WIDTHS:
+        return _CHARACTER_WIDTHS[character]
+    if unicodedata.combining(character):
+        return 0
+    if unicodedata.east_asian_width(character) in "WF":
+        return 1000
+    base = unicodedata.normalize("NFD", character)[0]
+    return _CHARACTER_WIDTHS.get(base, 850)

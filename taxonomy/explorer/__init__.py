@@ -1,0 +1,1 @@
+"""The taxonomy: tree, chart and gap map, and a page for each strategy."""

@@ -1,0 +1,1 @@
+"""The fixtures: their shape, reading them, writing them to the database."""

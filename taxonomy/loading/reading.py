@@ -1,0 +1,256 @@
+"""Read and check the fixture files: every problem at once, each with its file and line."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from reviewapp.corpus.prisma.flow import BY_KEY
+from taxonomy.loading.schema import (
+    ClassRow,
+    DefinitionsFile,
+    PublicationRow,
+    ReviewFile,
+    TaxonomyFile,
+)
+
+Shape = TypeVar("Shape", bound=BaseModel)
+# Answers on which line a field stands: ("families", 0, "slug") -> 12.
+LineOf = Callable[[tuple[int | str, ...]], int]
+
+
+class FixtureError(Exception):
+    """The folder's files cannot be loaded; `problems` has a line for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass
+class Problems:
+    """Collects what is wrong, as `file:line: what`."""
+
+    found: list[str] = field(default_factory=list)
+
+    def add(self, file: str, line: int, what: str) -> None:
+        self.found.append(f"{file}:{line}: {what}")
+
+    def add_invalid(self, file: str, line_of: LineOf, error: ValidationError) -> None:
+        for problem in error.errors():
+            place = ".".join(str(step) for step in problem["loc"])
+            what = problem["msg"].removeprefix("Value error, ")
+            shown = _shown(problem["input"])
+            self.add(file, line_of(problem["loc"]), f"{place}: {what}{shown}")
+
+
+def _shown(value: object) -> str:
+    """Return the offending value in brackets when it is short and plain enough to help."""
+    return f" (found {value!r:.80})" if isinstance(value, str | int | float) else ""
+
+
+@dataclass(frozen=True)
+class Fixtures:
+    """The checked content of a fixture folder."""
+
+    review: ReviewFile
+    taxonomy: TaxonomyFile
+    definitions: DefinitionsFile
+    publications: list[PublicationRow]
+
+
+def read(folder: Path) -> Fixtures:
+    """Return the folder's content; raise FixtureError naming all that is wrong with it."""
+    problems = Problems()
+    review, review_line = _read_yaml(folder / "review.yaml", ReviewFile, problems)
+    taxonomy, taxonomy_line = _read_yaml(folder / "taxonomy.yaml", TaxonomyFile, problems)
+    definitions, definition_line = _read_yaml(
+        folder / "definitions.yaml", DefinitionsFile, problems
+    )
+    publications = _read_jsonl(folder / "publications.jsonl", problems)
+    if taxonomy:
+        _check_taxonomy(taxonomy, taxonomy_line, problems)
+        _check_links(taxonomy, publications, problems)
+    if taxonomy and definitions:
+        _check_definitions(taxonomy, definitions, definition_line, problems)
+    if review:
+        _check_review(review, publications, review_line, problems)
+    _check_unique(publications, problems)
+    if problems.found or not (review and taxonomy and definitions):
+        raise FixtureError(problems.found)
+    return Fixtures(review, taxonomy, definitions, [row for _, row in publications])
+
+
+def _read_text(path: Path, problems: Problems) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        problems.add(path.name, 1, f"the file is missing from {path.parent}")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        problems.add(path.name, line, "not UTF-8 text")
+    return None
+
+
+def _read_yaml(path: Path, shape: type[Shape], problems: Problems) -> tuple[Shape | None, LineOf]:
+    def nowhere(loc: tuple[int | str, ...]) -> int:
+        return 1
+
+    text = _read_text(path, problems)
+    if text is None:
+        return None, nowhere
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problems.add(path.name, line, f"not YAML: {error.problem}")
+        return None, nowhere
+
+    def line_of(loc: tuple[int | str, ...]) -> int:
+        return _yaml_line(root, loc)
+
+    for line, key in _repeated_keys(root):
+        problems.add(path.name, line, f"{key}: duplicate key")
+    try:
+        return shape.model_validate(data), line_of
+    except ValidationError as error:
+        problems.add_invalid(path.name, line_of, error)
+        return None, line_of
+
+
+def _yaml_line(node: yaml.Node | None, loc: Iterable[int | str]) -> int:
+    """Return the line of the deepest node that `loc` reaches."""
+    line = 1 if node is None else node.start_mark.line + 1
+    for step in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(step)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, key.value
+            seen.add(key.value)
+            yield from _repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item)
+
+
+Numbered = list[tuple[int, PublicationRow]]
+
+
+def _read_jsonl(path: Path, problems: Problems) -> Numbered:
+    rows: Numbered = []
+    for line, text in enumerate((_read_text(path, problems) or "").split("\n"), 1):
+        if not text.strip():
+            continue
+        try:
+            rows.append((line, PublicationRow.model_validate(json.loads(text))))
+        except json.JSONDecodeError as error:
+            problems.add(path.name, line, f"not JSON: {error.msg} at column {error.colno}")
+        except ValidationError as error:
+            problems.add_invalid(path.name, lambda _, line=line: line, error)  # type: ignore[misc]
+    return rows
+
+
+def _check_taxonomy(taxonomy: TaxonomyFile, line_of: LineOf, problems: Problems) -> None:
+    """Check that slugs are unique at each level and that strategies name known classes."""
+    classes = {row.slug for row in taxonomy.classes}
+    seen: set[tuple[str, str]] = set()
+    for level, row, loc in walk(taxonomy):
+        if (level, row.slug) in seen:
+            problems.add("taxonomy.yaml", line_of(loc), f"{row.slug}: duplicate {level}")
+        seen.add((level, row.slug))
+        for slug in getattr(row, "classes", []):
+            if slug not in classes:
+                problems.add("taxonomy.yaml", line_of(loc), f"{slug}: unknown class")
+
+
+def walk(taxonomy: TaxonomyFile) -> Iterator[tuple[str, ClassRow, tuple[int | str, ...]]]:
+    """Yield every class, family, group and strategy with its level and its place in the file."""
+    for c, row in enumerate(taxonomy.classes):
+        yield "class", row, ("classes", c)
+    for f, family in enumerate(taxonomy.families):
+        yield "family", family, ("families", f)
+        for g, group in enumerate(family.groups):
+            yield "group", group, ("families", f, "groups", g)
+            for s, strategy in enumerate(group.strategies):
+                yield "strategy", strategy, ("families", f, "groups", g, "strategies", s)
+
+
+def _check_links(taxonomy: TaxonomyFile, publications: Numbered, problems: Problems) -> None:
+    known = {(level, row.slug) for level, row, _ in walk(taxonomy)}
+    for line, row in publications:
+        for level, slugs in (("class", row.classes), ("strategy", row.strategies)):
+            for slug in slugs:
+                if (level, slug) not in known:
+                    problems.add("publications.jsonl", line, f"{slug}: unknown {level}")
+            if len(set(slugs)) < len(slugs):
+                problems.add("publications.jsonl", line, f"{row.key}: a {level} stands twice")
+
+
+def _check_definitions(
+    taxonomy: TaxonomyFile, definitions: DefinitionsFile, line_of: LineOf, problems: Problems
+) -> None:
+    sections = {"class": "classes", "family": "families", "group": "groups"}
+    for level in ("class", "family", "group", "strategy"):
+        section = sections.get(level, "strategies")
+        needed = {row.slug for lvl, row, _ in walk(taxonomy) if lvl == level}
+        given = set(getattr(definitions, section))
+        for slug in sorted(needed - given):
+            problems.add(
+                "definitions.yaml", line_of((section,)), f"{slug}: the {level} has no definition"
+            )
+        for slug in sorted(given - needed):
+            problems.add("definitions.yaml", line_of((section, slug)), f"{slug}: unknown {level}")
+
+
+def _check_review(
+    review: ReviewFile, publications: Numbered, line_of: LineOf, problems: Problems
+) -> None:
+    for key in review.flow:
+        if key not in BY_KEY:
+            problems.add("review.yaml", line_of(("flow", key)), f"{key}: unknown PRISMA number")
+    if any(problem.startswith("publications.jsonl") for problem in problems.found):
+        return  # a row that was not read would be called unknown here
+    keys = {row.key for _, row in publications}
+    for i, study in enumerate(review.case_studies):
+        if study.publication not in keys:
+            line = line_of(("case_studies", i))
+            problems.add("review.yaml", line, f"{study.publication}: unknown publication")
+    named = sum(row.membership.status == "named" for _, row in publications)
+    if named != review.named_publications.count:
+        what = f"{review.named_publications.count} named publications expected, {named} found"
+        problems.add("review.yaml", line_of(("named_publications", "count")), what)
+
+
+def _check_unique(publications: Numbered, problems: Problems) -> None:
+    first: dict[tuple[str, str], int] = {}
+    for line, row in publications:
+        for name in ("key", "arxiv_id", "doi"):
+            value = getattr(row, name)
+            if value is None:
+                continue
+            earlier = first.setdefault((name, value.lower()), line)
+            if earlier != line:
+                what = f"{value}: duplicate {name}, first on line {earlier}"
+                problems.add("publications.jsonl", line, what)
+        if row.membership.status == "named" and row.membership.grade is None:
+            problems.add(
+                "publications.jsonl", line, f"{row.key}: a named publication needs a grade"
+            )

@@ -1,0 +1,161 @@
+"""What the list of publications shows: read from an address, applied, and said in words."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.db.models import F
+from django.db.models.functions import Lower
+from django.http import QueryDict
+from django.urls import reverse
+
+from reviewapp.corpus.models import Publication
+from reviewapp.corpus.querysets import PublicationQuerySet
+from reviewapp.ui.errors import cleaned_or_400
+from taxonomy.models import PublicationFacets
+from taxonomy.publications.facets import AnyOf, Chip, Facet, Filter, Years
+
+NEWEST = ("-year", "-month", "key")
+SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "relevance": ("Best match", ("-rank", *NEWEST)),
+    "newest": ("Newest", NEWEST),
+    # Exactly the reverse, so that one index serves both.
+    "oldest": ("Oldest", ("year", "month", "-key")),
+    "title": ("Title", (Lower("title"), "key")),
+    "claims": ("Most claims", ("-facets__claim_count", "-facets__year", "-pk")),
+    "size": ("Largest model", (F("max_params_billion").desc(nulls_last=True), *NEWEST)),
+}
+FIRST_YEAR, LAST_YEAR = 1950, 2100
+
+
+class PublicationForm(forms.Form):
+    """The keys of the address and the values that each may have."""
+
+    q = forms.CharField(
+        required=False,
+        max_length=200,
+        help_text="Words to search for; quotes, OR and a hyphen before a word as in a web search",
+        error_messages={"max_length": "A search may have at most 200 characters."},
+    )
+    sort = forms.ChoiceField(
+        required=False,
+        choices=[(key, label) for key, (label, _) in SORTS.items()],
+        help_text="The order; without it the best match of a search, else the newest",
+        error_messages={"invalid_choice": "There is no sort order “%(value)s”."},
+    )
+
+    def __init__(self, data: QueryDict, facets: Iterable[Facet]) -> None:
+        super().__init__(data)
+        for key, help_text in (
+            ("from", "Of this year or later"),
+            ("to", "Of this year or earlier"),
+        ):
+            self.fields[key] = forms.IntegerField(
+                required=False, min_value=FIRST_YEAR, max_value=LAST_YEAR, help_text=help_text
+            )
+        for facet in facets:
+            self.fields[facet.key] = forms.MultipleChoiceField(
+                required=False,
+                label=facet.label,
+                choices=[(choice.value, choice.label) for choice in facet.choices],
+                error_messages={"invalid_choice": f"There is no {facet.key} “%(value)s”."},
+            )
+
+
+@dataclass(frozen=True)
+class PublicationFilter:
+    """A search, the filters chosen with it, and the order of the result."""
+
+    text: str
+    filters: tuple[Filter, ...]
+    sort: str
+
+    @property
+    def active(self) -> list[Filter]:
+        return [chosen for chosen in self.filters if chosen.active]
+
+    def publications(self) -> PublicationQuerySet:
+        """Return the publications that pass, in the chosen order."""
+        # Every publication has facets; saying so makes the join one that an index can order.
+        found = Publication.objects.filter(facets__isnull=False)
+        if self.text:
+            found = found.matching(self.text)
+        if self.active:
+            conditions = [chosen.condition for chosen in self.active]
+            found = found.filter(pk__in=PublicationFacets.objects.filter(*conditions).values("pk"))
+        return found.order_by(*SORTS[self.sort][1])
+
+    @property
+    def default_sort(self) -> str:
+        return "relevance" if self.text else "newest"
+
+    @property
+    def sorts(self) -> list[tuple[str, str]]:
+        """Return the orders to choose from; the best match needs a search."""
+        return [(k, label) for k, (label, _) in SORTS.items() if self.text or k != "relevance"]
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """Return the keys and values of the address, without defaults."""
+        pairs = [("q", self.text)] if self.text else []
+        pairs += [pair for chosen in self.filters for pair in chosen.query]
+        return pairs + ([("sort", self.sort)] if self.sort != self.default_sort else [])
+
+    @property
+    def url(self) -> str:
+        return address(self.query)
+
+    @property
+    def chips(self) -> list[tuple[str, str]]:
+        """Return, for each thing chosen, its label and the address without it."""
+        chips = [Chip(f"Search: {self.text}", ("q",))] if self.text else []
+        chips += [chip for chosen in self.filters for chip in chosen.chips]
+        return [(chip.label, self._without(chip)) for chip in chips]
+
+    def _without(self, chip: Chip) -> str:
+        gone = {*chip.keys}
+        if "q" in gone and self.sort == "relevance":
+            gone.add("sort")
+        return address(
+            (key, value)
+            for key, value in self.query
+            if key not in gone or (chip.value is not None and value != chip.value)
+        )
+
+    def sentence(self, total: int, counted: int) -> str:
+        """Return what is shown, in words: how many, of what, and how many the review counts."""
+        noun = "publication" if total == 1 else "publications"
+        chosen = [f"matching “{self.text}”"] if self.text else []
+        chosen += [part.phrase for part in self.active]
+        what = f": {', '.join(chosen)}" if chosen else ""
+        return f"{total:,} {noun}{what}; {counted:,} counted in the review"
+
+
+def address(query: Iterable[tuple[str, str]]) -> str:
+    """Return the address of the list with this query."""
+    encoded = urlencode(list(query))
+    return reverse("publications") + (f"?{encoded}" if encoded else "")
+
+
+def read_filter(data: QueryDict, facets: list[Facet]) -> PublicationFilter:
+    """Return what an address asks for; keys that are not known are ignored.
+
+    Raises BadRequest, with a sentence for the reader, for a value that cannot be.
+    """
+    given = cleaned_or_400(PublicationForm(data, facets))
+    first, last = given["from"], given["to"]
+    if first is not None and last is not None:
+        first, last = sorted((first, last))
+    chosen: list[Filter] = [
+        AnyOf(facet, tuple(c for c in facet.choices if c.value in given[facet.key]))
+        for facet in facets
+    ]
+    place = [facet.key for facet in facets].index("venue")
+    filters = (*chosen[:place], Years(first, last), *chosen[place:])
+    text = given["q"]
+    sort = given["sort"] or ("relevance" if text else "newest")
+    if sort == "relevance" and not text:
+        sort = "newest"
+    return PublicationFilter(text, filters, sort)

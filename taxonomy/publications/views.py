@@ -1,0 +1,139 @@
+"""The list of publications with its facets and exports, and the page of each publication."""
+
+from calendar import month_name
+from dataclasses import dataclass
+
+from django.db.models import Count, F
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from reviewapp.corpus.citations import bibtex, reference
+from reviewapp.corpus.models import CaseStudy, Publication
+from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
+from reviewapp.ui.export import provenance, stream
+from reviewapp.ui.listing import paginate
+from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
+from taxonomy.models import Evidence
+from taxonomy.publications.exports import in_batches, parts, with_evidence
+from taxonomy.publications.facet_counts import count
+from taxonomy.publications.facets import Facet, read_facets
+from taxonomy.publications.filter import PublicationFilter, read_filter
+from taxonomy.publications.panel import panels
+
+RELATED = 6
+# PostgreSQL leaves out what looks like a tag when it marks hits.
+WITHOUT_MARKS = str.maketrans("", "", HIT_START + HIT_STOP)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A publication in the list, with the name and the address of each of its strategies."""
+
+    publication: Publication
+    strategies: list[tuple[str, str]]
+
+    @property
+    def title(self) -> str:
+        return self._marked("title")
+
+    @property
+    def summary(self) -> str:
+        return self._marked("summary")
+
+    def _marked(self, field: str) -> str:
+        """Return the text with its hits marked, unless marking them has changed the text."""
+        text: str = getattr(self.publication, field)
+        marked: str = getattr(self.publication, f"{field}_hits", text)
+        return marked if marked.translate(WITHOUT_MARKS) == text else text
+
+
+@require_safe
+@vary_on_headers("HX-Request", "HX-History-Restore-Request")
+def publications(request: HttpRequest) -> HttpResponse:
+    """Show a page of the publications that the address asks for, and the facets to change it."""
+    facets = read_facets()
+    shown = read_filter(request.GET, facets)
+    counts = count(shown)
+    page = paginate(request, _rows(shown), counts.total)
+    links = _strategy_links(facets)
+    partial = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]
+    context = {
+        "shown": shown,
+        "sentence": shown.sentence(counts.total, counts.counted),
+        "panels": list(panels(shown, counts)),
+        "page": page,
+        "results": [
+            Result(row, [links[pk] for pk in row.strategy_ids if pk in links]) for row in page
+        ],
+        "partial": partial,
+        "page_range": page.paginator.get_elided_page_range(page.number),
+    }
+    template = "taxonomy/_publications.html" if partial else "taxonomy/publications.html"
+    return render(request, template, context)
+
+
+def _strategy_links(facets: list[Facet]) -> dict[int, tuple[str, str]]:
+    """Return the name and the address of each strategy, which the facets hold already."""
+    strategies = next(facet.choices for facet in facets if facet.key == "strategy")
+    return {c.stored: (c.label, reverse("strategy", args=[c.value])) for c in strategies}
+
+
+def _rows(shown: PublicationFilter) -> PublicationQuerySet:
+    rows = shown.publications().defer("search", "claims_text", "sources", "limitation")
+    rows = rows.annotate(strategy_ids=F("facets__strategies"), claim_count=F("facets__claim_count"))
+    return rows.with_headlines(shown.text) if shown.text else rows
+
+
+@require_safe
+@limited(EXPORTS_PER_MINUTE)
+def publications_export(request: HttpRequest, extension: str) -> HttpResponseBase:
+    """Send every publication that the address asks for, in its order."""
+    shown = read_filter(request.GET, read_facets())
+    found = in_batches(shown.publications())
+    return stream(parts(extension, found, provenance(request)), "publications", extension)
+
+
+@require_safe
+def publication(request: HttpRequest, key: str) -> HttpResponse:
+    """Show everything known of a publication and where it comes from."""
+    shown = _publication(key)
+    context = {
+        "publication": shown,
+        "published": f"{month_name[shown.month or 0]} {shown.year}".strip(),
+        "reference": reference(shown),
+        "bibtex": bibtex([shown]),
+        "case_studies": CaseStudy.objects.filter(publication=shown).select_related("review"),
+        "related": related(shown),
+    }
+    return render(request, "taxonomy/publication.html", context)
+
+
+@require_safe
+def publication_export(request: HttpRequest, key: str, extension: str) -> HttpResponseBase:
+    """Send one publication."""
+    return stream(parts(extension, [_publication(key)], provenance(request)), key, extension)
+
+
+def _publication(key: str) -> Publication:
+    found = with_evidence(Publication.objects.filter(key=key)).first()
+    if found is None:
+        raise Http404(f"There is no publication “{key}”.")
+    return found
+
+
+def related(publication: Publication) -> list[tuple[Publication, int]]:
+    """Return the publications that share the most strategies, with how many they share."""
+    strategies = [strategy.pk for strategy in publication.strategies.all()]
+    shared = (
+        Evidence.objects.filter(strategy__in=strategies)
+        .exclude(publication=publication)
+        .values_list("publication")
+        .annotate(n=Count("*"))
+        .order_by("-n", "-publication__facets__year", "publication")[:RELATED]
+    )
+    ranking = dict(shared)
+    found = Publication.objects.defer("search", "claims_text").in_bulk(ranking)
+    return [(found[pk], n) for pk, n in ranking.items()]

@@ -1,0 +1,203 @@
+"""Reported beside measured: which run speaks for a study, and where its numbers are shown."""
+
+import csv
+import html
+import io
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import Comparison
+from casestudies.models import Run
+from casestudies.studies import results
+from casestudies.studies.results import beside, headline, origin, settings_of
+from reviewapp.corpus.models import Review
+from taxonomy.models import Claim
+from tests.casestudies.making import MEASURED, NOON, a_finished_run, a_run
+
+pytestmark = pytest.mark.django_db
+STUDY = STUDIES["sparsegpt"]
+PAIR = "strategies=pruning,quantization"
+LATER = NOON + timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _this_study_only(monkeypatch) -> None:
+    for slug in STUDIES.keys() - {STUDY.slug}:
+        monkeypatch.delitem(STUDIES, slug)
+
+
+def shown(client: Client, address: str) -> str:
+    page = client.get(address).content.decode()
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def standing(*, to_compare: bool = False) -> Run:
+    which = results.results_to_compare if to_compare else results.latest_results
+    return which([STUDY.slug])[STUDY.slug]
+
+
+def test_one_s_own_runs_stand_before_reference_runs_and_later_before_earlier() -> None:
+    shipped = a_finished_run(reference="sparsegpt-quick", finished=LATER)
+    assert standing() == shipped
+    assert standing(to_compare=True) == shipped
+    own = a_finished_run()
+    assert standing() == own
+    a_run()
+    a_run(state="failed", finished=LATER)
+    assert standing() == own
+    latest = a_finished_run(finished=LATER)
+    assert standing() == standing(to_compare=True) == latest
+
+
+def test_a_smoke_run_is_the_latest_result_but_is_not_held_against_claims() -> None:
+    smoke = a_finished_run(preset="smoke")
+    assert standing() == standing(to_compare=True) == smoke
+    shipped = a_finished_run(reference="sparsegpt-quick")
+    assert standing() == smoke
+    assert standing(to_compare=True) == shipped
+
+
+def judged(value: float | None) -> results.Beside:
+    """Return the row of a claim that counts as supported up to 2, with this measured."""
+    rule = Comparison(
+        "pruning time", "perplexity ratio", "sparsegpt", "at most 2", lambda ratio: ratio <= 2
+    )
+    if value is not None:
+        a_finished_run(measured=[("perplexity ratio", "sparsegpt", value)])
+    run = results.results_to_compare([STUDY.slug]).get(STUDY.slug)
+    (row,) = beside(replace(STUDY, comparisons=(rule,)), run)
+    return row
+
+
+def test_a_claim_without_a_run_is_not_run(review: Review) -> None:
+    row = judged(None)
+    assert (row.status, row.run, row.measured) == ("not run", None, None)
+    assert row.claim
+    assert row.claim.said == "upper bound 4.5 hours"
+
+
+@pytest.mark.parametrize(("value", "status"), [(1.5, "supported"), (2.5, "not reproduced")])
+def test_a_claim_is_judged_by_its_rule(review: Review, value: float, status: str) -> None:
+    row = judged(value)
+    assert row.status == status
+    assert row.measured
+    assert row.measured.value == value
+
+
+def test_a_claim_that_is_not_recorded_is_not_reported(review: Review) -> None:
+    Claim.objects.filter(metric="pruning time").delete()
+    row = judged(1.5)
+    assert (row.claim, row.status) == (None, "not comparable")
+
+
+def test_a_run_without_the_metric_measured_nothing_for_the_claim(review: Review) -> None:
+    a_finished_run(measured=[("perplexity", "dense", 13.0)])
+    row = judged(None)
+    assert (row.status, row.run) == ("not run", None)
+
+
+def test_the_headline_is_what_is_compared_or_else_the_first_metric(monkeypatch) -> None:
+    run = a_finished_run()
+    assert [(m.metric, m.variant) for m in headline(run)] == [
+        ("perplexity ratio", "sparsegpt"),
+        ("pruning time", "sparsegpt"),
+        ("sparsity", "sparsegpt"),
+    ]
+    monkeypatch.setitem(STUDIES, STUDY.slug, replace(STUDY, comparisons=()))
+    assert [(m.metric, m.variant) for m in headline(run)] == [
+        ("perplexity", "dense"),
+        ("perplexity", "sparsegpt"),
+    ]
+    monkeypatch.delitem(STUDIES, STUDY.slug)
+    assert headline(run) == []
+    assert settings_of(run) == "quick preset"
+
+
+def test_the_origin_names_settings_hardware_and_date() -> None:
+    run = a_finished_run()
+    assert origin(run) == "quick preset; Example Processor, 2 cores, 2 threads; 1 March 2026"
+    run.parameters |= {"sparsity": 0.6, "curve": False}
+    assert settings_of(run) == "quick preset with sparsity 0.6, curve off"
+
+
+def test_strategy_and_publication_pages_show_the_latest_result(
+    client: Client, review: Review
+) -> None:
+    pages = ("/taxonomy/pruning/", "/publications/frantar2023sparsegpt/")
+    for page in pages:
+        assert "Latest result: not run" in shown(client, page)
+    a_finished_run(reference="sparsegpt-quick")
+    for page in pages:
+        text = shown(client, page)
+        assert STUDY.title in text
+        assert "Latest result: Perplexity goes from 13 to 20.4. reference run, 2-core CPU" in text
+    own = a_finished_run(verdict="Something else.")
+    for page in pages:
+        assert f"Latest result: Something else. run {own.pk} ; quick preset" in shown(client, page)
+        assert own.get_absolute_url() in client.get(page).content.decode()
+    assert "No case study of this site is about" in shown(client, "/taxonomy/quantization/")
+    assert "Measured here" not in shown(client, "/publications/zheng2023sglang/")
+
+
+def compared(client: Client, query: str = PAIR) -> dict[str, str]:
+    content = client.get(f"/compare/export.csv?{query}").content.decode()
+    rows = csv.DictReader(io.StringIO(content))
+    return next(row for row in rows if row["property"] == STUDY.title)
+
+
+def test_the_comparison_says_not_run_until_something_is_measured(
+    client: Client, review: Review
+) -> None:
+    row = compared(client)
+    assert row["section"] == "Measured by case studies"
+    assert row["Pruning"] == "not run"
+    assert row["Quantization"] == "— (the study is not about this strategy)"
+    neither = shown(client, "/compare/?strategies=offloading,quantization")
+    assert re.search(r"Measured results No case study. not run not run", neither)
+
+
+def test_the_comparison_shows_what_was_measured_with_its_run_in_every_export(
+    client: Client, review: Review
+) -> None:
+    run = a_finished_run()
+    told = [
+        "perplexity ratio, sparsegpt: 1.554 x dense",
+        "pruning time, sparsegpt: 15.32 s",
+        f"run {run.pk} (quick preset; Example Processor, 2 cores, 2 threads; 1 March 2026)",
+    ]
+    cell = compared(client)["Pruning"]
+    page = client.get(f"/compare/?{PAIR}").content.decode()
+    latex = client.get(f"/compare/export.tex?{PAIR}").content.decode()
+    for words in told:
+        assert words in cell
+        assert words in latex
+    assert f'<a href="{run.get_absolute_url()}">run {run.pk}</a>' in page
+    sections = client.get(f"/compare/export.json?{PAIR}").json()["sections"]
+    (row,) = sections[-1]["rows"]
+    assert row["cells"][0]["parts"][-1]["href"] == run.get_absolute_url()
+    publications = "publications=frantar2022gptq,frantar2023sparsegpt"
+    assert "1.554 x dense" in compared(client, publications)["SparseGPT"]
+
+
+@pytest.mark.parametrize("address", ["/taxonomy/pruning/", f"/compare/?{PAIR}"])
+def test_the_number_of_queries_does_not_depend_on_the_runs(
+    client: Client, review: Review, address: str
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(address).status_code == 200
+        return len(captured)
+
+    a_finished_run()
+    queries()
+    before = queries()
+    for n in range(6):
+        a_finished_run(measured=MEASURED[n:], reference=f"r{n}" if n % 2 else None)
+    assert queries() == before
