@@ -51,10 +51,10 @@ class Studies(ListAPIView[Any]):
 
 
 class OneStudy(RetrieveAPIView[Any]):
-    """One case study, with the publication's claims beside what was measured.
+    """One case study, with the claims that it answers and the outcome of each.
 
-    The status of each claim is supported, not reproduced, not comparable or not run; `rule` says
-    when it is which.
+    The outcome is supported, direction agrees, not reproduced, not comparable or not run; `rule`,
+    which was written before any run, says when it is which.
     """
 
     serializer_class = StudyDetailSerializer
@@ -171,9 +171,10 @@ def _checked(
     try:
         return Request.checked(STUDIES[study], preset, parameters, seed, Device(device))
     except InvalidParameter as error:
-        name, _, message = str(error).partition(": ")
-        problem: dict[str, Any] = {name: [message]}
-        raise ValidationError(problem if name == "preset" else {"parameters": problem}) from None
+        problem: dict[str, Any] = {error.name: [error.reason]}
+        raise ValidationError(
+            problem if error.name == "preset" else {"parameters": problem}
+        ) from None
 
 
 class OneRun(RetrieveAPIView[Run]):

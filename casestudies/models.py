@@ -1,14 +1,14 @@
 """Runs of the case studies, what they said on the way, and what they measured."""
 
-from typing import Any
-
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
+from casestudies.lab import result
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
+from casestudies.lab.result import Environment, Result
 from casestudies.querysets import RunQuerySet
 from reviewapp.corpus.models import one_of
 
@@ -61,6 +61,7 @@ class Run(models.Model):
     worker = models.TextField(blank=True)
     heartbeat = models.DateTimeField(null=True, blank=True)
     done = models.FloatField(default=0)
+    stage = models.TextField(blank=True)
     step = models.TextField(blank=True)
 
     hardware = models.TextField(blank=True)
@@ -125,21 +126,36 @@ class Run(models.Model):
         kind = "GPU" if self.device == Device.CUDA else f"{self.environment['cores']}-core CPU"
         return f"reference run, {kind}"
 
-    def document(self) -> dict[str, Any]:
-        """Return the result in the form that the lab's `--json` writes."""
-        fields = ("metric", "variant", "value", "unit", "n", "spread")
-        return {
-            "study": self.study,
-            "parameters": self.parameters,
-            "seed": self.seed,
-            "environment": self.environment,
-            "measurements": [
-                {field: getattr(measurement, field) for field in fields}
-                for measurement in self.measurements.all()
-            ],
-            "series": self.series,
-            "verdict": self.verdict,
-        }
+    @property
+    def result(self) -> Result:
+        """Return the result of a run that succeeded."""
+        return Result(
+            study=self.study,
+            parameters=self.parameters,
+            seed=self.seed,
+            environment=self.environment,
+            measurements=[row.as_result() for row in self.measurements.all()],
+            series=self.series,
+            verdict=self.verdict,
+        )
+
+    def keep_environment(self, environment: Environment) -> None:
+        """Take over, without saving, what the run's process said of its machine."""
+        self.environment = environment.model_dump(mode="json", exclude_none=True)
+        self.hardware = environment.hardware
+
+    def keep_result(self, result: Result) -> None:
+        """Store the result with its measurements and outcomes; the caller's transaction holds all.
+
+        The run must be saved already; its state is the caller's to set.
+        """
+        self.keep_environment(result.environment)
+        self.series = [curve.model_dump(mode="json") for curve in result.series]
+        self.verdict, self.done, self.stage, self.step = result.verdict, 1, "", ""
+        self.save()
+        Measurement.objects.bulk_create(
+            Measurement(run=self, **measurement.model_dump()) for measurement in result.measurements
+        )
 
 
 class EventKind(models.TextChoices):
@@ -177,6 +193,7 @@ class Measurement(models.Model):
     run = models.ForeignKey(Run, models.CASCADE, related_name="measurements")
     metric = models.TextField()
     variant = models.TextField()
+    settings = models.JSONField(default=dict, blank=True)
     value = models.FloatField()
     unit = models.TextField(blank=True)
     n = models.PositiveIntegerField()
@@ -186,7 +203,7 @@ class Measurement(models.Model):
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["run", "metric", "variant"], name="measurement_once_per_run"
+                fields=["run", "metric", "variant", "settings"], name="measurement_once_per_run"
             ),
             # To PostgreSQL NaN is greater than every number, so the upper bound excludes it.
             models.CheckConstraint(
@@ -200,4 +217,17 @@ class Measurement(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.metric}, {self.variant}: {self.value} {self.unit}".rstrip()
+        return f"{self.metric}, {self.label}: {self.value} {self.unit}".rstrip()
+
+    @property
+    def label(self) -> str:
+        """Return the variant with its settings in words."""
+        study = self.run.definition
+        if study is None:
+            return ", ".join([self.variant, *map(str, self.settings.values())])
+        return study.label(self.variant, self.settings)
+
+    def as_result(self) -> result.Measurement:
+        """Return the measurement as it stands in the run's result."""
+        fields = result.Measurement.model_fields
+        return result.Measurement(**{name: getattr(self, name) for name in fields})

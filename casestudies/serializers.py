@@ -4,21 +4,28 @@ from typing import Any, get_args
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from taxonomy.choices import Status
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import InvalidParameter, Metric, Status, Study
+from casestudies.lab.contract import InvalidParameter, Kind, Setting, Study, Variant, VariantRole
+from casestudies.lab.metrics import Better, Evidence, Metric, Objective
 from casestudies.models import Device, Measurement, Run
-from casestudies.studies.results import beside, results_to_compare
+from casestudies.runs.starting import LARGEST_SEED
+from casestudies.studies.results import answered_claims
 from casestudies.worker.runner import command_line
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
 
-MEASURED = ("metric", "variant", "value", "unit", "n", "spread")
-LARGEST_SEED = 2**63 - 1
+MEASURED = ("metric", "variant", "settings", "value", "unit", "n", "spread")
 
 
 class RunMeasurementSerializer(serializers.ModelSerializer[Measurement]):
-    """The median of `n` values of one metric; `spread` is their interquartile range."""
+    """The median of `n` values of one metric; `spread` is their interquartile range.
+
+    `settings` are the study's conditions under which it was measured, by name.
+    """
+
+    settings = serializers.DictField(read_only=True)
 
     class Meta:
         model = Measurement
@@ -83,6 +90,7 @@ class RunSerializer(Record[Run]):
             "started",
             "finished",
             "done",
+            "stage",
             "step",
             "hardware",
             "verdict",
@@ -98,6 +106,7 @@ class CurveSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField()
     variant = serializers.CharField()
+    settings = serializers.DictField()
     points = serializers.ListField(child=serializers.ListField(child=serializers.FloatField()))
 
 
@@ -126,7 +135,10 @@ class MetricSerializer(serializers.Serializer[Metric]):
 
     name = serializers.CharField()
     unit = serializers.CharField()
-    direction = serializers.ChoiceField(["lower is better", "higher is better", "neither"])
+    direction = serializers.ChoiceField(get_args(Better))
+    objective = serializers.ChoiceField(get_args(Objective), allow_null=True)
+    evidence = serializers.ChoiceField(get_args(Evidence))
+    relative_to = serializers.CharField(help_text="What a ratio divides by; empty for others")
     how = serializers.CharField()
 
 
@@ -137,18 +149,42 @@ class PresetSerializer(serializers.Serializer[Any]):
     values = serializers.DictField()
 
 
+class VariantSerializer(serializers.Serializer[Variant]):
+    """One of the things that a study holds against each other, and its role."""
+
+    name = serializers.CharField()
+    meaning = serializers.CharField()
+    role = serializers.ChoiceField(get_args(VariantRole))
+
+
+class SettingSerializer(serializers.Serializer[Setting]):
+    """A condition under which variants are measured more than once."""
+
+    name = serializers.CharField()
+    meaning = serializers.CharField()
+    unit = serializers.CharField()
+
+
 class StudySerializer(serializers.Serializer[Study]):
     """What a study declares."""
 
     slug = serializers.CharField()
+    name = serializers.CharField()
     title = serializers.CharField()
+    kind = serializers.ChoiceField(
+        get_args(Kind), help_text="Run, replay of events with measured costs, or formula"
+    )
     summary = serializers.CharField()
-    publication = serializers.CharField(help_text="Key of the publication")
+    limits = serializers.CharField(help_text="What a machine like this cannot show")
+    publications = serializers.ListField(
+        child=serializers.CharField(), help_text="Keys, the main one first"
+    )
     strategies = serializers.ListField(child=serializers.CharField(), help_text="Their slugs")
     presets = serializers.DictField(child=PresetSerializer())
     parameters = serializers.SerializerMethodField()
     metrics = MetricSerializer(many=True)
-    baselines = serializers.DictField(child=serializers.CharField())
+    variants = VariantSerializer(many=True)
+    settings = SettingSerializer(many=True)
     url = Address("api-study", source="slug")
 
     def get_parameters(self, study: Study) -> dict[str, Any]:
@@ -156,28 +192,38 @@ class StudySerializer(serializers.Serializer[Study]):
         return study.parameters.model_json_schema()
 
 
-class ComparisonSerializer(serializers.Serializer[Any]):
-    """A claim of the publication beside what was measured; null is what there is not."""
+class NumberSerializer(serializers.Serializer[Any]):
+    """A number that an outcome rests on."""
 
-    claim_metric = serializers.CharField(source="comparison.claim")
+    name = serializers.CharField()
+    value = serializers.FloatField()
+    unit = serializers.CharField()
+
+
+class AnsweredClaimSerializer(serializers.Serializer[Any]):
+    """A claim of a publication and its standing outcome; null is what there is not."""
+
+    claim_id = serializers.CharField(source="answer.claim")
     claim = PublicationClaimSerializer(allow_null=True)
-    metric = serializers.CharField(source="comparison.metric")
-    variant = serializers.CharField(source="comparison.variant")
-    measured = MeasurementSerializer(allow_null=True)
-    status = serializers.ChoiceField(get_args(Status))
-    rule = serializers.CharField(source="comparison.rule")
+    rule = serializers.CharField(source="claim.rule", default="")
+    rule_written = serializers.DateField(source="claim.rule_written", default=None)
+    status = serializers.ChoiceField(Status.choices)
+    reason = serializers.CharField(help_text="Why there is no more to say; may be empty")
+    numbers = NumberSerializer(source="outcome.numbers", many=True, default=list)
+    run = serializers.IntegerField(source="run.pk", default=None)
+    run_label = serializers.CharField(source="run.label", default=None)
 
 
 class StudyDetailSerializer(StudySerializer):
-    """What a study declares, and how the publication's claims stand beside its runs."""
+    """What a study declares, and how the claims that it answers stand beside its runs."""
 
-    comparisons = serializers.SerializerMethodField()
+    answers = serializers.SerializerMethodField()
 
-    @extend_schema_field(ComparisonSerializer(many=True))
-    def get_comparisons(self, study: Study) -> Any:
-        """Each claim beside what the run that stands for the study measured."""
-        run = results_to_compare([study.slug]).get(study.slug)
-        return ComparisonSerializer(beside(study, run), many=True, context=self.context).data
+    @extend_schema_field(AnsweredClaimSerializer(many=True))
+    def get_answers(self, study: Study) -> Any:
+        """Each claim that the study answers, with its standing outcome."""
+        claims = answered_claims(study)
+        return AnsweredClaimSerializer(claims, many=True, context=self.context).data
 
 
 class NewRunSerializer(serializers.Serializer[Any]):

@@ -9,10 +9,11 @@ from casestudies.dashboards.comparability import Group, Member, grouped
 from casestudies.dashboards.drawing import MOST_OVERLAID, Subject, over_time, overlaid, pareto
 from casestudies.dashboards.facets import Facet, facets
 from casestudies.dashboards.figures import chart
-from casestudies.dashboards.metrics import headline, identity, short_title
+from casestudies.dashboards.metrics import default_pair, identity
 from casestudies.dashboards.plots import Plot
 from casestudies.dashboards.selection import Selection
-from casestudies.lab.contract import Metric, Study
+from casestudies.lab.contract import Study
+from casestudies.lab.metrics import Metric
 from casestudies.models import Run
 from reviewapp.ui.charts import Chart
 from reviewapp.ui.units import labelled
@@ -106,10 +107,9 @@ class Board:
     @cached_property
     def charts(self) -> list[Chart]:
         """Return the plots that have points, as charts."""
-        declared = [name for study in self.selection.studies for name in study.baselines]
-        found = sorted({point.variant for plot in self.plots for point in plot.points})
-        order = [name for name in declared if name in found]
-        order += [name for name in found if name not in order]
+        declared = [v.name for study in self.selection.studies for v in study.variants]
+        found = {point.variant: point.base for plot in self.plots for point in plot.points}
+        order = sorted(found, key=lambda label: (declared.index(found[label]), label))
         return [chart(plot, order) for plot in self.plots if plot.points]
 
     @property
@@ -165,9 +165,8 @@ def _of_study(board: Board, study: Study) -> list[Plot]:
 
 def _curves(drawn: Sequence[Member], study: Study, name: str) -> Plot:
     series = next((s for s in study.series if s.name == name), study.series[0])
-    units = {metric.name: metric.unit for metric in study.metrics}
     found = queries.curves([member.run for member in drawn[:MOST_OVERLAID]], series.name)
-    return overlaid(drawn, series, units[series.metric], found)
+    return overlaid(drawn, study, series, found)
 
 
 def _across(board: Board) -> list[Plot]:
@@ -175,12 +174,12 @@ def _across(board: Board) -> list[Plot]:
     selection = board.selection
     runs = [member.run for listed in board.groups for member in listed.members]
     asked = [metric for metric in (selection.x, selection.y) if metric]
-    headlines = [metric for study in selection.studies for metric in headline(study)]
-    measured = queries.measured(runs, [*asked, *headlines])
+    pairs = [metric for study in selection.studies for metric in default_pair(study)]
+    measured = queries.measured(runs, [*asked, *pairs])
     run = [study for study in selection.studies if study not in board.not_run]
     plots = [_headline(board, study, measured) for study in run]
     if len(asked) == 2:
-        names = {study.slug: short_title(study) for study in selection.studies}
+        names = {study.slug: study.full_name for study in selection.studies}
         subject = Subject(_drawn(board), measured, names=names)
         title = f"{asked[1].name} against {asked[0].name}, all studies"
         plots.insert(0, pareto(subject, asked[0], asked[1], "shared", title))
@@ -194,8 +193,8 @@ def _headline(board: Board, study: Study, measured: queries.Measured) -> Plot:
         [member for member in listed.members if member.run.study == study.slug]
         for listed in candidates
     )
-    x, y = headline(study)
-    title = f"{short_title(study)}: {y.name} against {x.name}"
+    x, y = default_pair(study)
+    title = f"{study.full_name}: {y.name} against {x.name}"
     subject = Subject(next(filter(None, of_study), []), measured)
     return pareto(subject, x, y, f"headline-{study.slug}", title)
 
@@ -204,11 +203,11 @@ def cannot_share(studies: Sequence[Study]) -> str:
     """Return why the studies' headlines are not drawn in one chart; empty when they could be."""
     if len(studies) < 2:
         return "There is only one study, so there is nothing to draw it beside."
-    pairs = [headline(study) for study in studies]
+    pairs = [default_pair(study) for study in studies]
     if len({(identity(x), identity(y)) for x, y in pairs}) == 1:
         return ""
     parts = [
-        f"{short_title(study)} has {_named(y)} against {_named(x)}"
+        f"{study.full_name} has {_named(y)} against {_named(x)}"
         for study, (x, y) in zip(studies, pairs, strict=True)
     ]
     return (
@@ -218,4 +217,4 @@ def cannot_share(studies: Sequence[Study]) -> str:
 
 
 def _named(metric: Metric) -> str:
-    return labelled(metric.name, metric.unit)
+    return labelled(metric.name, metric.unit_in_words)

@@ -11,7 +11,8 @@ from casestudies.models import Run
 RULE = (
     "Runs share an axis only if they ran on the same hardware, with as many threads, in the same"
     " precision, with the same model and text (told apart by their SHA-256), and agree in every"
-    " parameter that a preset of the study sets, such as how much text is evaluated."
+    " parameter of the workload, such as how much text is evaluated. They may differ in the method"
+    " and in the effort, such as how often a measurement is repeated."
 )
 
 
@@ -71,13 +72,12 @@ class Group:
 
 def group_of(run: Run, study: Study) -> Group:
     """Return the group that a run of the study belongs to."""
-    workload = {name for preset in study.presets.values() for name in preset.values}
     return Group(
         run.hardware,
         str(run.environment.get("precision", "not reported")),
         Source.of(run.environment, "model"),
         Source.of(run.environment, "text"),
-        tuple((name, run.parameters.get(name)) for name in sorted(workload)),
+        tuple((name, run.parameters.get(name)) for name in study.with_role("workload")),
     )
 
 

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.utils.text import capfirst
+
 from casestudies.dashboards.comparability import Member
 from casestudies.dashboards.efficiency import SIGNS, efficient_by
 from casestudies.dashboards.figures import scale
 from casestudies.dashboards.plots import Axis, Plot, Point
 from casestudies.dashboards.queries import Measured
-from casestudies.lab.contract import Metric, Series
+from casestudies.lab.contract import Series, Study
+from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
 
 MOST_OVERLAID = 10
@@ -28,36 +31,53 @@ class Subject:
     baseline: str = ""
     names: Mapping[str, str] | None = None
 
-    def name(self, run: Run, variant: str) -> str:
-        return f"{self.names[run.study]}: {variant}" if self.names else variant
+    def name(self, measurement: Measurement) -> str:
+        """Return what the measurement's variant is called in the chart."""
+        label = measurement.label
+        return f"{self.names[measurement.run.study]}: {label}" if self.names else label
 
-    def of(self, run: Run, metric: Metric) -> Mapping[str, Measurement]:
-        """Return by variant what the run measured of the metric."""
-        return self.measured.get(run.pk, {}).get(metric.name, {})
+    def of(self, run: Run, metric: Metric) -> Sequence[Measurement]:
+        """Return what the run measured of the metric."""
+        return self.measured.get(run.pk, {}).get(metric.name, ())
 
     def axis(self, metric: Metric) -> Axis:
         if self.baseline:
             return Axis(f"{metric.name}, relative to {self.baseline}", "x")
-        return Axis(metric.name, metric.unit)
+        return Axis(metric.name, metric.unit_in_words)
 
     def title(self, text: str) -> str:
         ending = f", relative to {self.baseline}" if self.baseline else ""
         return text[:1].upper() + text[1:] + ending
 
-    def divisor(self, run: Run, metric: Metric) -> float | None:
-        """Return what the run's values of the metric are divided by, None when they cannot be."""
+    def divisor(self, value: Measurement) -> float | None:
+        """Return what the value is divided by, None when it cannot be."""
         if not self.baseline:
             return 1.0
-        found = self.of(run, metric).get(self.baseline)
+        rows = self.measured[value.run_id][value.metric]
+        found = measured_as(rows, self.baseline, value.settings)
         return found.value if found and found.value > 0 else None
 
     def left_out(self, metric: Metric) -> list[str]:
         """Return in words how many runs cannot be shown relative to the baseline."""
-        n = sum(self.divisor(member.run, metric) is None for member in self.members)
+        n = sum(
+            any(self.divisor(row) is None for row in self.of(member.run, metric))
+            for member in self.members
+        )
         if not n:
             return []
         have = "1 run has" if n == 1 else f"{n} runs have"
         return [f"{have} no {metric.name} of “{self.baseline}” above zero to divide by."]
+
+    def points(self, member: Member, named: Measurement, x: Any, up: Measurement) -> list[Point]:
+        """Return the mark of a variant, called as `named` is, at `x` and the value of `up`.
+
+        The list is empty when the value cannot be shown relative to the baseline.
+        """
+        divisor = self.divisor(up)
+        if divisor is None:
+            return []
+        name, y = self.name(named), up.value / divisor
+        return [Point(member, name, named.variant, x, y, up.value, up.n, up.spread)]
 
 
 def pareto(subject: Subject, x: Metric, y: Metric, slug: str, title: str) -> Plot:
@@ -73,39 +93,51 @@ def pareto(subject: Subject, x: Metric, y: Metric, slug: str, title: str) -> Plo
         *subject.left_out(y),
         *_scales(points),
     ]
-    axes = Axis(x.name, x.unit), subject.axis(y)
+    axes = Axis(x.name, x.unit_in_words), subject.axis(y)
     return Plot(slug, subject.title(title), "marks", *axes, points, notes, x.direction)
 
 
 def _pairs(subject: Subject, member: Member, x: Metric, y: Metric) -> list[Point]:
+    """Return a point for each variant and settings that have both, or one and the other's part."""
     xs, ys = subject.of(member.run, x), subject.of(member.run, y)
-    divisor = subject.divisor(member.run, y)
-    if divisor is None:
-        return []
-    return [
-        _point(member, subject.name(member.run, variant), across.value, up, divisor)
-        for variant in {**xs, **ys}
-        if (across := _value(xs, variant)) and (up := _value(ys, variant))
-    ]
+    points = []
+    for named in {_key(row): row for row in (*xs, *ys)}.values():
+        across = measured_as(xs, named.variant, named.settings)
+        up = measured_as(ys, named.variant, named.settings)
+        if across and up and not _is_part(named, (*xs, *ys)):
+            points += subject.points(member, named, across.value, up)
+    return points
 
 
-def _value(found: Mapping[str, Measurement], variant: str) -> Measurement | None:
-    """Return the variant's value; "gptq, rans" has that of "gptq" where it has none of its own."""
-    return found.get(variant) or found.get(variant.partition(", ")[0])
+def _key(row: Measurement) -> tuple[str, frozenset[Any]]:
+    return row.variant, frozenset(row.settings.items())
+
+
+def _is_part(key: Measurement, rows: Sequence[Measurement]) -> bool:
+    """Return whether the variant stands here with more settings too, which have its value."""
+    mine = key.settings.items()
+    return any(row.variant == key.variant and mine < row.settings.items() for row in rows)
+
+
+def measured_as(
+    rows: Sequence[Measurement], variant: str, settings: Mapping[str, Any]
+) -> Measurement | None:
+    """Return the variant's value with these settings, or what it has whatever the settings."""
+    found = {_key(row): row for row in rows}
+    return found.get((variant, frozenset(settings.items()))) or found.get((variant, frozenset()))
 
 
 def _inherited(subject: Subject, metrics: Sequence[Metric], points: Sequence[Point]) -> list[str]:
-    """Return in words, with an example, that variants stand at the value of what they store."""
-    for point in points:
-        whole = point.variant
-        part = whole.partition(", ")[0]
-        if any(whole not in (found := subject.of(point.run, m)) and part in found for m in metrics):
-            return [f"Where only “{part}” was measured, “{whole}” stands at its value."]
+    """Return in words that a value stands for all settings under which it was not measured."""
+    for metric in metrics:
+        for member in subject.members:
+            rows = subject.of(member.run, metric)
+            plain = {row.variant for row in rows if not row.settings}
+            whole = {row.variant for row in rows if row.settings}
+            names = {p.base for p in points if p.base in plain - whole and p.variant != p.base}
+            if names:
+                return [f"{capfirst(metric.name)} is that of “{min(names)}” whatever the settings."]
     return []
-
-
-def _point(member: Member, name: str, x: Any, up: Measurement, divisor: float) -> Point:
-    return Point(member, name, x, up.value / divisor, up.value, up.n, up.spread)
 
 
 def _directions(x: Metric, y: Metric) -> list[str]:
@@ -146,10 +178,10 @@ def _scales(points: Sequence[Point]) -> list[str]:
 def over_time(subject: Subject, y: Metric) -> Plot:
     """Return each variant's values of the metric, run after run."""
     points = [
-        _point(member, subject.name(member.run, variant), member.run.finished, up, divisor)
+        point
         for member in reversed(subject.members)
-        if (divisor := subject.divisor(member.run, y))
-        for variant, up in subject.of(member.run, y).items()
+        for up in subject.of(member.run, y)
+        for point in subject.points(member, up, member.run.finished, up)
     ]
     notes = [
         "The runs in the order in which they ended.",
@@ -165,12 +197,12 @@ def over_time(subject: Subject, y: Metric) -> Plot:
 
 
 def overlaid(
-    members: Sequence[Member], series: Series, unit: str, found: Mapping[int, Any]
+    members: Sequence[Member], study: Study, series: Series, found: Mapping[int, Any]
 ) -> Plot:
-    """Return the newest runs' curves of a series; `found` has them by run, `unit` is y's."""
+    """Return the newest runs' curves of a study's series; `found` has them by run."""
     newest = members[:MOST_OVERLAID]
     points = [
-        Point(member, curve["variant"], x, y, y)
+        Point(member, study.label(curve["variant"], curve["settings"]), curve["variant"], x, y, y)
         for member in newest
         for curve in found.get(member.run.pk, [])
         for x, y in curve["points"]
@@ -180,5 +212,6 @@ def overlaid(
         notes.insert(0, "The newest run’s lines are solid, those of the others dashed.")
     if len(members) > MOST_OVERLAID:
         notes.append(f"Drawn are the newest {MOST_OVERLAID} of {len(members)} runs.")
-    axes = Axis(series.x, series.x_unit), Axis(series.metric, unit)
+    metric = study.metric(series.metric)
+    axes = Axis(series.x, series.x_unit), Axis(metric.name, metric.unit_in_words)
     return Plot("curves", series.name.capitalize(), "of runs", *axes, points, notes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from casestudies.lab.contract import Metric
+from casestudies.lab.metrics import Metric
 
 SIGNS = {"lower is better": 1, "higher is better": -1}
 

@@ -7,7 +7,8 @@ from django.http import QueryDict
 
 from casestudies.dashboards.selection import ACROSS, Selection, default_axes, metrics_of
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Metric, Study
+from casestudies.lab.contract import Study
+from casestudies.lab.metrics import Metric
 from casestudies.models import Device
 from reviewapp.ui.errors import cleaned_or_400
 
@@ -45,7 +46,7 @@ class DashboardForm(forms.Form):
             "preset": _choice("preset", presets_of(studies)),
             "x": _choice("metric to draw", names),
             "y": _choice("metric to draw", names),
-            "baseline": _choice("baseline", only.baselines if only else ()),
+            "baseline": _choice("baseline", [v.name for v in only.variants] if only else ()),
             "curve": _choice("curve", [s.name for s in only.series] if only else ()),
         }
 

@@ -28,7 +28,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Point:
-    """One mark: a variant of a run. `x` is a number, or a time where the axis is time.
+    """One mark: a variant of a run, with its settings in words, and `base` without them.
+
+    `x` is a number, or a time where the axis is time.
 
     `measured` is the value behind `y`, with how many values it is the median of and their
     interquartile range; both are None for a point of a curve. `efficient` is None when that
@@ -37,6 +39,7 @@ class Point:
 
     member: Member
     variant: str
+    base: str
     x: Any
     y: float
     measured: float

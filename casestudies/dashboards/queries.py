@@ -1,12 +1,12 @@
 """The runs that the dashboards draw, and what they measured."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Count, F, Q, Window
 from django.db.models.functions import RowNumber
 
-from casestudies.lab.contract import Metric
+from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
 
@@ -17,8 +17,8 @@ CONDITIONS = {
     "preset": lambda value: Q(preset=value),
     "runs": lambda value: Q(reference__isnull=value != "reference"),
 }
-# By the run's key, then the metric's name, then the variant.
-Measured = Mapping[int, Mapping[str, Mapping[str, Measurement]]]
+# By the run's key, then the metric's name.
+Measured = Mapping[int, Mapping[str, Sequence[Measurement]]]
 
 
 def finished_runs(studies: Iterable[str], filters: Mapping[str, str]) -> RunQuerySet:
@@ -55,10 +55,11 @@ def counts(studies: Iterable[str]) -> list[tuple[dict[str, str], int]]:
 
 def measured(runs: Iterable[Run], metrics: Iterable[Metric]) -> Measured:
     """Return what the runs measured of these metrics."""
-    names = {metric.name for metric in metrics}
-    found: dict[int, dict[str, dict[str, Measurement]]] = {}
-    for row in Measurement.objects.filter(run__in=[run.pk for run in runs], metric__in=names):
-        found.setdefault(row.run_id, {}).setdefault(row.metric, {})[row.variant] = row
+    names, by_key = {metric.name for metric in metrics}, {run.pk: run for run in runs}
+    found: dict[int, dict[str, list[Measurement]]] = {}
+    for row in Measurement.objects.filter(run__in=by_key, metric__in=names):
+        row.run = by_key[row.run_id]  # it is at hand, and each row's label asks for it
+        found.setdefault(row.run_id, {}).setdefault(row.metric, []).append(row)
     return found
 
 

@@ -6,9 +6,10 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from casestudies.dashboards.metrics import headline, identity, shared
+from casestudies.dashboards.metrics import default_pair, identity, shared
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Metric, Study
+from casestudies.lab.contract import Study
+from casestudies.lab.metrics import Metric
 
 ACROSS = "all"
 
@@ -83,10 +84,10 @@ def metrics_of(study: Study | None) -> list[Metric]:
 def default_axes(study: Study | None) -> tuple[Metric | None, Metric | None]:
     """Return what is drawn unless the address says otherwise.
 
-    Across studies that is the headline of all of them, or nothing if it is not the same for all.
+    Across studies that is the pair of all of them, or nothing if it is not the same for all.
     """
     if study:
-        return headline(study)
-    pairs = [headline(other) for other in STUDIES.values()]
+        return default_pair(study)
+    pairs = [default_pair(other) for other in STUDIES.values()]
     same = len({(identity(x), identity(y)) for x, y in pairs}) == 1
     return pairs[0] if same and len(pairs) > 1 else (None, None)

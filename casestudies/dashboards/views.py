@@ -9,7 +9,6 @@ from django.views.decorators.http import require_safe
 from casestudies.dashboards.board import Board, build, cannot_share
 from casestudies.dashboards.comparability import RULE
 from casestudies.dashboards.forms import read_selection
-from casestudies.dashboards.metrics import short_title
 from casestudies.dashboards.queries import MOST_RUNS
 from casestudies.dashboards.selection import Selection
 from casestudies.lab.catalogue import STUDIES
@@ -40,7 +39,7 @@ def dashboards(request: HttpRequest) -> HttpResponse:
 
 def _studies(selection: Selection) -> list[tuple[str, str, bool]]:
     """Return for each study, and for all, its short title, its address and whether it is shown."""
-    choices = [(short_title(study), study) for study in STUDIES.values()]
+    choices = [(study.full_name, study) for study in STUDIES.values()]
     return [
         (title, Selection(study, None, None).url, selection.study is study)
         for title, study in [*choices, ("Across studies", None)]

@@ -13,18 +13,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import (
-    Event,
-    InvalidParameter,
-    Parameters,
-    Report,
-    Run,
-    Setup,
-    Study,
-    bounds_of,
-)
+from casestudies.lab.catalogue import STUDIES, this_machine
+from casestudies.lab.contract import QUICK, InvalidParameter, Parameters, Setup, Study, bounds_of
+from casestudies.lab.report import Report, Run
+from casestudies.lab.result import Event, Failed, Finished, Result, Started
 
+ACCEPTED = {
+    "model": "a GGUF file or a folder of safetensors, in place of the bundled model",
+    "text": "a UTF-8 file to calibrate and evaluate on, in place of Python's own reference",
+}
 DONE, NOT_VALID, INTERRUPTED = 0, 2, 130
 
 
@@ -32,32 +29,34 @@ def main(arguments: list[str] | None = None) -> int:
     """Carry out the command line and return the exit status."""
     options = _parser().parse_args(arguments)
     if options.command == "list":
-        sys.stdout.writelines(f"{s.slug}\t{s.title}\n" for s in STUDIES.values())
+        sys.stdout.writelines(f"{study.slug}\t{study.title}\n" for study in STUDIES.values())
         return DONE
     study = STUDIES[options.slug]
     names = study.parameters.model_fields
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     try:
         parameters = study.check(options.preset, given)
+        study.check_machine(parameters, this_machine())
         setup = _setup(options)
     except InvalidParameter as error:
         sys.stderr.write(f"{error}\n")
         return NOT_VALID
     try:
-        document = run(study, parameters, setup, _event_stream())
+        result = run(study, parameters, setup, _event_stream())
     except KeyboardInterrupt:
         return INTERRUPTED
     if options.json:
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        document = json.dumps(result.model_dump(mode="json"), indent=2)
+        options.json.write_text(document + "\n", encoding="utf-8")
     return DONE
 
 
 def run(
     study: Study, parameters: Parameters, setup: Setup, emit: Callable[[Event], None]
-) -> dict[str, Any]:
-    """Run the study, tell `emit` of each event and return the result's document.
+) -> Result:
+    """Run the study, tell `emit` of each event and return the result.
 
-    The last event is "result", which holds the document, or "failed"; then the cause is raised.
+    The last event is Finished, which holds the result, or Failed; then the cause is raised.
     """
     from casestudies.lab.measure.environment import environment
 
@@ -65,20 +64,25 @@ def run(
         "study": study.slug,
         "parameters": parameters.model_dump(mode="json"),
         "seed": setup.seed,
-        "environment": environment(setup.device),
     }
-    emit({"event": "started", **head})
+    found = environment(setup.device)
+    emit(Started(**head, environment=found))
     report = Report(study, emit)
     measure: Run = import_module(study.module).run
     try:
         verdict = measure(parameters, setup, report)
     except Exception as error:
-        emit({"event": "failed", "error": f"{type(error).__name__}: {error}"})
+        emit(Failed(error=f"{type(error).__name__}: {error}"))
         raise
-    head["environment"] |= report.sources
-    document = {**head, **report.document(), "verdict": verdict}
-    emit({"event": "result", "result": document})
-    return document
+    result = Result(
+        **head,
+        environment=found.model_copy(update={**report.sources, "precision": report.precision}),
+        measurements=report.measurements,
+        series=report.curves,
+        verdict=verdict,
+    )
+    emit(Finished(result=result.model_dump(mode="json")))
+    return result
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,14 +98,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_study(parser: argparse.ArgumentParser, study: Study) -> None:
-    parser.add_argument("--preset", choices=list(study.presets), default="quick")
+    parser.add_argument("--preset", choices=list(study.presets), default=QUICK)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="CUDA if present, else the CPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="CPU threads; all cores if left out")
-    parser.add_argument("--model", type=Path, help="a GGUF file or a folder of safetensors")
-    parser.add_argument("--text", type=Path, help="a UTF-8 file to calibrate and evaluate on")
+    for what in study.accepts:
+        parser.add_argument(f"--{what}", type=Path, help=ACCEPTED[what])
     parser.add_argument("--json", type=Path, help="write the result to this file")
-    for name, schema in study.parameters.model_json_schema()["properties"].items():
+    for name, schema in study.schemas.items():
         what = f"{schema['description']} ({bounds_of(schema)})".replace("%", "%%")
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, dest=name, default=argparse.SUPPRESS, metavar="X", help=what)
@@ -113,19 +117,19 @@ def _setup(options: argparse.Namespace) -> Setup:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if options.threads is not None:
         if options.threads < 1:
-            raise InvalidParameter(f"threads: {options.threads} is not valid; integer, 1 or more")
+            raise InvalidParameter("threads", f"{options.threads} is not valid; integer, 1 or more")
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    for name in ("model", "text"):
-        path = getattr(options, name)
+    brought = {name: getattr(options, name, None) for name in ACCEPTED}
+    for name, path in brought.items():
         if path and not path.exists():
-            raise InvalidParameter(f"{name}: {path} does not exist")
+            raise InvalidParameter(name, f"{path} does not exist")
     import torch
 
     present = torch.cuda.is_available()
     if options.device == "cuda" and not present:
-        raise InvalidParameter("device: cuda is not valid; this machine has no CUDA device")
+        raise InvalidParameter("device", "cuda is not valid; this machine has no CUDA device")
     device = options.device or ("cuda" if present else "cpu")
-    return Setup(device, options.seed, options.model, options.text)
+    return Setup(device, options.seed, **brought)
 
 
 def _event_stream() -> Callable[[Event], None]:
@@ -135,7 +139,7 @@ def _event_stream() -> Callable[[Event], None]:
     os.dup2(2, 1)
 
     def emit(event: Event) -> None:
-        stream.write(json.dumps(event) + "\n")
+        stream.write(event.model_dump_json() + "\n")
         stream.flush()
 
     return emit

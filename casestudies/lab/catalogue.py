@@ -1,7 +1,19 @@
-"""The studies by slug. Adding one is a folder beside this file and a line here."""
+"""The studies by slug. Adding one is a folder in `studies` and a line here."""
 
 from casestudies.lab.contract import Study
+from casestudies.lab.machine import Machine
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 
 STUDIES: dict[str, Study] = {study.slug: study for study in (sparsegpt.STUDY, qmoe.STUDY)}
+
+
+def this_machine() -> Machine:
+    """Return this machine, with those libraries that a preset of any study asks for."""
+    wanted = {
+        library
+        for study in STUDIES.values()
+        for preset in study.presets
+        for library in study.needs(study.check(preset, {})).libraries
+    }
+    return Machine.here(wanted)

@@ -1,22 +1,57 @@
-"""What a study declares, and how a run of it reports what it measures.
+"""What a study declares.
 
-Nothing here imports PyTorch, so the site can read every declaration.
+Nothing here imports PyTorch, so the site can read every declaration. From it come the form, the
+command line, the documentation, the charts, the comparison with claims and the tests.
 """
 
-import statistics
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Event = dict[str, Any]
-Status = Literal["supported", "not reproduced", "not comparable", "not run"]
+from casestudies.lab.machine import Machine, Needs
+from casestudies.lab.metrics import Metric
+from casestudies.lab.result import Measurement, NotMeasured, Result
+
+SMOKE = "smoke"  # seconds: shows that the study works, not what it finds
+QUICK = "quick"  # about 90 seconds on two CPU cores
+CLAIMS = "claims"  # exactly what the rules of the claims ask for, at most 10 minutes
+FULL = "full"  # as long as it needs
+PRESETS = (SMOKE, QUICK, CLAIMS, FULL)
+
+# A run executes the method; a replay computes events with costs that it measures; a model is a
+# formula. What is not a run says so wherever its result is shown.
+Kind = Literal["run", "replay", "model"]
+KINDS: Mapping[Kind, str] = {
+    "run": "",
+    "replay": "computed by replay",
+    "model": "computed by a formula",
+}
+VariantRole = Literal["baseline", "method", "control", "ablation"]
+# The workload is what every variant is measured on: runs that differ in it do not compare. The
+# method is what a reader changes to compare; more effort only makes a number surer.
+ParameterRole = Literal["workload", "method", "effort"]
+OutcomeStatus = Literal[
+    "supported", "direction agrees", "not reproduced", "not comparable", "not run"
+]
 
 
 class InvalidParameter(ValueError):
-    """A parameter outside its schema; the message is one line that names it and its bounds."""
+    """A parameter outside its schema, or one that this machine cannot carry out, in one line."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class InvalidResult(ValueError):
+    """What a run left is not a result of its study; the message is one line that says why."""
 
 
 class Parameters(BaseModel):
@@ -25,98 +60,13 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def parameter(default: Any, help: str, *, unit: str = "", **bounds: Any) -> Any:
-    """Return a field of `Parameters` whose schema carries its help, unit and bounds."""
-    return Field(default, description=help, json_schema_extra={"unit": unit}, **bounds)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Named parameters and about how many minutes they take on two CPU cores."""
-
-    minutes: float
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One measured quantity. `how` is a sentence that says how it is measured."""
-
-    name: str
-    unit: str
-    direction: Literal["lower is better", "higher is better", "neither"]
-    how: str
-
-
-@dataclass(frozen=True)
-class Series:
-    """A chart of one metric, one curve for each variant, over `x`."""
-
-    name: str
-    x: str
-    x_unit: str
-    metric: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What the publication claims, beside the measurement that a reader would hold against it.
-
-    `claim` is the claim's metric in the publication's record. `rule` says in a sentence when the
-    claim counts as supported, or why it cannot be compared; then `supported` is None.
-    """
-
-    claim: str
-    metric: str
-    variant: str
-    rule: str
-    supported: Callable[[float], bool] | None = None
-
-    def status(self, measured: float | None) -> Status:
-        """Return how the claim stands beside `measured`, which is None if nothing was measured."""
-        if self.supported is None:
-            return "not comparable"
-        if measured is None:
-            return "not run"
-        return "supported" if self.supported(measured) else "not reproduced"
-
-
-@dataclass(frozen=True)
-class Study:
-    """One case study. `module` holds its `run`; it is imported only in the run's own process."""
-
-    slug: str
-    title: str
-    summary: str
-    publication: str
-    strategies: tuple[str, ...]
-    parameters: type[Parameters]
-    presets: Mapping[str, Preset]
-    metrics: tuple[Metric, ...]
-    series: tuple[Series, ...]
-    baselines: Mapping[str, str]
-    comparisons: tuple[Comparison, ...]
-    module: str
-
-    def check(self, preset: str, given: Mapping[str, Any]) -> Parameters:
-        """Return the preset's parameters with those of `given` in their place.
-
-        Values may be strings, as a form or a command line has them. Raises InvalidParameter.
-        """
-        if preset not in self.presets:
-            raise InvalidParameter(f"preset: {preset!r} is none of {', '.join(self.presets)}")
-        try:
-            return self.parameters(**{**self.presets[preset].values, **given})
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InvalidParameter(self._explain(first)) from None
-
-    def _explain(self, problem: Mapping[str, Any]) -> str:
-        name = ".".join(map(str, problem["loc"])) or "parameters"
-        known = self.parameters.model_json_schema()["properties"]
-        if name not in known:
-            return f"{name}: {problem['msg']}"
-        return f"{name}: {problem['input']!r} is not valid; {bounds_of(known[name])}"
+def parameter(
+    default: Any, help: str, *, role: ParameterRole, unit: str = "", **bounds: Any
+) -> Any:
+    """Return a field of `Parameters` whose schema carries its help, role, unit and bounds."""
+    return Field(
+        default, description=help, json_schema_extra={"unit": unit, "role": role}, **bounds
+    )
 
 
 def bounds_of(schema: Mapping[str, Any]) -> str:
@@ -132,92 +82,293 @@ def bounds_of(schema: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """Named parameters and about how many minutes they take on two CPU cores."""
+
+    minutes: float
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the things that a study holds against each other."""
+
+    name: str
+    meaning: str
+    role: VariantRole = "method"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A condition under which a variant is measured more than once, such as a number of tokens."""
+
+    name: str
+    meaning: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values of one metric over `x`, one curve for each variant and its settings."""
+
+    name: str
+    x: str
+    x_unit: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class StudyChart:
+    """One of the two or three charts that tell a study's result, and what to look for in it.
+
+    "trade" draws each variant by two metrics, `x` and `y`; "bars" draws `y` of each variant;
+    "curves" draws the series called `series`.
+    """
+
+    kind: Literal["trade", "bars", "curves"]
+    look_for: str
+    x: str = ""
+    y: str = ""
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that a judgement rests on."""
+
+    name: str
+    value: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a claim stands beside a run, the numbers that say so, and why where it cannot be said."""
+
+    status: OutcomeStatus
+    numbers: tuple[Number, ...] = ()
+    reason: str = ""
+
+
+def judged(*numbers: Number, supported: bool = False, agrees: bool = False) -> Judgement:
+    """Return that the claim is supported, else that its direction agrees, else not reproduced."""
+    if supported:
+        return Judgement("supported", numbers)
+    return Judgement("direction agrees" if agrees else "not reproduced", numbers)
+
+
+def not_run(reason: str) -> Judgement:
+    """Return that the run does not speak to the claim, and why."""
+    return Judgement("not run", reason=reason)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a run of the study speaks to one claim of a publication.
+
+    `claim` is the publication's key, a hyphen and the claim's position. `judge` implements the
+    rule whose sentence stands with the claim in `fixtures/claims.yaml`; `rule` is the `rule_hash`
+    of that sentence, so that a changed rule fails a test until `judge` was looked at. `judge` may
+    let NotMeasured pass: then the run does not speak to the claim.
+    """
+
+    claim: str
+    rule: str
+    judge: Callable[[Result], Judgement]
+
+    def judgement(self, result: Result) -> Judgement:
+        """Return how the claim stands beside the result."""
+        try:
+            return self.judge(result)
+        except NotMeasured as error:
+            return not_run(f"this run measured {error}")
+
+
+def rule_hash(sentence: str) -> str:
+    """Return twelve characters that change when the sentence of a rule does, line breaks aside."""
+    return hashlib.sha256(" ".join(sentence.split()).encode()).hexdigest()[:12]
+
+
+def needs_nothing(parameters: Any) -> Needs:
+    """Return what every machine has."""
+    return Needs()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One case study. Its algorithm lies beside it and is imported only in the run's own process.
+
+    `name` is short, `subject` says in a few words what the study is about, `summary` what it does,
+    `limits` what a machine like the reader's cannot show. `publications` are keys, the main one
+    first. `headline` names the metric and variant that sum a run up, or several. `accepts` says
+    whether a reader may bring a model or a text of their own. `needs` is asked with the parameters.
+    """
+
+    slug: str
+    name: str
+    subject: str
+    summary: str
+    limits: str
+    publications: tuple[str, ...]
+    strategies: tuple[str, ...]
+    parameters: type[Parameters]
+    presets: Mapping[str, Preset]
+    variants: tuple[Variant, ...]
+    metrics: tuple[Metric, ...]
+    headline: tuple[tuple[str, str], ...]
+    charts: tuple[StudyChart, ...]
+    settings: tuple[Setting, ...] = ()
+    series: tuple[Series, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    kind: Kind = "run"
+    accepts: tuple[Literal["model", "text"], ...] = ()
+    needs: Callable[[Any], Needs] = needs_nothing
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that contradicts itself, so that no page has to notice."""
+        for problem in self._problems():
+            raise ValueError(f"study {self.slug}: {problem}")
+
+    @property
+    def full_name(self) -> str:
+        """Return the name, which says so where a result is not of a run."""
+        return f"{self.name} ({KINDS[self.kind]})" if KINDS[self.kind] else self.name
+
+    @property
+    def title(self) -> str:
+        return f"{self.full_name}: {self.subject}"
+
+    @property
+    def module(self) -> str:
+        """Return the module that holds the study's `run`."""
+        return f"casestudies.lab.studies.{self.slug.replace('-', '_')}.study"
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """Return the JSON schema of each parameter."""
+        schemas: dict[str, dict[str, Any]] = self.parameters.model_json_schema()["properties"]
+        return schemas
+
+    def metric(self, name: str) -> Metric:
+        """Return the study's metric of this name; raise KeyError."""
+        return {metric.name: metric for metric in self.metrics}[name]
+
+    def label(self, variant: str, settings: Mapping[str, Any]) -> str:
+        """Return the variant with its settings in words: "gptq, paper" or "int8, 128 MiB"."""
+        named = [self._in_words(s, settings[s.name]) for s in self.settings if s.name in settings]
+        return ", ".join([variant, *named])
+
+    def with_role(self, role: ParameterRole) -> list[str]:
+        """Return the names of the parameters of a role."""
+        return [name for name, schema in self.schemas.items() if schema["role"] == role]
+
+    def check(self, preset: str, given: Mapping[str, Any]) -> Parameters:
+        """Return the preset's parameters with those of `given` in their place.
+
+        Values may be strings, as a form or a command line has them. Raises InvalidParameter.
+        """
+        if preset not in self.presets:
+            names = ", ".join(self.presets)
+            raise InvalidParameter("preset", f"{preset!r} is none of {names}")
+        try:
+            return self.parameters(**{**self.presets[preset].values, **given})
+        except ValidationError as error:
+            raise self._explained(error.errors()[0]) from None
+
+    def check_machine(self, parameters: Parameters, machine: Machine) -> None:
+        """Raise InvalidParameter when the machine cannot carry the parameters out."""
+        if lacking := self.needs(parameters).unmet(machine):
+            raise InvalidParameter(self.slug, "; ".join(lacking))
+
+    def read(self, document: Any) -> Result:
+        """Return the document as a result of this study; raise InvalidResult.
+
+        Metrics, variants, settings and series must be declared, and units be the metrics'.
+        """
+        try:
+            result = Result.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise InvalidResult(f"{place}: {first['msg']}") from None
+        if result.study != self.slug:
+            raise InvalidResult(f"study: {result.study!r} where {self.slug!r} ran")
+        try:
+            for measurement in result.measurements:
+                self.check_measurement(measurement)
+            for curve in result.series:
+                self.check_curve(curve.name, curve.variant, curve.settings)
+        except KeyError as error:
+            raise InvalidResult(str(error.args[0])) from None
+        return result
+
+    def check_measurement(self, measurement: Measurement) -> None:
+        """Raise KeyError for a metric, variant or setting that is not declared, or a wrong unit."""
+        metric = next((m for m in self.metrics if m.name == measurement.metric), None)
+        if metric is None or metric.unit != measurement.unit:
+            raise KeyError(f"{measurement.metric!r} in {measurement.unit!r} is no metric of it")
+        self._check_variant(measurement.variant, measurement.settings)
+
+    def check_curve(self, series: str, variant: str, settings: Mapping[str, Any]) -> None:
+        """Raise KeyError for a series, variant or setting that is not declared."""
+        if series not in {declared.name for declared in self.series}:
+            raise KeyError(f"{series!r} is no series of it")
+        self._check_variant(variant, settings)
+
+    def judge(self, result: Result) -> dict[str, Judgement]:
+        """Return by claim how each claim that the study answers stands beside the result."""
+        return {answer.claim: answer.judgement(result) for answer in self.answers}
+
+    def _in_words(self, setting: Setting, value: Any) -> str:
+        # A text speaks for itself, a number without a unit does not.
+        if isinstance(value, str):
+            return value
+        return f"{value} {setting.unit}" if setting.unit else f"{setting.name} {value}"
+
+    def _check_variant(self, variant: str, settings: Mapping[str, Any]) -> None:
+        if variant not in {declared.name for declared in self.variants}:
+            raise KeyError(f"{variant!r} is no variant of it")
+        if unknown := set(settings) - {declared.name for declared in self.settings}:
+            raise KeyError(f"{sorted(unknown)[0]!r} is no setting of it")
+
+    def _explained(self, problem: Mapping[str, Any]) -> InvalidParameter:
+        name = ".".join(map(str, problem["loc"])) or "parameters"
+        if name not in self.schemas:
+            return InvalidParameter(name, problem["msg"])
+        bounds = bounds_of(self.schemas[name])
+        return InvalidParameter(name, f"{problem['input']!r} is not valid; {bounds}")
+
+    def _problems(self) -> Iterable[str]:
+        variants = [variant.name for variant in self.variants]
+        metrics = [metric.name for metric in self.metrics]
+        series = [declared.name for declared in self.series]
+        settings = [setting.name for setting in self.settings]
+        for names in (variants, metrics, series, settings, [a.claim for a in self.answers]):
+            if len(set(names)) < len(names):
+                yield f"a name stands twice among {', '.join(names)}"
+        if not {SMOKE, QUICK} <= set(self.presets) <= set(PRESETS):
+            yield f"presets must be of {', '.join(PRESETS)}, with {SMOKE} and {QUICK}"
+        if self.answers and CLAIMS not in self.presets:
+            yield f"a study that answers claims needs the preset {CLAIMS}"
+        charted = [name for chart in self.charts for name in (chart.x, chart.y) if name]
+        charted += [metric for metric, _ in self.headline] + [s.metric for s in self.series]
+        yield from (f"{name!r} is no metric of it" for name in charted if name not in metrics)
+        drawn = [chart.series for chart in self.charts if chart.series]
+        yield from (f"{name!r} is no series of it" for name in drawn if name not in series)
+        shown = [variant for _, variant in self.headline]
+        yield from (f"{name!r} is no variant of it" for name in shown if name not in variants)
+        if not self.headline or not self.charts:
+            yield "a headline and at least one chart are needed"
+
+
+@dataclass(frozen=True)
 class Setup:
     """Where and on what a run measures: `device` is "cpu" or "cuda".
 
     Without a path the model is the bundled one and the text is Python's own reference.
     """
 
-    device: str
+    device: Literal["cpu", "cuda"]
     seed: int
     model: Path | None = None
     text: Path | None = None
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """The median of `n` values of one metric, and their interquartile range, None if n is 1."""
-
-    metric: str
-    variant: str
-    value: float
-    unit: str
-    n: int
-    spread: float | None
-
-
-class Report:
-    """Collects what one run measures and tells `emit` about each step as it happens."""
-
-    def __init__(self, study: Study, emit: Callable[[Event], None]) -> None:
-        self._units = {metric.name: metric.unit for metric in study.metrics}
-        self._series = {series.name for series in study.series}
-        self._emit = emit
-        self.measurements: list[Measurement] = []
-        self.points: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        self.sources: dict[str, dict[str, str]] = {}
-
-    def progress(self, done: float, step: str) -> None:
-        """Say that the fraction `done` of the run is finished and that `step` begins."""
-        self._emit({"event": "progress", "done": round(done, 4), "step": step})
-
-    def log(self, text: str) -> None:
-        """Say something worth reading."""
-        self._emit({"event": "log", "text": text})
-
-    def source(self, kind: str, name: str, sha256: str) -> None:
-        """Record a model or text that the run reads."""
-        self.sources[kind] = {"name": name, "sha256": sha256}
-
-    def measure(self, metric: str, variant: str, values: float | Iterable[float]) -> None:
-        """Record one value, or the median and spread of several, of a metric of the study."""
-        several = [values] if isinstance(values, int | float) else list(values)
-        measurement = Measurement(
-            metric=metric,
-            variant=variant,
-            value=statistics.median(several),
-            unit=self._units[metric],
-            n=len(several),
-            spread=_interquartile_range(several) if len(several) > 1 else None,
-        )
-        self.measurements.append(measurement)
-        self._emit({"event": "measurement", **asdict(measurement)})
-
-    def point(self, series: str, variant: str, x: float, y: float) -> None:
-        """Add a point to the curve of `variant` in a series of the study."""
-        if series not in self._series:
-            raise KeyError(series)
-        self.points.setdefault(series, {}).setdefault(variant, []).append((x, y))
-        self._emit({"event": "point", "series": series, "variant": variant, "x": x, "y": y})
-
-    def document(self) -> dict[str, Any]:
-        """Return the measurements and series in the form of the result's JSON."""
-        return {
-            "measurements": [asdict(measurement) for measurement in self.measurements],
-            "series": [
-                {"name": name, "variant": variant, "points": sorted(points)}
-                for name, curves in self.points.items()
-                for variant, points in curves.items()
-            ],
-        }
-
-
-def _interquartile_range(values: list[float]) -> float:
-    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
-    return third - first
-
-
-class Run(Protocol):
-    """The `run` of a study's module: measures into `report` and returns the verdict sentence."""
-
-    def __call__(self, parameters: Any, setup: Setup, report: Report) -> str: ...

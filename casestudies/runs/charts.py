@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 from django.utils.text import capfirst, slugify
 
-from casestudies.lab.contract import Metric, Series
+from casestudies.lab.contract import Series
+from casestudies.lab.metrics import Metric
+from casestudies.lab.result import Curve
 from casestudies.models import Run, State
 from reviewapp.ui.charts import Chart
 from reviewapp.ui.units import labelled, rounded
@@ -18,12 +20,12 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 LOGARITHMIC_FROM = 30  # times the smallest value
 
 
-def charts(run: Run, curves: Iterable[dict[str, Any]]) -> list[Chart]:
+def charts(run: Run, curves: Iterable[Curve]) -> list[Chart]:
     """Return a chart for each series that the study declares and that has points."""
-    by_name: dict[str, list[dict[str, Any]]] = {}
+    by_name: dict[str, list[Curve]] = {}
     for curve in curves:
-        if curve["points"]:
-            by_name.setdefault(curve["name"], []).append(curve)
+        if curve.points:
+            by_name.setdefault(curve.name, []).append(curve)
     study = run.definition
     declared = study.series if study else ()
     metrics = {metric.name: metric for metric in study.metrics} if study else {}
@@ -34,13 +36,13 @@ def charts(run: Run, curves: Iterable[dict[str, Any]]) -> list[Chart]:
     ]
 
 
-def _chart(run: Run, series: Series, metric: Metric, curves: list[dict[str, Any]]) -> Chart:
-    across, up = labelled(series.x, series.x_unit), labelled(metric.name, metric.unit)
-    rows = [(curve["variant"], *point) for curve in curves for point in curve["points"]]
+def _chart(run: Run, series: Series, metric: Metric, curves: list[Curve]) -> Chart:
+    across, up = labelled(series.x, series.x_unit), labelled(metric.name, metric.unit_in_words)
+    rows = [(_label(run, curve), *point) for curve in curves for point in curve.points]
     values = [row[2] for row in rows]
     logarithmic = min(values) > 0 and max(values) > LOGARITHMIC_FROM * min(values)
     figure = {
-        "data": [_trace(number, curve) for number, curve in enumerate(curves)],
+        "data": [_trace(n, _label(run, curve), curve) for n, curve in enumerate(curves)],
         "layout": {
             "height": 340,
             "xaxis": {"title": {"text": across}},
@@ -60,9 +62,13 @@ def _chart(run: Run, series: Series, metric: Metric, curves: list[dict[str, Any]
     )
 
 
-def _trace(number: int, curve: dict[str, Any]) -> dict[str, Any]:
-    points = curve["points"]
-    name = escape(str(curve["variant"]))
+def _label(run: Run, curve: Curve) -> str:
+    study = run.definition
+    return study.label(curve.variant, curve.settings) if study else curve.variant
+
+
+def _trace(number: int, label: str, curve: Curve) -> dict[str, Any]:
+    points, name = curve.points, escape(label)
     return {
         "type": "scatter",
         "mode": "lines+markers",

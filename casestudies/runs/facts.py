@@ -45,7 +45,7 @@ class ParameterRow:
 def parameters(run: Run) -> Iterator[ParameterRow]:
     """Yield the run's parameters, in the study's order if it is known."""
     study = run.definition
-    known = study.parameters.model_json_schema()["properties"] if study else {}
+    known = study.schemas if study else {}
     usual: Mapping[str, Any] = {}
     if study and run.preset in study.presets:
         usual = study.check(run.preset, {}).model_dump(mode="json")

@@ -1,7 +1,7 @@
 """What of a run can be taken away: its result, its measurements, its curves and its log."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -15,8 +15,7 @@ from reviewapp.ui.export import csv_lines, provenance, stream
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 
 ORIGIN = ("run", "study", "preset", "state", "device", "hardware", "finished")
-MEASURED = ("metric", "variant", "value", "unit", "n", "spread")
-CURVES = ("series", "variant", "x", "y")
+MEASURED = ("value", "unit", "n", "spread")
 PLAIN_TEXT = "text/plain; charset=utf-8"
 EVENTS_AT_ONCE = 2_000
 
@@ -26,7 +25,7 @@ def result(request: HttpRequest, pk: int) -> HttpResponse:
     """Return the result as the lab's `--json` writes it; 409 before there is one, 404 if never."""
     run = get_object_or_404(Run, pk=pk)
     if run.state == State.SUCCEEDED:
-        document = json.dumps(run.document(), ensure_ascii=False, indent=2) + "\n"
+        document = run.result.model_dump_json(indent=2) + "\n"
         return HttpResponse(document, content_type="application/json")
     if run.over:
         text, status = f"There is no result: the run ended as {run.state}.\n", 404
@@ -40,8 +39,13 @@ def result(request: HttpRequest, pk: int) -> HttpResponse:
 def measurements_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Return the measurements; of a run without a result those that it made before its end."""
     run = get_object_or_404(Run, pk=pk)
-    rows = ([getattr(row, name) for name in MEASURED] for row in measured(run))
-    return _csv(request, run, "measurements", MEASURED, rows)
+    names = _setting_names(run)
+    rows = (
+        [row.metric, row.variant, *map(row.settings.get, names)]
+        + [getattr(row, name) for name in MEASURED]
+        for row in measured(run)
+    )
+    return _csv(request, run, "measurements", ["metric", "variant", *names, *MEASURED], rows)
 
 
 @require_safe
@@ -49,16 +53,22 @@ def measurements_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
 def curves_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Return the points of the curves."""
     run = get_object_or_404(Run, pk=pk)
+    names = _setting_names(run)
     rows = (
-        [curve["name"], curve["variant"], *point]
+        [curve.name, curve.variant, *map(curve.settings.get, names), *point]
         for curve in curves(run)
-        for point in curve["points"]
+        for point in curve.points
     )
-    return _csv(request, run, "curves", CURVES, rows)
+    return _csv(request, run, "curves", ["series", "variant", *names, "x", "y"], rows)
+
+
+def _setting_names(run: Run) -> list[str]:
+    """Return the conditions that the run's study declares, each a column."""
+    return [setting.name for setting in run.definition.settings] if run.definition else []
 
 
 def _csv(
-    request: HttpRequest, run: Run, what: str, header: tuple[str, ...], rows: Iterator[list[Any]]
+    request: HttpRequest, run: Run, what: str, header: Sequence[str], rows: Iterator[list[Any]]
 ) -> StreamingHttpResponse:
     finished = run.finished.isoformat() if run.finished else None
     origin = [run.label, run.study, run.preset, run.state, run.device, run.hardware, finished]
@@ -82,7 +92,8 @@ def _log_lines(run: Run) -> Iterator[str]:
 
 def _said(event: RunEvent) -> str:
     if event.kind == EventKind.PROGRESS:
-        return f"{event.data.get('done')} {event.data.get('step')}"
+        words = (event.data.get("done"), event.data.get("stage"), event.data.get("step"))
+        return " ".join(str(word) for word in words if word not in (None, ""))
     if event.kind == EventKind.STARTED:
         return json.dumps(event.data, ensure_ascii=False)
     return str(event.data.get("text", ""))

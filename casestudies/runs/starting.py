@@ -13,6 +13,8 @@ from casestudies.lab.contract import Study
 from casestudies.models import Device, Run, State
 from casestudies.worker import jobs
 
+LARGEST_SEED = 2**63 - 1  # what the database holds
+
 
 class TooManyWaiting(Exception):
     """The person already has as many runs waiting as one may have; the message says so."""

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db.models import F, Func, Min, Q, TextField, Value
-from django.db.models.fields.json import KT
+from django.db.models import F, Min, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
-from casestudies.lab import contract
+from casestudies.lab import result
 from casestudies.models import EventKind, Measurement, Run, RunEvent, State
 from casestudies.querysets import SILENCE
 from casestudies.worker import jobs
@@ -19,7 +18,7 @@ from casestudies.worker import jobs
 LINES_SHOWN = 200
 SPOKEN = [EventKind.PROGRESS, EventKind.LOG, EventKind.ERROR_OUTPUT, EventKind.NOTICE]
 
-Told = TypeVar("Told")
+Form = TypeVar("Form")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def _ahead_of(run: Run) -> int:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the run, as its steps name it before a colon, and how long it took so far."""
+    """A part of the run, and how long it took so far."""
 
     name: str
     took: timedelta
@@ -82,18 +81,15 @@ class Stage:
 
 def stages(moment: Moment) -> list[Stage]:
     """Return the parts of the run in their order; one query however many steps there were."""
-    name = Func(
-        KT("data__step"), Value(": "), Value(1), function="split_part", output_field=TextField()
-    )
     steps = moment.run.events.filter(kind=EventKind.PROGRESS).order_by()
-    named = steps.annotate(stage=name).values("stage")
     began: list[tuple[str, datetime]] = list(
-        named.annotate(began=Min("at"), first=Min("id"))
+        steps.values("data__stage")
+        .annotate(began=Min("at"), first=Min("id"))
         .order_by("first")
-        .values_list("stage", "began")
+        .values_list("data__stage", "began")
     )
     ends = [at for _, at in began[1:]] + [moment.run.finished or timezone.now()]
-    found = [Stage(name, end - at) for (name, at), end in zip(began, ends, strict=False)]
+    found = [Stage(name or "", end - at) for (name, at), end in zip(began, ends, strict=False)]
     if found and not moment.run.over:
         found[-1] = replace(found[-1], current=True)
     return found
@@ -105,48 +101,36 @@ def last_lines(run: Run, until: int) -> list[RunEvent]:
     return list(lines)[::-1]
 
 
-def measured(run: Run) -> list[Measurement] | list[contract.Measurement]:
+def measured(run: Run) -> list[Measurement]:
     """Return the result's measurements, or without a result those made so far, metric by metric.
 
-    The metrics are in the study's order.
+    The metrics are in the study's order; those made so far are not saved rows.
     """
+    rows = list(run.measurements.all()) if run.state == State.SUCCEEDED else _measured_so_far(run)
     study = run.definition
     place = {metric.name: n for n, metric in enumerate(study.metrics if study else ())}
-    if run.state == State.SUCCEEDED:
-        return sorted(run.measurements.all(), key=lambda row: place.get(row.metric, len(place)))
-    told = _told(run, EventKind.MEASUREMENT, MEASUREMENT)
-    return sorted(told, key=lambda row: place.get(row.metric, len(place)))
+    return sorted(rows, key=lambda row: place.get(row.metric, len(place)))
 
 
-def curves(run: Run) -> list[dict[str, Any]]:
+def _measured_so_far(run: Run) -> list[Measurement]:
+    told = _events(run, EventKind.MEASUREMENT, TypeAdapter(result.Measurement))
+    return [Measurement(run=run, **measurement.model_dump()) for measurement in told]
+
+
+def curves(run: Run) -> list[result.Curve]:
     """Return the series as the result has them, or without a result those drawn so far."""
     if run.state == State.SUCCEEDED:
-        return list(run.series)
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for point in _told(run, EventKind.POINT, POINT):
-        found.setdefault((point.series, point.variant), []).append((point.x, point.y))
-    return [
-        {"name": name, "variant": variant, "points": sorted(points)}
-        for (name, variant), points in found.items()
-    ]
+        return [result.Curve(**curve) for curve in run.series]
+    found: dict[tuple[str, str, frozenset[Any]], result.Curve] = {}
+    for point in _events(run, EventKind.POINT, TypeAdapter(result.Point)):
+        key = point.series, point.variant, frozenset(point.settings.items())
+        named = {"name": point.series, "variant": point.variant, "settings": point.settings}
+        found.setdefault(key, result.Curve(**named, points=[])).points.append((point.x, point.y))
+    return [curve.model_copy(update={"points": sorted(curve.points)}) for curve in found.values()]
 
 
-@dataclass(frozen=True)
-class Point:
-    """One point of a curve, as the run's process told it."""
-
-    series: str
-    variant: str
-    x: float
-    y: float
-
-
-MEASUREMENT = TypeAdapter(contract.Measurement)
-POINT = TypeAdapter(Point)
-
-
-def _told(run: Run, kind: EventKind, form: TypeAdapter[Told]) -> Iterable[Told]:
-    """Yield what the events of the kind say, without those that are not in its form."""
+def _events(run: Run, kind: EventKind, form: TypeAdapter[Form]) -> Iterable[Form]:
+    """Yield what the events of the kind say, without those of an older form."""
     for data in run.events.filter(kind=kind).order_by("id").values_list("data", flat=True):
         try:
             yield form.validate_python(data)

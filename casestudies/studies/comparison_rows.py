@@ -27,14 +27,13 @@ def measured_rows(kind: Kind, slugs: Sequence[str]) -> Iterable[Row]:
 
 
 def _subjects(study: Study, kind: Kind) -> set[str]:
-    return set(study.strategies) if kind == STRATEGY else {study.publication}
+    return set(study.strategies) if kind == STRATEGY else set(study.publications)
 
 
 def _cell(run: Run | None) -> Cell:
     if run is None:
         return Cell((Part("not run"),))
     numbers = tuple(
-        Part(f"{m.metric}, {m.variant}: {rounded(m.value)} {m.unit}".rstrip())
-        for m in headline(run)
+        Part(f"{m.metric}, {m.label}: {rounded(m.value)} {m.unit}".rstrip()) for m in headline(run)
     )
     return Cell((*numbers, Part(run.label, run.get_absolute_url(), origin(run))))

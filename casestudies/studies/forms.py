@@ -8,12 +8,10 @@ from django import forms
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
-from casestudies.lab.contract import InvalidParameter, Study, bounds_of
+from casestudies.lab.contract import QUICK, InvalidParameter, Study, bounds_of
 from casestudies.models import Device, State
-from casestudies.runs.starting import Request
+from casestudies.runs.starting import LARGEST_SEED, Request
 
-DEFAULT_PRESET = "quick"
-LARGEST_SEED = 2**32 - 1
 LONGEST_VALUE = 100
 TRUE = ("true", "1", "on", "yes")
 
@@ -50,7 +48,7 @@ class RunForm(forms.Form):
     def __init__(self, study: Study, data: QueryDict | None = None) -> None:
         super().__init__(data, label_suffix="")
         self.study = study
-        self.schemas = study.parameters.model_json_schema()["properties"]
+        self.schemas = study.schemas
         for name, schema in self.schemas.items():
             self.fields[name] = _field(name, schema)
 
@@ -60,9 +58,7 @@ class RunForm(forms.Form):
 
         Raises BadRequest for a preset that the study does not have.
         """
-        preset = query.get("preset") or next(
-            (name for name in study.presets if name == DEFAULT_PRESET), next(iter(study.presets))
-        )
+        preset = query.get("preset") or QUICK
         try:
             values = study.check(preset, {}).model_dump(mode="json")
         except InvalidParameter:
@@ -97,9 +93,8 @@ class RunForm(forms.Form):
                 self.study, values["preset"], given, values["seed"], device
             )
         except InvalidParameter as error:
-            name, _, reason = str(error).partition(": ")
-            if name in self.schemas:
-                self.add_error(name, reason)
+            if error.name in self.schemas:
+                self.add_error(error.name, error.reason)
             else:
                 self.add_error(None, str(error))
         return values

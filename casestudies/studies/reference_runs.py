@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.utils.text import slugify
 
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.result import Environment
 from casestudies.models import Run, State
-from casestudies.worker.journal import hardware, keep_measurements
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "runs"
-PRESET = "quick"
 
 
 def load(folder: Path = FOLDER) -> int:
@@ -38,40 +39,37 @@ def load(folder: Path = FOLDER) -> int:
 
 
 def _store(name: str, record: dict[str, Any]) -> None:
-    document = record["result"]
+    """Store a shipped run; raises InvalidResult when it is not a result of its study."""
+    result = STUDIES[record["result"]["study"]].read(record["result"])
     started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
-    run = Run.objects.create(
+    run = Run(
         reference=name,
-        study=document["study"],
+        study=result.study,
         preset=record["preset"],
-        parameters=document["parameters"],
-        seed=document["seed"],
-        device=document["environment"]["device"],
+        parameters=result.parameters,
+        seed=result.seed,
+        device=result.environment.device,
         state=State.SUCCEEDED,
         created=started,
         started=started,
         finished=finished,
-        done=1,
-        hardware=hardware(document["environment"]),
-        environment=document["environment"],
-        series=document["series"],
-        verdict=document["verdict"],
     )
-    keep_measurements(run, document)
+    run.save()
+    run.keep_result(result)
 
 
-def make(slug: str) -> dict[str, Any]:
-    """Run the study's quick preset on this machine and return its record.
+def make(slug: str, preset: str) -> dict[str, Any]:
+    """Run a preset of the study on this machine and return its record.
 
     Raises CalledProcessError when the run fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
-        command = ["-m", "casestudies.lab", "run", slug, "--preset", PRESET, "--json", str(result)]
+        command = ["-m", "casestudies.lab", "run", slug, "--preset", preset, "--json", str(result)]
         started = datetime.now(UTC)
         subprocess.run([sys.executable, *command], check=True)
         return {
-            "preset": PRESET,
+            "preset": preset,
             "started": started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
             "result": json.loads(result.read_text("utf-8")),
@@ -80,7 +78,9 @@ def make(slug: str) -> dict[str, Any]:
 
 def keep(slug: str, record: dict[str, Any]) -> Path:
     """Write the record as the study's reference run and return the file's path."""
-    path = FOLDER / f"{slug}-{PRESET}.json"
+    environment = Environment(**record["result"]["environment"])
+    hardware = slugify(environment.hardware_class)
+    path = FOLDER / f"{slug}-{record['preset']}-{hardware}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""What the runs of a study measured, and what its publication reported of the same.
+"""What the runs of a study measured, and how claims of publications stand beside it.
 
 Of a study's runs one stands for it: the latest that succeeded, those made on this site before
 the reference runs. Where numbers are held against others, the smoke preset comes last.
@@ -7,33 +7,40 @@ the reference runs. Where numbers are held against others, the smoke preset come
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils.dateformat import format as format_date
+from taxonomy.choices import Status
 
-from casestudies.lab.contract import Comparison, Status, Study
+from casestudies.lab.contract import SMOKE, Answer, Study
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
-from taxonomy.models import Claim
+from taxonomy.models import Claim, Outcome
 
-SMOKE = "smoke"  # seconds long: shows that a study works, not what it finds
 RULE = (
-    "Beside each claim stands the latest run made here that succeeded; before there is one, the"
-    " reference run that ships with the site. The smoke preset only tests that the study works,"
-    " so its runs are shown where there is no other."
-    " A claim is supported or not reproduced by the rule in its row, which is fixed before the run;"
-    " it is not comparable where a small model on this hardware cannot speak about it."
+    "Each claim has a rule that was written before the run, and one of five outcomes: supported,"
+    " direction agrees, not reproduced, not comparable, not run. What stands here is the outcome of"
+    " the latest run that speaks to the claim; runs made here come before those that ship with the"
+    " site, and the smoke preset, which only tests that the study works, comes last."
 )
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A claim of the publication beside what `run` measured; each None where there is none."""
+class AnsweredClaim:
+    """A claim that the study answers, with the outcome that stands and its run, if any."""
 
-    comparison: Comparison
+    answer: Answer
     claim: Claim | None
+    outcome: Outcome | None
     run: Run | None
-    measured: Measurement | None
-    status: Status
+
+    @property
+    def status(self) -> str:
+        return self.outcome.status if self.outcome else Status.NOT_RUN
+
+    @property
+    def reason(self) -> str:
+        """Return why there is no more to say."""
+        return self.outcome.reason if self.outcome else "no run yet"
 
 
 def latest_results(studies: Collection[str]) -> dict[str, Run]:
@@ -46,47 +53,46 @@ def results_to_compare(studies: Collection[str]) -> dict[str, Run]:
     return _first_of_each(studies, "smoke", "shipped")
 
 
-def beside(study: Study, run: Run | None) -> list[Beside]:
-    """Return each claim that the study compares with, beside what `run` measured of it."""
-    found = {(m.metric, m.variant): m for m in run.measurements.all()} if run else {}
-    claims = Claim.objects.filter(publication__key=study.publication)
-    claimed = {claim.metric: claim for claim in claims.order_by("-position")}
-    return [
-        _beside(comparison, claimed.get(comparison.claim), run, found)
-        for comparison in study.comparisons
-    ]
+def answered_claims(study: Study) -> list[AnsweredClaim]:
+    """Return each claim that the study answers, with its standing outcome; three queries."""
+    claims = {
+        claim.code: claim for claim in Claim.objects.by_code([a.claim for a in study.answers])
+    }
+    outcomes = {outcome.claim_id: outcome for outcome in _standing(claims.values())}
+    runs = Run.objects.defer("series").in_bulk([outcome.run for outcome in outcomes.values()])
+    found = []
+    for answer in study.answers:
+        claim = claims.get(answer.claim)
+        outcome = outcomes.get(claim.pk) if claim else None
+        found.append(
+            AnsweredClaim(answer, claim, outcome, runs.get(outcome.run) if outcome else None)
+        )
+    return found
 
 
-def _beside(
-    comparison: Comparison,
-    claim: Claim | None,
-    run: Run | None,
-    found: dict[tuple[str, str], Measurement],
-) -> Beside:
-    measured = found.get((comparison.metric, comparison.variant))
-    status = comparison.status(measured.value if measured else None)
-    return Beside(
-        comparison,
-        claim,
-        run if measured else None,
-        measured,
-        status if claim else "not comparable",
+def _standing(claims: Collection[Claim]) -> QuerySet[Outcome]:
+    """Return for each claim the outcome of the run that stands for it."""
+    run = Run.objects.filter(pk=OuterRef("run"))
+    return (
+        Outcome.objects.filter(claim__in=claims)
+        .alias(
+            silent=Q(status=Status.NOT_RUN),
+            smoke=Exists(run.filter(preset=SMOKE)),
+            shipped=Exists(run.exclude(reference=None)),
+            finished=Subquery(run.values("finished")),
+        )
+        .order_by("claim", "silent", "smoke", "shipped", "-finished", "-run")
+        .distinct("claim")
     )
 
 
 def headline(run: Run) -> list[Measurement]:
-    """Return the measurements that sum the run up: those that its study compares with claims.
-
-    A study that compares nothing is summed up by its first metric, for each variant.
-    """
+    """Return the measurements that sum the run up, as its study declares."""
     study = run.definition
     if study is None:
         return []
-    found = {(m.metric, m.variant): m for m in run.measurements.all()}
-    compared = dict.fromkeys((c.metric, c.variant) for c in study.comparisons)
-    return [found[key] for key in compared if key in found] or [
-        m for m in found.values() if m.metric == study.metrics[0].name
-    ]
+    found = {(m.metric, m.variant): m for m in run.measurements.all() if not m.settings}
+    return [found[key] for key in study.headline if key in found]
 
 
 def for_list(runs: RunQuerySet) -> RunQuerySet:

@@ -17,7 +17,13 @@ from casestudies.models import Run, State
 from casestudies.permissions import may_start
 from casestudies.runs import starting
 from casestudies.studies.forms import HistoryForm, RunForm
-from casestudies.studies.results import RULE, beside, for_list, latest_results, results_to_compare
+from casestudies.studies.results import (
+    RULE,
+    answered_claims,
+    for_list,
+    latest_results,
+    results_to_compare,
+)
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.listing import paginate
@@ -31,14 +37,16 @@ def studies(request: HttpRequest) -> HttpResponse:
     """Show each study of the catalogue with its latest result and its last runs."""
     Run.objects.mark_lost()
     results, last = latest_results(list(STUDIES)), _last_runs()
-    keys = {study.publication for study in STUDIES.values()}
+    keys = {key for study in STUDIES.values() for key in study.publications}
     slugs = {slug for study in STUDIES.values() for slug in study.strategies}
     publications = {p.key: p for p in _publications().filter(key__in=keys)}
     strategies = {s.slug: s for s in Strategy.objects.filter(slug__in=slugs)}
     cards = [
         {
             "study": study,
-            "publication": publications.get(study.publication),
+            "publications": [
+                publications[key] for key in study.publications if key in publications
+            ],
             "strategies": [strategies[slug] for slug in study.strategies if slug in strategies],
             "result": results.get(slug),
             "runs": last.get(slug, []),
@@ -99,10 +107,10 @@ def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) 
     page = paginate(request, for_list(runs.filter(state=wanted) if wanted else runs), total)
     context = {
         "study": study,
-        "publication": _publications().filter(key=study.publication).first(),
+        "publications": _publications().filter(key__in=study.publications),
         "strategies": Strategy.objects.filter(slug__in=study.strategies),
         "result": result,
-        "beside": beside(study, result),
+        "claims": answered_claims(study),
         "rule": RULE,
         "form": form,
         "may_start": may_start(request.user),

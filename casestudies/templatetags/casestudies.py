@@ -20,7 +20,7 @@ def studies_about(strategy: str = "", publication: str = "") -> list[tuple[Study
     studies = [
         study
         for study in STUDIES.values()
-        if strategy in study.strategies or publication == study.publication
+        if strategy in study.strategies or publication in study.publications
     ]
     results = latest_results([study.slug for study in studies])
     return [(study, results.get(study.slug)) for study in studies]

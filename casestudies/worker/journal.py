@@ -3,51 +3,48 @@
 Events wait in memory until the database takes them, so that a database that restarts loses none.
 """
 
-import json
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from pydantic import ValidationError
 
-from casestudies.models import EventKind, Measurement, Run, RunEvent, State
-from casestudies.worker.reconnecting import Unavailable, database
+from casestudies.lab import result
+from casestudies.lab.contract import InvalidResult
+from casestudies.lab.result import EVENT, LONGEST_TEXT, Event, Result
+from casestudies.models import EventKind, Run, RunEvent, State
+from casestudies.worker.reconnecting import database
 
-LONGEST_TEXT = 4_000
 LINES_OF_AN_ERROR = 20
-SPOKEN = {
-    "started": EventKind.STARTED,
-    "progress": EventKind.PROGRESS,
-    "log": EventKind.LOG,
-    "measurement": EventKind.MEASUREMENT,
-    "point": EventKind.POINT,
-}
 
 
 class Journal:
     """The events of one claimed run; written only as long as the claim is the run's."""
 
     def __init__(self, run: Run) -> None:
-        self._run_id, self._claim = run.pk, run.claim
+        self._run_id, self._claim, self._study = run.pk, run.claim, run.definition
         self._waiting: list[RunEvent] = []
         self._room = 1024 * settings.RUN_LOG_KIB
-        self._changes: dict[str, Any] = {}
+        self._started: result.Started | None = None
+        self._progress: result.Progress | None = None
         self._complaints: list[str] = []
-        self.result: dict[str, Any] | None = None
+        self.result: Result | None = None
         self.failure = ""
 
     def said(self, line: str) -> None:
-        """Take in a line of the process's standard output."""
+        """Take in a line of the process's standard output; what is no event is a complaint."""
         try:
-            event = _storable(json.loads(line, parse_constant=_refuse_constant))
-            self._take(event.pop("event"), event)
-        except (ValueError, AttributeError, KeyError, TypeError):
+            event = EVENT.validate_json(line)
+        except ValidationError:
             self.complained(line)
+        else:
+            self._take(event)
 
     def complained(self, line: str) -> None:
         """Take in a line of the process's standard error."""
-        text = _storable(line[:LONGEST_TEXT])
+        text = line[:LONGEST_TEXT].replace("\0", "\ufffd")
         self._complaints = [*self._complaints, text][-LINES_OF_AN_ERROR:]
         self._keep(EventKind.ERROR_OUTPUT, {"text": text})
 
@@ -64,63 +61,80 @@ class Journal:
 
         Returns None when the run is no longer this claim's. Raises Unavailable.
         """
-        events, changes = list(self._waiting), self._changes
-        self._changes = {}
-        try:
-            state = self._write_so_far(events, changes)
-        except Unavailable:
-            self._changes = {**changes, **self._changes}
-            raise
-        del self._waiting[: len(events)]
-        return state
-
-    def close(self, state: State, error: str = "") -> None:
-        """Write what waits and the run's end; for a success its result too, or nothing at all.
-
-        Raises Unavailable, and KeyError, TypeError, ValueError or DatabaseError for a result
-        that is not in the lab's form.
-        """
-        with database(), transaction.atomic():
-            run = self._own_run()
-            if run is None:
-                return
-            RunEvent.objects.bulk_create(self._waiting)
-            changes = {**self._changes, "state": state, "error": _storable(error)}
-            if state == State.SUCCEEDED:
-                changes |= _keep_result(run, self.result or {}) | {"done": 1, "step": ""}
-            _write(run, {**changes, "finished": timezone.now()})
-        self._waiting.clear()
-
-    def _write_so_far(self, events: list[RunEvent], changes: dict[str, Any]) -> str | None:
+        events = list(self._waiting)
         with database(), transaction.atomic():
             run = self._own_run()
             if run is None:
                 return None
             if run.state == State.LOST:
                 # Someone took this worker for dead.
-                changes = {**changes, "state": State.RUNNING, "finished": None, "error": ""}
+                run.state, run.finished, run.error = State.RUNNING, None, ""
             RunEvent.objects.bulk_create(events)
-            _write(run, {**changes, "heartbeat": Now()})
+            self._update(run)
+            run.heartbeat = Now()
+            run.save()
+        del self._waiting[: len(events)]
         return run.state
 
-    def _take(self, name: str, event: dict[str, Any]) -> None:
-        if name == "result":
-            self.result = event["result"]
-        elif name == "failed":
-            self.failure = str(event["error"])[:LONGEST_TEXT]
-        else:
-            if name == "progress":
-                done, step = min(1.0, max(0.0, event["done"])), str(event["step"])[:LONGEST_TEXT]
-                self._changes |= {"done": done, "step": step}
-            elif name == "started":
-                environment = event["environment"]
-                self._changes |= {"environment": environment, "hardware": hardware(environment)}
-            self._keep(SPOKEN[name], event)
+    def close(self, state: State, error: str = "") -> None:
+        """Write what waits and the run's end; for a success its result too, or nothing at all.
+
+        Raises Unavailable.
+        """
+        with database(), transaction.atomic():
+            run = self._own_run()
+            if run is None:
+                return
+            RunEvent.objects.bulk_create(self._waiting)
+            self._update(run)
+            run.state, run.error = state, error.replace("\0", "\ufffd")
+            run.finished = timezone.now()
+            if state == State.SUCCEEDED and self.result:
+                run.keep_result(self.result)
+            else:
+                run.save()
+        self._waiting.clear()
+
+    def _update(self, run: Run) -> None:
+        """Take over into the run what its process said last of itself and of its progress."""
+        if self._started:
+            run.keep_environment(self._started.environment)
+        if self._progress:
+            run.done, run.stage = self._progress.done, self._progress.stage
+            run.step = self._progress.step
+
+    def _take(self, event: Event) -> None:
+        data = event.model_dump(mode="json", exclude={"event"}, exclude_none=True)
+        match event:
+            case result.Finished():
+                self._take_result(event.result)
+            case result.Failed():
+                self.failure = event.error[:LONGEST_TEXT]
+            case result.Log():
+                self._keep(EventKind.LOG, {"text": event.text[:LONGEST_TEXT]})
+            case result.Started():
+                self._started = event
+                self._keep(EventKind.STARTED, data)
+            case result.Progress():
+                self._progress = event
+                self._keep(EventKind.PROGRESS, data)
+            case result.Measured():
+                self._keep(EventKind.MEASUREMENT, data)
+            case result.Point():
+                self._keep(EventKind.POINT, data)
+
+    def _take_result(self, document: dict[str, Any]) -> None:
+        if self._study is None:
+            return
+        try:
+            self.result = self._study.read(document)
+        except InvalidResult as error:
+            self.failure = f"What it left is not a result of this study: {error}"[:LONGEST_TEXT]
 
     def _keep(self, kind: EventKind, data: dict[str, Any]) -> None:
         if self._room < 0:
             return
-        self._room -= len(json.dumps(data))
+        self._room -= len(str(data))
         if self._room < 0:
             self.notice(
                 f"The run has said more than {settings.RUN_LOG_KIB:g} KiB;"
@@ -135,49 +149,3 @@ class Journal:
     def _own_run(self) -> Run | None:
         own = Run.objects.select_for_update().filter(pk=self._run_id, claim=self._claim)
         return own.filter(state__in=[State.RUNNING, State.CANCELLING, State.LOST]).first()
-
-
-def hardware(environment: dict[str, Any]) -> str:
-    """Return the few words by which runs on the same hardware are told from others."""
-    gpu = environment.get("gpu")
-    if gpu:
-        return str(gpu["name"])
-    processor = environment.get("processor") or "unknown processor"
-    return f"{processor}, {environment['cores']} cores, {environment['threads']} threads"
-
-
-def keep_measurements(run: Run, document: dict[str, Any]) -> None:
-    """Write the measurements of the result's document as the run's own."""
-    Measurement.objects.bulk_create(Measurement(run=run, **row) for row in document["measurements"])
-
-
-def _keep_result(run: Run, document: dict[str, Any]) -> dict[str, Any]:
-    """Write the run's measurements, and return the fields of the run that hold the rest."""
-    keep_measurements(run, document)
-    return {
-        "environment": document["environment"],
-        "hardware": hardware(document["environment"]),
-        "series": document["series"],
-        "verdict": document["verdict"],
-    }
-
-
-def _write(run: Run, changes: dict[str, Any]) -> None:
-    for field, value in changes.items():
-        setattr(run, field, value)
-    run.save(update_fields=list(changes))
-
-
-def _storable(value: Any) -> Any:
-    """Return the same with the characters replaced that PostgreSQL cannot hold."""
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -3,30 +3,39 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
+
+from casestudies.lab.result import Environment, Gpu
 
 LIBRARIES = ("torch", "numpy", "numba", "gguf", "tokenizers")
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Return the hardware, versions, commit and threads of this process; unknown is None."""
-    return {
-        "device": device,
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "gpu": _gpu() if device == "cuda" else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "libraries": {library: version(library) for library in LIBRARIES},
-        "commit": _commit(),
-        "precision": "float32",
-    }
+def environment(device: Literal["cpu", "cuda"]) -> Environment:
+    """Return the hardware, versions, commit, threads and load of this process and its machine."""
+    return Environment(
+        device=device,
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpu=_gpu() if device == "cuda" else None,
+        load=round(os.getloadavg()[0], 2),
+        system=platform.platform(),
+        python=platform.python_version(),
+        libraries={library: _version(library) for library in LIBRARIES},
+        commit=_commit(),
+    )
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str | None:
@@ -37,15 +46,15 @@ def _processor() -> str | None:
     return next((value.strip() for name, value in rows if name.strip() == "model name"), None)
 
 
-def _gpu() -> dict[str, Any]:  # pragma: no cover - needs a GPU
+def _gpu() -> Gpu:  # pragma: no cover - needs a GPU
     properties = torch.cuda.get_device_properties(0)
     question = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return {
-        "name": properties.name,
-        "memory_bytes": properties.total_memory,
-        "cuda": torch.version.cuda,
-        "driver": _output_of(question),
-    }
+    return Gpu(
+        name=properties.name,
+        memory_bytes=properties.total_memory,
+        cuda=torch.version.cuda,
+        driver=_output_of(question),
+    )
 
 
 def _commit() -> str | None:

@@ -9,24 +9,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from casestudies.lab.contract import Report, Setup
+from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.cost import Measured
+from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.qmoe import compression, model, speed, training
-from casestudies.lab.studies.qmoe.about import QMoeParameters
+from casestudies.lab.studies.qmoe.about import DENSE_BITS, DOCUMENTED, QMoeParameters
 from casestudies.lab.studies.qmoe.codes import container, dictionary
 from casestudies.lab.studies.qmoe.codes.container import CODES, Code
 from casestudies.lab.studies.qmoe.compression import Compressed
 
 VOCABULARY = 1024
-PACKAGES = ("numpy", "pandas", "django")
 METHODS = ("rtn", "gptq")
 CURVE = (0.7, 0.85, 1.0, 1.2, 1.4)
 CURVE_CODES: tuple[Code, ...] = ("paper", "tunstall-16")
-DENSE_BITS = 16  # of each parameter outside the experts, in bfloat16
 IN_CACHE = 16  # MiB
-# Shares of the run's progress: training ends, compression ends.
-TRAINED, COMPRESSED = 0.6, 0.95
+# Shares of the run.
+READING, TRAINING, CONTROLS, COMPRESSING, CODING = 0.05, 0.53, 0.02, 0.35, 0.05
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,15 @@ class Outcome:
 def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
     """Measure the trained model, the controls and every trial; return the verdict.
 
-    Raises ValueError if a model is given, for the study trains its own, or the text is too short.
+    Raises ValueError if the text is too short.
     """
-    if setup.model:
-        raise ValueError("this study trains its own model and takes no other")
     bench = Bench(parameters, setup, report)
     report.measure("perplexity", "trained", math.exp(bench.loss))
-    report.progress(TRAINED, "measuring the model without its experts")
-    controls = {"experts zeroed": bench.without_experts(), "experts reset": bench.reset_experts()}
+    with report.stage("measuring the model without its experts", CONTROLS):
+        controls = {
+            "experts zeroed": bench.without_experts(),
+            "experts reset": bench.reset_experts(),
+        }
     for control, increase in controls.items():
         _report_loss(report, control, bench.loss, increase)
     outcomes = bench.carry_out_all(plan(parameters))
@@ -77,8 +77,8 @@ def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
         _report_method(report, bench, method, outcomes[Trial(method, parameters.clip)])
     if ratios := matched_ratios(outcomes):
         report.measure("matched loss ratio", "gptq", ratios)
-    report.progress(COMPRESSED, "measuring sizes and speeds of the codes")
-    products = _report_codes(report, parameters.speed_size, setup.seed)
+    with report.stage("measuring sizes and speeds of the codes", CODING):
+        products = _report_codes(report, parameters.speed_size, setup.seed)
     return verdict(parameters.clip, bench, outcomes, controls["experts zeroed"], products)
 
 
@@ -93,14 +93,16 @@ class Bench:
 
     def __init__(self, parameters: QMoeParameters, setup: Setup, report: Report) -> None:
         self.parameters, self.setup, self.report = parameters, setup, report
-        report.progress(0, "reading the text and training a tokenizer")
-        corpus = _corpus(parameters, setup)
-        report.source("text", corpus.name, corpus.sha256)
-        tokenizer = training.train_tokenizer(corpus.calibration, VOCABULARY)
-        train = text.windows(corpus.calibration, tokenizer, parameters.window)
-        evaluation = text.windows(corpus.evaluation, tokenizer, parameters.window)
-        self.evaluation = text.spaced(evaluation, parameters.evaluation_windows).to(setup.device)
+        report.precision = "float32"
+        with report.stage("reading the text and training a tokenizer", READING):
+            corpus = _corpus(parameters, setup)
+            report.source("text", corpus.name, corpus.sha256)
+            tokenizer = training.train_tokenizer(corpus.calibration, VOCABULARY)
+            train = text.windows(corpus.calibration, tokenizer, parameters.window)
+            evaluation = text.windows(corpus.evaluation, tokenizer, parameters.window)
+        evaluation = text.spaced(evaluation, parameters.evaluation_windows)
         calibration = text.sample(train, parameters.calibration_windows, setup.seed)
+        self.evaluation = evaluation.to(setup.device)
         self.calibration = calibration.to(setup.device)
         generator = torch.Generator().manual_seed(setup.seed)
         config = model.Config(
@@ -108,7 +110,8 @@ class Bench:
         )
         self.model = model.SwitchModel(config, generator).to(setup.device)
         self.initial = self._copy_experts()
-        self._train(train.to(setup.device), generator)
+        with report.stage("training", TRAINING) as stage:
+            self._train(train.to(setup.device), generator, stage)
         self.trained = self._copy_experts()
         self._losses = model.losses(self.model, self.evaluation)
         self.loss = self._losses.mean().item()
@@ -116,26 +119,22 @@ class Bench:
     def carry_out_all(self, trials: list[Trial]) -> dict[Trial, Outcome]:
         """Carry out the trials in turn and report their points of each curve."""
         outcomes = {}
-        for number, trial in enumerate(trials):
-
-            def progress(done: float, step: str, number: int = number) -> None:
-                share = (number + done) / len(trials)
-                self.report.progress(TRAINED + (COMPRESSED - TRAINED) * share, step)
-
-            outcomes[trial] = self.carry_out(trial, progress)
+        for trial in trials:
+            title = f"{trial.method}, grid to {trial.clip:g} x"
+            with self.report.stage(title, COMPRESSING / len(trials)) as stage:
+                outcomes[trial] = self.carry_out(trial, stage)
             _report_curves(self.report, trial, outcomes[trial])
         return outcomes
 
-    def carry_out(self, trial: Trial, progress: Callable[[float, str], None]) -> Outcome:
+    def carry_out(self, trial: Trial, stage: Stage) -> Outcome:
         """Compress the trained experts as the trial says and measure what is left."""
-        title = f"{trial.method}, grid to {trial.clip:g} x"
-        progress(0, f"{title}: rounding")
         self._restore(self.trained)
+        stage.at(0, "rounding")
         with Measured(self.setup.device) as cost:
             compressed = self._compress(
-                trial, lambda block: progress(0.7 * (block + 1) / self.parameters.layers, title)
+                trial, lambda block: stage.at(0.7 * (block + 1) / self.parameters.layers)
             )
-        progress(0.7, f"{title}: loss and sizes")
+        stage.at(0.7, "loss and sizes")
         increases = model.losses(self.model, self.evaluation) - self._losses
         sizes = {code: size(compressed, code) for code in CODES}
         weights = self.expert_weights
@@ -169,7 +168,7 @@ class Bench:
         dense = parameters - self.expert_weights
         return (bits_per_weight * self.expert_weights + DENSE_BITS * dense) / parameters
 
-    def _train(self, windows: Tensor, generator: torch.Generator) -> None:
+    def _train(self, windows: Tensor, generator: torch.Generator, stage: Stage) -> None:
         steps = self.parameters.steps
         recent: list[float] = []
 
@@ -178,8 +177,7 @@ class Bench:
             if step % max(1, steps // 50) == 0 or step == steps:
                 mean = statistics.mean(recent)
                 recent.clear()
-                title = f"training: step {step} of {steps}"
-                self.report.progress(0.05 + (TRAINED - 0.05) * step / steps, title)
+                stage.at(step / steps, f"step {step} of {steps}")
                 self.report.point("training loss by step", "trained", step, mean)
                 if step == steps:
                     self.report.measure("training loss", "trained", mean)
@@ -211,7 +209,7 @@ def _corpus(parameters: QMoeParameters, setup: Setup) -> text.Corpus:
     if setup.text or not parameters.docstrings:
         return text.corpus(setup.text)
     name = "Python reference (pydoc_data.topics) and docstrings of NumPy, pandas, Django"
-    return text.split(name, text.python_reference() + text.docstrings(PACKAGES))
+    return text.split(name, text.python_reference() + text.docstrings(DOCUMENTED))
 
 
 def size(compressed: Compressed, code: Code) -> Size:
@@ -246,8 +244,8 @@ def _report_curves(report: Report, trial: Trial, outcome: Outcome) -> None:
     report.point("loss increase by entropy", trial.method, outcome.entropy, rise)
     report.point("loss increase by clip", trial.method, trial.clip, rise)
     for code in CURVE_CODES:
-        variant = f"{trial.method}, {code}"
-        report.point("loss increase by size", variant, outcome.total[code], rise)
+        size = outcome.total[code]
+        report.point("loss increase by size", trial.method, size, rise, code=code)
     report.log(
         f"{trial.method}, grid to {trial.clip:g} x: loss increase {rise:.4f} nats"
         f" (standard error {outcome.standard_error:.4f}), entropy {outcome.entropy:.4f} bits"
@@ -261,15 +259,14 @@ def _report_loss(report: Report, variant: str, loss: float, increase: float) -> 
 
 def _report_method(report: Report, bench: Bench, method: str, outcome: Outcome) -> None:
     _report_loss(report, method, bench.loss, outcome.loss_increase)
-    report.measure("zeros", method, outcome.zeros)
+    report.measure("sparsity", method, outcome.zeros)
     report.measure("entropy", method, outcome.entropy)
     for code in CODES:
-        variant, total = f"{method}, {code}", outcome.total[code]
-        report.measure("payload", variant, outcome.payload[code])
-        report.measure("total", variant, total)
-        whole = bench.whole_model(total)
-        report.measure("whole model", variant, whole)
-        report.measure("compression", variant, DENSE_BITS / whole)
+        whole = bench.whole_model(outcome.total[code])
+        report.measure("payload", method, outcome.payload[code], code=code)
+        report.measure("bits per weight", method, outcome.total[code], code=code)
+        report.measure("bits per parameter", method, whole, code=code)
+        report.measure("compression ratio", method, DENSE_BITS / whole, code=code)
     report.measure("compression time", method, outcome.cost.seconds)
     report.measure("peak memory", method, outcome.cost.peak_mib)
     if method == "gptq":
@@ -277,20 +274,20 @@ def _report_method(report: Report, bench: Bench, method: str, outcome: Outcome) 
 
 
 def _report_codes(report: Report, mebibytes: int, seed: int) -> dict[str, float]:
-    """Report sizes and speeds on random weights; return each product's speed by variant."""
+    """Report sizes and speeds on random weights; return the speeds at that size by variant."""
     zeros = dictionary.PAPER_ZERO / 10_000
     matrix = speed.random_weights(speed.CODED_ROWS, speed.COLUMNS, zeros, seed)
     millions = matrix.trits.size / 1e6
     for code, coded in speed.code_all(matrix).items():
         report.measure("payload over entropy", code, coded.payload / matrix.entropy())
-        report.measure("total at 88.5 % zeros", code, coded.total)
+        report.measure("bits per random weight", code, coded.total)
         report.measure("encoding speed", code, [millions / s for s in coded.encoding])
         report.measure("decoding speed", code, [millions / s for s in coded.decoding])
     medians = {}
     for mib in sorted({min(IN_CACHE, mebibytes), mebibytes}):
         for name, ratios in speed.product_ratios(mib, seed).items():
-            report.measure("product speed", f"{name}, {mib} MiB", ratios)
-            medians[f"{name}, {mib} MiB"] = statistics.median(ratios)
+            report.measure("product speed", name, ratios, size=mib)
+            medians[name] = statistics.median(ratios)
     return medians
 
 
@@ -304,14 +301,14 @@ def verdict(
     """Return a few sentences made of the run's own numbers."""
     rtn, gptq = (outcomes[Trial(method, clip)] for method in METHODS)
     loss, ours = bench.loss, gptq.total["tunstall-16"]
-    mib = bench.parameters.speed_size
     return (
         f"Perplexity goes from {math.exp(loss):.4g} to {math.exp(loss + gptq.loss_increase):.4g}"
         f" with GPTQ, {math.exp(loss + rtn.loss_increase):.4g} with round-to-nearest and"
         f" {math.exp(loss + zeroed):.4g} without experts. GPTQ's experts take"
         f" {gptq.total['paper']:.3g} bits per weight in the publication's code and {ours:.3g} in"
         f" ours, metadata included; the whole model {bench.whole_model(ours):.3g} per parameter."
-        f" A product of {mib} MiB of weights runs at {products[f'paper, {mib} MiB']:.2f} x dense"
-        f" from the publication's code, {products[f'tunstall-16, {mib} MiB']:.2f} x from ours and"
-        f" {products[f'int8, {mib} MiB']:.2f} x from one byte a weight."
+        f" A product of {bench.parameters.speed_size} MiB of weights runs at"
+        f" {products['paper']:.2f} x dense from the publication's code,"
+        f" {products['tunstall-16']:.2f} x from ours and {products['int8']:.2f} x from one byte a"
+        f" weight."
     )

@@ -2,28 +2,53 @@
 
 from typing import Literal
 
+from casestudies.lab import metrics
 from casestudies.lab.contract import (
-    Comparison,
-    Metric,
+    CLAIMS,
+    FULL,
+    QUICK,
+    SMOKE,
+    Answer,
+    Judgement,
+    Number,
     Parameters,
     Preset,
     Series,
+    Setting,
     Study,
+    StudyChart,
+    Variant,
+    judged,
+    not_run,
     parameter,
 )
+from casestudies.lab.result import Result
+
+# 96 blocks of 12 x 12,288^2 weights: the linear layers of OPT-175B (Zhang et al., 2022, table 1).
+OPT_175B_LINEAR_WEIGHTS = 96 * 12 * 12_288**2
+ASKED_SPARSITY = 0.6
 
 
 class SparseGptParameters(Parameters):
     """What a reader may set."""
 
     pattern: Literal["unstructured", "2:4", "4:8"] = parameter(
-        "unstructured", "Zeros anywhere, or exactly n zeros in every m neighbouring weights"
+        "unstructured",
+        "Zeros anywhere, or exactly n zeros in every m neighbouring weights",
+        role="method",
     )
     sparsity: float = parameter(
-        0.5, "Share of weights set to zero by an unstructured pattern", ge=0.05, le=0.95
+        0.5,
+        "Share of weights set to zero by an unstructured pattern",
+        ge=0.05,
+        le=0.95,
+        role="method",
     )
     bits: Literal["none", "8", "4", "3"] = parameter(
-        "none", "Also round the weights that stay to this many bits, in the same pass", unit="bits"
+        "none",
+        "Also round the weights that stay to this many bits, in the same pass",
+        unit="bits",
+        role="method",
     )
     block: int = parameter(
         128,
@@ -32,42 +57,115 @@ class SparseGptParameters(Parameters):
         ge=16,
         le=1024,
         multiple_of=16,
+        role="method",
     )
     damping: float = parameter(
-        0.01, "Added to the Hessian's diagonal, as a share of its mean", ge=0.001, le=1.0
+        0.01,
+        "Added to the Hessian's diagonal, as a share of its mean",
+        ge=0.001,
+        le=1.0,
+        role="method",
     )
     calibration_windows: int = parameter(
-        16, "Pieces of text that the pruning is fitted to", unit="windows", ge=1, le=128
+        16,
+        "Pieces of text that the pruning is fitted to",
+        unit="windows",
+        ge=1,
+        le=128,
+        role="method",
     )
     evaluation_windows: int = parameter(
-        16, "Pieces of other text that perplexity is measured on", unit="windows", ge=1, le=128
+        16,
+        "Pieces of other text that perplexity is measured on",
+        unit="windows",
+        ge=1,
+        le=128,
+        role="workload",
     )
-    window: int = parameter(512, "Length of a piece of text", unit="tokens", ge=32, le=2048)
+    window: int = parameter(
+        512, "Length of a piece of text", unit="tokens", ge=32, le=2048, role="workload"
+    )
     layers: int = parameter(
-        0, "Prune only the model's first blocks; 0 prunes all", unit="blocks", ge=0, le=1000
+        0,
+        "Prune only the model's first blocks; 0 prunes all",
+        unit="blocks",
+        ge=0,
+        le=1000,
+        role="workload",
     )
-    curve: bool = parameter(True, "Also prune at 30 and 70 %, to draw perplexity against sparsity")
+    curve: bool = parameter(
+        True, "Also prune at 30 and 70 %, to draw perplexity against sparsity", role="effort"
+    )
     repeats: int = parameter(
         1,
         "SparseGPT is run this often, on weights changed by one millionth, to show its spread",
         unit="runs",
         ge=1,
         le=9,
+        role="effort",
+    )
+
+
+def _pruned_as_asked(result: Result) -> bool:
+    p = result.parameters
+    return (p["pattern"], p["sparsity"], p["bits"]) == ("unstructured", ASKED_SPARSITY, "none")
+
+
+OTHER_SPARSITY = not_run("this run pruned otherwise; the rule asks for 60 % zeros, anywhere")
+
+
+def quality_at_60_percent(result: Result) -> Judgement:
+    """Claim 0: 60 % of the largest models' weights are pruned at little loss."""
+    if not _pruned_as_asked(result):
+        return OTHER_SPARSITY
+    ours, wanda, magnitude = (
+        result.value("perplexity ratio", method) for method in ("sparsegpt", "wanda", "magnitude")
+    )
+    return judged(
+        Number("perplexity ratio, SparseGPT", ours, "x"),
+        Number("perplexity ratio, Wanda", wanda, "x"),
+        Number("perplexity ratio, magnitude pruning", magnitude, "x"),
+        agrees=ours <= magnitude / 2 and ours < wanda,
+    )
+
+
+def hours_for_175b(result: Result) -> Judgement:
+    """Claim 1: the largest models are pruned in 4.5 hours on one GPU."""
+    if result.environment.device == "cpu":
+        return not_run("needs a GPU")
+    return not_run("needs a block of OPT-175B’s shape, which this study does not prune yet")
+
+
+def weights_of_175b(result: Result) -> Judgement:
+    """Claim 2: more than 100 billion weights of OPT-175B can be left out."""
+    if not _pruned_as_asked(result):
+        return OTHER_SPARSITY
+    billions = result.value("sparsity", "sparsegpt") * OPT_175B_LINEAR_WEIGHTS / 1e9
+    return judged(
+        Number("weights left out at OPT-175B’s shape", billions, "billion weights"),
+        supported=billions >= 100,
+        agrees=billions >= 90,
     )
 
 
 STUDY = Study(
     slug="sparsegpt",
-    title="SparseGPT: pruning a language model in one shot",
+    name="SparseGPT",
+    subject="pruning a language model in one shot",
     summary=(
         "Sets half of a real language model's weights to zero, without training, and measures"
         " what that costs in quality and buys in speed on this machine."
     ),
-    publication="frantar2023sparsegpt",
+    limits=(
+        "The model has 135 million parameters, and small models lose more when they are pruned"
+        " than those of 175 billion that the publication is about. No sparse product here uses"
+        " hardware made for zeros, so the speeds say nothing of a GPU's."
+    ),
+    publications=("frantar2023sparsegpt",),
     strategies=("pruning", "algorithmic-optimization"),
     parameters=SparseGptParameters,
     presets={
-        "smoke": Preset(
+        SMOKE: Preset(
             0.2,
             {
                 "calibration_windows": 2,
@@ -77,87 +175,83 @@ STUDY = Study(
                 "curve": False,
             },
         ),
-        "quick": Preset(3, {"calibration_windows": 8, "evaluation_windows": 8, "window": 256}),
-        "full": Preset(10, {"repeats": 3}),
+        QUICK: Preset(3, {"calibration_windows": 8, "evaluation_windows": 8, "window": 256}),
+        CLAIMS: Preset(
+            2,
+            {
+                "sparsity": ASKED_SPARSITY,
+                "calibration_windows": 16,
+                "evaluation_windows": 16,
+                "window": 256,
+                "curve": False,
+            },
+        ),
+        FULL: Preset(10, {"repeats": 3}),
     },
+    variants=(
+        Variant("dense", "the model as it is", "baseline"),
+        Variant("magnitude", "the smallest weights of each layer are set to zero", "baseline"),
+        Variant("wanda", "small weights with small inputs are set to zero, row by row", "baseline"),
+        Variant("sparsegpt", "the publication's method"),
+        Variant("zeros in a dense product", "the pruned weights, multiplied as if they were dense"),
+        Variant("sparse rows", "the pruned weights in compressed sparse rows (CSR)"),
+        Variant("bfloat16", "the dense weights in half the bytes", "control"),
+    ),
+    settings=(Setting("tokens", "tokens multiplied at once"),),
     metrics=(
-        Metric(
-            "perplexity",
-            "",
-            "lower is better",
+        metrics.PERPLEXITY.measured(
             "exp of the mean negative log-likelihood of the tokens of text kept from calibration;"
-            " SparseGPT's moves by several percent when the weights change by one millionth",
+            " SparseGPT's moves by several percent when the weights change by one millionth"
         ),
-        Metric(
-            "perplexity ratio",
-            "x dense",
-            "lower is better",
-            "perplexity after pruning divided by the dense model's on the same text",
+        metrics.PERPLEXITY_RATIO.measured(
+            "perplexity after pruning divided by the dense model's on the same text"
         ),
-        Metric("sparsity", "fraction", "neither", "zeros counted in the pruned layers' weights"),
-        Metric(
-            "reconstruction error",
-            "fraction",
-            "lower is better",
+        metrics.SPARSITY.measured("zeros counted in the pruned layers' weights"),
+        metrics.RECONSTRUCTION_ERROR.measured(
             "mean over layers of the squared change of a layer's output on its first calibration"
-            " inputs, divided by the squared output",
+            " inputs, divided by the squared output"
         ),
-        Metric(
-            "pruning time",
-            "s",
-            "lower is better",
-            "wall clock of calibration and pruning together, without loading and evaluation",
+        metrics.COMPRESSION_TIME.measured(
+            "wall clock of calibration and pruning together, without loading and evaluation"
         ),
-        Metric(
-            "CPU time",
-            "s",
-            "lower is better",
-            "processor seconds of all threads over the same span as the pruning time",
+        metrics.CPU_TIME.measured(
+            "processor seconds of all threads over the same span as the compression time"
         ),
-        Metric(
-            "peak memory",
-            "MiB",
-            "lower is better",
-            "largest resident memory of the process while pruning; on a GPU, of its allocator",
-        ),
-        Metric(
-            "speed",
-            "x dense",
-            "higher is better",
+        metrics.PEAK_MEMORY,
+        metrics.PRODUCT_SPEED.measured(
             "time of a dense float32 matrix product divided by the variant's, on the first"
-            " block's largest layer, with one token or 512 at once; alternating, median of rounds",
+            " block's largest layer, with one token or 512 at once; alternating, median of rounds"
         ),
     ),
     series=(
         Series("perplexity by sparsity", "sparsity", "fraction", "perplexity"),
         Series("reconstruction error by layer", "layer", "", "reconstruction error"),
     ),
-    baselines={
-        "dense": "the model as it is",
-        "magnitude": "the smallest weights of each layer are set to zero",
-        "wanda": "small weights with small inputs are set to zero, row by row",
-        "sparsegpt": "the publication's method",
-    },
-    comparisons=(
-        Comparison(
-            "unstructured sparsity reached",
-            "perplexity ratio",
-            "sparsegpt",
-            "Not comparable: the claim is about models of 175 billion parameters, and small"
-            " models lose more when they are pruned",
+    headline=(("perplexity ratio", "sparsegpt"), ("sparsity", "sparsegpt")),
+    charts=(
+        StudyChart(
+            "trade",
+            "How far SparseGPT lies below the simpler methods, and what it takes longer.",
+            x="compression time",
+            y="perplexity ratio",
         ),
-        Comparison(
-            "pruning time",
-            "pruning time",
-            "sparsegpt",
-            "Not comparable: another model on other hardware",
+        StudyChart(
+            "curves",
+            "The methods agree at 30 % zeros and part beyond 50 %: that is where it pays to move"
+            " the weights that stay.",
+            series="perplexity by sparsity",
         ),
-        Comparison(
-            "weights that can be skipped at inference",
-            "sparsity",
-            "sparsegpt",
-            "Not comparable: a count of weights, which depends on the model's size",
+        StudyChart(
+            "bars",
+            "Half of the weights are zero, yet a product is not twice as fast: a sparse one is"
+            " slower than a dense one, while half the bytes help many tokens at once.",
+            y="product speed",
         ),
     ),
-    module="casestudies.lab.studies.sparsegpt.study",
+    answers=(
+        Answer("frantar2023sparsegpt-0", "96d6cf41fad0", quality_at_60_percent),
+        Answer("frantar2023sparsegpt-1", "30df2de6ddb7", hours_for_175b),
+        Answer("frantar2023sparsegpt-2", "f010aa2d95e6", weights_of_175b),
+    ),
+    accepts=("model", "text"),
 )

@@ -11,21 +11,23 @@ ROUNDS = 15
 TOKENS = (1, 512)
 
 
-def speeds(dense: Tensor, pruned: Tensor, generator: torch.Generator) -> dict[str, list[float]]:
+def speeds(
+    dense: Tensor, pruned: Tensor, tokens: int, generator: torch.Generator
+) -> dict[str, list[float]]:
     """Return, per variant, the time of the dense product divided by its own, once a round.
 
-    `dense` and `pruned` are one layer's weights (rows, columns) in float32. In each round every
-    variant runs once in turn, so that other work on the machine slows all of them alike.
+    `dense` and `pruned` are one layer's weights (rows, columns) in float32; so many tokens are
+    multiplied at once. In each round every variant runs once in turn, so that other work on the
+    machine slows all of them alike.
     """
-    found: dict[str, list[float]] = {}
-    for tokens in TOKENS:
-        x = torch.randn(tokens, dense.shape[1], generator=generator).to(dense.device)
-        products = _products(dense, pruned, x)
-        rounds = [{name: _seconds(run) for name, run in products.items()} for _ in range(ROUNDS)]
-        count = "1 token" if tokens == 1 else f"{tokens} tokens"
-        for name in list(products)[1:]:
-            found[f"{name}, {count}"] = [seconds["dense"] / seconds[name] for seconds in rounds]
-    return found
+    x = torch.randn(tokens, dense.shape[1], generator=generator).to(dense.device)
+    products = _products(dense, pruned, x)
+    rounds = [{name: _seconds(run) for name, run in products.items()} for _ in range(ROUNDS)]
+    return {
+        name: [seconds["dense"] / seconds[name] for seconds in rounds]
+        for name in products
+        if name != "dense"
+    }
 
 
 def _products(dense: Tensor, pruned: Tensor, x: Tensor) -> dict[str, Callable[[], Tensor]]:
@@ -38,8 +40,8 @@ def _products(dense: Tensor, pruned: Tensor, x: Tensor) -> dict[str, Callable[[]
     return {
         "dense": lambda: x @ dense.T,
         "zeros in a dense product": lambda: x @ pruned.T,
-        "sparse rows (CSR)": lambda: sparse @ columns,
-        "dense bfloat16": lambda: half_x @ half.T,
+        "sparse rows": lambda: sparse @ columns,
+        "bfloat16": lambda: half_x @ half.T,
     }
 
 

@@ -1,22 +1,23 @@
 """Prunes one model by each method in turn and measures what is left of it."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from casestudies.lab.contract import Report, Setup
+from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.measure.perplexity import perplexity
 from casestudies.lab.models import files as model_files
 from casestudies.lab.quantize import layerwise
 from casestudies.lab.quantize.hessian import gram
+from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.sparsegpt import baselines, masks, solver
 from casestudies.lab.studies.sparsegpt.about import SparseGptParameters
-from casestudies.lab.studies.sparsegpt.speed import speeds
+from casestudies.lab.studies.sparsegpt.speed import TOKENS, speeds
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
 CURVE = (0.3, 0.7)
@@ -48,20 +49,23 @@ def run(parameters: SparseGptParameters, setup: Setup, report: Report) -> str:
     Raises FileNotFoundError or UnsupportedModel if there is no model to prune, and ValueError if
     the text is too short or the model's layers do not divide into the pattern's groups.
     """
-    report.progress(0, "reading the model and the text")
-    bench = Bench(parameters, setup, report)
+    with report.stage("reading the model and the text", 0.02):
+        bench = Bench(parameters, setup, report)
+        report.precision = "float32"
     pattern = masks.parse(parameters.pattern, parameters.sparsity)
-    report.progress(0.02, "measuring the dense model")
-    dense = perplexity(bench.model, bench.evaluation)
-    report.measure("perplexity", "dense", dense)
+    with report.stage("measuring the dense model", 0.03):
+        dense = perplexity(bench.model, bench.evaluation)
+        report.measure("perplexity", "dense", dense)
     trials, outcomes = plan(parameters, pattern), {}
-    for number, trial in enumerate(trials):
-        outcomes[trial] = bench.carry_out(trial, progress_within(report, number, len(trials)))
+    for trial in trials:
+        with report.stage(f"{trial.method}, {describe(trial.pattern)}", 0.9 / len(trials)) as stage:
+            outcomes[trial] = bench.carry_out(trial, stage)
         _report_curve(report, trial, dense, outcomes[trial])
     for method in METHODS:
         _report_method(report, method, dense, _repeats(outcomes, method, pattern))
-    report.progress(0.95, "measuring the speed of sparse products")
-    return verdict(pattern, dense, outcomes, _report_speed(bench, report))
+    with report.stage("measuring the speed of sparse products", 0.05):
+        speed = _report_speed(bench, report)
+    return verdict(pattern, dense, outcomes, speed)
 
 
 def plan(parameters: SparseGptParameters, pattern: masks.Pattern) -> list[Trial]:
@@ -72,11 +76,6 @@ def plan(parameters: SparseGptParameters, pattern: masks.Pattern) -> list[Trial]
         others = [masks.Pattern(share) for share in CURVE if share != pattern.sparsity]
         trials += [Trial(method, other) for other in others for method in METHODS]
     return trials
-
-
-def progress_within(report: Report, number: int, count: int) -> Callable[[float, str], None]:
-    """Return what reports progress inside trial `number` of `count`, between 5 and 95 %."""
-    return lambda done, step: report.progress(0.05 + 0.9 * (number + done) / count, step)
 
 
 class Bench:
@@ -98,24 +97,23 @@ class Bench:
         self.calibration = calibration.to(setup.device)
         self.evaluation = text.spaced(evaluation, parameters.evaluation_windows).to(setup.device)
 
-    def carry_out(self, trial: Trial, progress: Callable[[float, str], None]) -> Outcome:
+    def carry_out(self, trial: Trial, stage: Stage) -> Outcome:
         """Prune the dense model as the trial says and measure what is left."""
         self._restore(trial.repeat)
         errors: dict[str, float] = {}
-        title = f"{trial.method}, {describe(trial.pattern)}"
 
         def observe(name: str, old: Tensor, new: Tensor, inputs: Sequence[Tensor]) -> None:
             errors[name] = layerwise.relative_error(old, new, inputs)
             block, last = name.split(".")
             if last == "down":
                 done = int(block) + 1
-                progress(0.7 * done / self.layers, f"{title}: block {done} of {self.layers}")
+                stage.at(0.7 * done / self.layers, f"block {done} of {self.layers}")
 
         # Magnitude pruning looks at no text; one window serves to measure its error.
         windows = self.calibration[:1] if trial.method == "magnitude" else self.calibration
         with Measured(self.setup.device) as cost:
             layerwise.compress(self.model, windows, self._method(trial), self.layers, observe)
-        progress(0.7, f"{title}: perplexity")
+        stage.at(0.7, "perplexity")
         return Outcome(perplexity(self.model, self.evaluation), self._zeros(errors), errors, cost)
 
     def first_large_layer(self) -> tuple[Tensor, Tensor]:
@@ -158,7 +156,7 @@ def _repeats(outcomes: dict[Trial, Outcome], method: str, pattern: masks.Pattern
 def _report_curve(report: Report, trial: Trial, dense: float, outcome: Outcome) -> None:
     if trial.repeat == 0:
         curve = "perplexity by sparsity"
-        if trial.method not in report.points.get(curve, {}):
+        if not report.curve(curve, trial.method):
             report.point(curve, trial.method, 0.0, dense)
         report.point(curve, trial.method, trial.pattern.sparsity, outcome.perplexity)
 
@@ -169,7 +167,7 @@ def _report_method(report: Report, method: str, dense: float, repeats: list[Outc
     report.measure("sparsity", method, [o.sparsity for o in repeats])
     errors = [statistics.mean(o.errors.values()) for o in repeats]
     report.measure("reconstruction error", method, errors)
-    report.measure("pruning time", method, [o.cost.seconds for o in repeats])
+    report.measure("compression time", method, [o.cost.seconds for o in repeats])
     report.measure("CPU time", method, [o.cost.cpu_seconds for o in repeats])
     report.measure("peak memory", method, [o.cost.peak_mib for o in repeats])
     by_block: dict[int, list[float]] = {}
@@ -179,12 +177,15 @@ def _report_method(report: Report, method: str, dense: float, repeats: list[Outc
         report.point("reconstruction error by layer", method, block, statistics.mean(found))
 
 
-def _report_speed(bench: Bench, report: Report) -> dict[str, float]:
+def _report_speed(bench: Bench, report: Report) -> dict[tuple[str, int], float]:
+    """Report every speed, and return the medians by variant and number of tokens."""
     generator = torch.Generator().manual_seed(bench.setup.seed)
-    ratios = speeds(*bench.first_large_layer(), generator)
-    for variant, values in ratios.items():
-        report.measure("speed", variant, values)
-    return {variant: statistics.median(values) for variant, values in ratios.items()}
+    medians = {}
+    for tokens in TOKENS:
+        for variant, ratios in speeds(*bench.first_large_layer(), tokens, generator).items():
+            report.measure("product speed", variant, ratios, tokens=tokens)
+            medians[variant, tokens] = statistics.median(ratios)
+    return medians
 
 
 def describe(pattern: masks.Pattern) -> str:
@@ -198,9 +199,10 @@ def verdict(
     pattern: masks.Pattern,
     dense: float,
     outcomes: dict[Trial, Outcome],
-    speed: dict[str, float],
+    speed: dict[tuple[str, int], float],
 ) -> str:
     """Return one or two sentences made of the run's own numbers."""
+    in_dense, in_rows = speed["zeros in a dense product", 1], speed["sparse rows", 1]
     left = {
         method: statistics.median(o.perplexity for o in _repeats(outcomes, method, pattern))
         for method in METHODS
@@ -209,6 +211,6 @@ def verdict(
         f"With {describe(pattern)}, perplexity goes from {dense:.4g} to {left['sparsegpt']:.4g}"
         f" with SparseGPT, {left['wanda']:.4g} with Wanda and {left['magnitude']:.4g} with"
         f" magnitude pruning. For one token, the zeros give a speed of"
-        f" {speed['zeros in a dense product, 1 token']:.2f} x dense in a dense product and"
-        f" {speed['sparse rows (CSR), 1 token']:.2f} x in a sparse one."
+        f" {in_dense:.2f} x dense in a dense product and"
+        f" {in_rows:.2f} x in a sparse one."
     )

@@ -1,0 +1,81 @@
+"""What a run needs of a machine, and what a machine offers; nothing here imports PyTorch."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Any
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Processor cores, memory, graphics processors, a C++ compiler or none, and libraries."""
+
+    cores: int
+    memory_bytes: int
+    gpus: int = 0
+    compiler: bool = False
+    libraries: tuple[str, ...] = ()
+
+    @classmethod
+    def here(cls, libraries: Iterable[str] = ()) -> "Machine":
+        """Return this machine, with those of the named libraries that are installed."""
+        return cls(
+            cores=os.cpu_count() or 1,
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            gpus=_gpus(),
+            compiler=any(map(shutil.which, ("c++", "g++", "clang++"))),
+            libraries=tuple(sorted(name for name in set(libraries) if find_spec(name))),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the machine as JSON values."""
+        return {**asdict(self), "libraries": list(self.libraries)}
+
+
+def _gpus() -> int:
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The least that a run can do with: processes at once, GPUs, memory, libraries, a compiler."""
+
+    processes: int = 1
+    gpus: int = 0
+    memory_gib: float = 0
+    libraries: tuple[str, ...] = ()
+    compiler: bool = False
+
+    def unmet(self, machine: Machine) -> list[str]:
+        """Return in words what the machine lacks; empty when it can carry the run out."""
+        has_gib = machine.memory_bytes / GIB
+        lacking = []
+        if self.gpus > machine.gpus:
+            lacking.append(f"needs {_several(self.gpus, 'GPU')}; this machine has {machine.gpus}")
+        # A process that shares a core only waits: what it measures would be of the waiting.
+        if self.processes > machine.cores:
+            processes = _several(self.processes, "process", "processes")
+            lacking.append(f"needs {processes} at once; this machine has {machine.cores} cores")
+        if self.memory_gib > has_gib:
+            lacking.append(f"needs {self.memory_gib:g} GiB; this machine has {has_gib:.0f}")
+        missing = [name for name in self.libraries if name not in machine.libraries]
+        if missing:
+            lacking.append(f"needs the Python package {' and '.join(missing)}")
+        if self.compiler and not machine.compiler:
+            lacking.append("needs a C++ compiler")
+        return lacking
+
+
+def _several(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,206 @@
+"""What a run says: its events and its result, each in one form that is checked on arrival.
+
+A worker reads these from another process, and reference runs from files, so nothing here trusts
+its input: numbers are finite, texts have no characters that a database cannot hold, and sizes are
+bounded.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    TypeAdapter,
+    model_validator,
+)
+
+LONGEST_TEXT = 4_000
+MOST_MEASUREMENTS = 5_000
+MOST_POINTS = 20_000
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "\ufffd")
+
+
+Name = Annotated[str, AfterValidator(_without_nul), Field(max_length=200)]
+Text = Annotated[str, AfterValidator(_without_nul), Field(max_length=LONGEST_TEXT)]
+Scalar = bool | int | FiniteFloat | Name
+Settings = Annotated[dict[Name, Scalar], Field(max_length=20)]
+Parameters = Annotated[dict[Name, Scalar | None], Field(max_length=100)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Form(BaseModel):
+    """Base of all that a run says; a field that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Measurement(Form):
+    """The median of `n` values of one metric of a variant, and their interquartile range.
+
+    `settings` are the named conditions of the study under which it was measured; `spread` is None
+    if `n` is 1.
+    """
+
+    metric: Name
+    variant: Name
+    settings: Settings = {}
+    value: FiniteFloat
+    unit: Name
+    n: Annotated[int, Field(ge=1, le=10**9)]
+    spread: Annotated[FiniteFloat, Field(ge=0)] | None
+
+    @property
+    def key(self) -> tuple[str, str, frozenset[tuple[str, Any]]]:
+        """Return what tells one measurement of a run from another."""
+        return self.metric, self.variant, frozenset(self.settings.items())
+
+
+class Curve(Form):
+    """The points (x, y) of one variant in a series of the study."""
+
+    name: Name
+    variant: Name
+    settings: Settings = {}
+    points: Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(max_length=MOST_POINTS)]
+
+
+class Source(Form):
+    """A model or a text that the run read."""
+
+    name: Name
+    sha256: Annotated[str, Field(max_length=64)]
+
+
+class Gpu(Form):
+    """A graphics processor."""
+
+    name: Name
+    memory_bytes: Annotated[int, Field(ge=0)]
+    cuda: Name | None = None
+    driver: Name | None = None
+
+
+class Environment(Form):
+    """The machine, the versions and the sources that a measurement belongs to; unknown is None."""
+
+    device: Literal["cpu", "cuda"]
+    processor: Name | None
+    cores: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+    memory_bytes: Annotated[int, Field(ge=0)]
+    gpu: Gpu | None = None
+    load: FiniteFloat | None = None
+    system: Name | None
+    python: Name
+    libraries: Annotated[dict[Name, Name | None], Field(max_length=100)]
+    commit: Name | None
+    precision: Name | None = None
+    model: Source | None = None
+    text: Source | None = None
+
+    @property
+    def hardware(self) -> str:
+        """Return the few words by which runs on the same hardware are told from others."""
+        if self.gpu:
+            return self.gpu.name
+        processor = self.processor or "unknown processor"
+        return f"{processor}, {self.cores} cores, {self.threads} threads"
+
+    @property
+    def hardware_class(self) -> str:
+        """Return the kind of hardware: the GPU's name, or "2-core CPU"."""
+        return self.gpu.name if self.gpu else f"{self.cores}-core CPU"
+
+
+class NotMeasured(LookupError):
+    """The result has no such measurement; the message says which."""
+
+
+class Result(Form):
+    """All that one run found, as `--json` writes it."""
+
+    study: Name
+    parameters: Parameters
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    environment: Environment
+    measurements: Annotated[list[Measurement], Field(max_length=MOST_MEASUREMENTS)]
+    series: Annotated[list[Curve], Field(max_length=1_000)]
+    verdict: Text
+
+    @model_validator(mode="after")
+    def _once(self) -> "Result":
+        keys = [measurement.key for measurement in self.measurements]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"{twice[0]} of {twice[1]} stands twice")
+        return self
+
+    def value(self, metric: str, variant: str, **settings: Any) -> float:
+        """Return the value of this metric, variant and settings; raise NotMeasured."""
+        key = metric, variant, frozenset(settings.items())
+        for measurement in self.measurements:
+            if measurement.key == key:
+                return measurement.value
+        conditions = "".join(f", {name} {value}" for name, value in settings.items())
+        raise NotMeasured(f"no {metric} of {variant}{conditions}")
+
+
+class Started(Form):
+    event: Literal["started"] = "started"
+    study: Name
+    parameters: Parameters
+    seed: int
+    environment: Environment
+
+
+class Progress(Form):
+    """How much of the run is done, in which of its stages, and what begins there now."""
+
+    event: Literal["progress"] = "progress"
+    done: Share
+    stage: Text
+    step: Text = ""
+
+
+class Log(Form):
+    event: Literal["log"] = "log"
+    text: Annotated[str, AfterValidator(_without_nul)]
+
+
+class Measured(Measurement):
+    event: Literal["measurement"] = "measurement"
+
+
+class Point(Form):
+    """One point of a curve, as it is found."""
+
+    event: Literal["point"] = "point"
+    series: Name
+    variant: Name
+    settings: Settings = {}
+    x: FiniteFloat
+    y: FiniteFloat
+
+
+class Finished(Form):
+    """The last event of a run that succeeded. The result is checked by `Study.read`."""
+
+    event: Literal["result"] = "result"
+    result: dict[str, Any]
+
+
+class Failed(Form):
+    """The last event of a run that failed."""
+
+    event: Literal["failed"] = "failed"
+    error: Annotated[str, AfterValidator(_without_nul)]
+
+
+Event = Started | Progress | Log | Measured | Point | Finished | Failed
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -1,0 +1,67 @@
+"""Every study of the catalogue, held against the fixtures and the documentation."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from casestudies.lab.__main__ import main
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import rule_hash
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
+
+each_study = pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+
+
+def records(name: str) -> list[dict]:
+    text = (ROOT / "fixtures" / name).read_text(encoding="utf-8")
+    if name.endswith(".jsonl"):
+        return [json.loads(line) for line in text.splitlines()]
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@each_study
+def test_publications_and_strategies_are_known(study) -> None:
+    known = {record["key"]: set(record["strategies"]) for record in records("publications.jsonl")}
+    used = set().union(*(known[key] for key in study.publications))
+    assert set(study.strategies) <= used
+
+
+@each_study
+def test_it_answers_the_claims_that_name_it_by_the_rules_in_force(study) -> None:
+    claims = {f"{row['publication']}-{row['position']}": row for row in records("claims.yaml")}
+    named = {code for code, row in claims.items() if row["replication"].get("study") == study.slug}
+    assert {answer.claim for answer in study.answers} == named
+    for answer in study.answers:
+        rule = claims[answer.claim]["replication"]["rule"]
+        assert answer.rule == rule_hash(rule), f"the rule of {answer.claim} has changed: {rule}"
+
+
+@each_study
+def test_presets_are_valid_and_every_parameter_explains_itself(study) -> None:
+    for preset in study.presets:
+        study.check(preset, {})
+    for name, schema in study.schemas.items():
+        assert schema["description"], name
+        assert {"unit", "role"} <= set(schema), name
+
+
+@each_study
+def test_its_page_of_documentation_names_nothing_twice_and_leaves_nothing_out(study) -> None:
+    page = (ROOT / "casestudies" / "lab" / "studies" / study.slug.replace("-", "_")) / "README.md"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# {study.title}\n")
+    assert f"python -m casestudies.lab run {study.slug}" in text
+    assert f"({'../casestudies/lab/studies/'}{page.parent.name}/README.md)" in DOCUMENT
+
+
+def test_every_option_of_a_run_is_explained(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "sparsegpt", "--help"])
+    parameters = {f"--{n.replace('_', '-')}" for n in STUDIES["sparsegpt"].schemas}
+    words = capsys.readouterr().out.split()
+    options = {word for word in words if word.startswith("--")} - parameters - {"--help"}
+    assert {option for option in options if f"| `{option}` |" not in DOCUMENT} == set()
