@@ -15,9 +15,10 @@ from django.test.utils import CaptureQueriesContext
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
+from taxonomy.choices import Objective
 from taxonomy.explorer.gap_map import gap_map
 from taxonomy.explorer.tree import tree
-from taxonomy.models import Claim, Evidence, Objective, Strategy
+from taxonomy.models import Claim, Evidence, Strategy
 from taxonomy.queries import revision
 from tests.conftest import real_fixtures
 from tests.factories import publication

@@ -17,8 +17,9 @@ from django.test.utils import CaptureQueriesContext
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
+from taxonomy.choices import Objective
 from taxonomy.explorer.hub import hub
-from taxonomy.models import Claim, Evidence, Objective, Strategy
+from taxonomy.models import Claim, Evidence, Strategy
 from tests.conftest import real_fixtures
 from tests.factories import publication
 
