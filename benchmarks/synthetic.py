@@ -5,15 +5,10 @@ from collections.abc import Iterator
 
 from django.db import connection, transaction
 
-from reviewapp.corpus.models import (
-    ArtifactKind,
-    Confidence,
-    Membership,
-    Publication,
-    Review,
-    VenueKind,
-)
-from taxonomy.models import Claim, ClaimSource, Evidence, Strategy
+from reviewapp.corpus.choices import ArtifactKind, Confidence, Membership, VenueKind
+from reviewapp.corpus.models import Publication, Review
+from taxonomy.choices import ClaimSource
+from taxonomy.models import Claim, Evidence, Strategy
 from taxonomy.models import TaxonomyClass as Class
 
 # fmt: off
@@ -38,7 +33,7 @@ def add_publications(count: int, *, seed: int = 1) -> None:
     strategies = list(Strategy.objects.values_list("id", flat=True))
     classes = list(Class.objects.values_list("id", flat=True))
     # What is claimed is as varied, and as unevenly spread, as in the real corpus.
-    measures = list(Claim.objects.values_list("objective", "unit", "direction"))
+    measures = list(Claim.objects.values_list("objective", "unit", "qualifier", "direction"))
     for start in range(0, count, BATCH):
         batch = Publication.objects.bulk_create(
             _publication(generate, review, seed, n) for n in range(start, min(start + BATCH, count))
@@ -101,10 +96,10 @@ def _publication(generate: random.Random, review: Review, seed: int, n: int) -> 
 
 
 def _claims(
-    generate: random.Random, publication: Publication, measures: list[tuple[str, str, str]]
+    generate: random.Random, publication: Publication, measures: list[tuple[str, str, str, str]]
 ) -> Iterator[Claim]:
     for position in range(generate.randint(1, 4)):
-        objective, unit, direction = generate.choice(measures)
+        objective, unit, qualifier, direction = generate.choice(measures)
         yield Claim(
             publication=publication,
             position=position,
@@ -112,6 +107,7 @@ def _claims(
             metric=_text(generate, 2),
             value=round(generate.uniform(1, 20), 1),
             unit=unit,
+            qualifier=qualifier,
             direction=direction,
             baseline=_text(generate, 2),
             conditions=_text(generate, 6),

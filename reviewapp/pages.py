@@ -9,7 +9,8 @@ from django.views.decorators.http import require_safe
 
 from casestudies.worker.jobs import workers_alive
 from reviewapp import __version__
-from reviewapp.corpus.models import FlowNumber, Grade, Publication, Review
+from reviewapp.corpus.choices import Grade
+from reviewapp.corpus.models import FlowNumber, Publication, Review
 from taxonomy.models import Claim, Strategy
 
 

@@ -14,8 +14,9 @@ from reviewapp.corpus.models import Publication
 from reviewapp.rest.listing import Listing
 from reviewapp.rest.records import Page, Record
 from reviewapp.ui.export import provenance
+from taxonomy.choices import Objective
 from taxonomy.explorer.hub import NEWEST
-from taxonomy.models import CLAIM_FIELDS, Claim, Objective, Strategy
+from taxonomy.models import CLAIM_FIELDS, Claim, Strategy
 from taxonomy.publications.exports import BATCH, FIELDS, parts, with_evidence
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import PublicationForm, read_filter

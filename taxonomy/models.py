@@ -1,13 +1,23 @@
-"""The taxonomy of strategies, the publications filed under each, and what they claim."""
+"""The taxonomy of strategies, the publications under each, their claims, what runs found."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, Func, Q, Value
+from django.db.models import F, Q
 from django.urls import reverse
 
-from reviewapp.corpus.models import Grade, Publication, one_of
-from reviewapp.ui.units import as_said, split_unit
+from reviewapp.corpus.choices import Grade
+from reviewapp.corpus.models import Publication, one_of
+from reviewapp.ui.units import as_stated
+from taxonomy.choices import (
+    ClaimSource,
+    Direction,
+    Objective,
+    Qualifier,
+    Replicability,
+    Status,
+)
+from taxonomy.querysets import ClaimQuerySet
 
 
 class TaxonomyClass(models.Model):
@@ -106,37 +116,13 @@ class Evidence(models.Model):
         return f"{self.publication_id} uses {self.strategy_id}"
 
 
-class Objective(models.TextChoices):
-    """What a claim is about; assigned by this project."""
-
-    THROUGHPUT = "throughput", "Throughput"
-    LATENCY = "latency", "Latency"
-    MEMORY = "memory", "Memory"
-    MODEL_SIZE = "model-size", "Model size"
-    QUALITY = "quality", "Quality"
-    COST = "cost", "Cost"
-    SCALE = "scale", "Scale"
-    COMMUNICATION = "communication", "Communication"
-    RELIABILITY = "reliability", "Reliability"
-
-
-class Direction(models.TextChoices):
-    HIGHER = "higher_better", "higher is better"
-    LOWER = "lower_better", "lower is better"
-
-
-class ClaimSource(models.TextChoices):
-    ABSTRACT = "abstract", "abstract"
-    PAPER = "paper", "paper"
-    README = "readme", "project README"
-
-
 # What a claim says, in the order in which it is exported.
 CLAIM_FIELDS = (
     "objective",
     "metric",
     "value",
     "unit",
+    "qualifier",
     "direction",
     "baseline",
     "conditions",
@@ -155,12 +141,22 @@ class Claim(models.Model):
     metric = models.TextField()
     value = models.FloatField()
     unit = models.TextField()
+    qualifier = models.TextField(choices=Qualifier, default=Qualifier.EXACT)
     direction = models.TextField(choices=Direction)
     baseline = models.TextField(blank=True)
     conditions = models.TextField(blank=True)
     hardware = models.TextField(blank=True)
     model = models.TextField(blank=True)
     source = models.TextField(choices=ClaimSource)
+    # Whether and how a run could speak to it, and the rule that was written before any run.
+    testable = models.TextField(choices=Replicability, default=Replicability.NO)
+    study = models.TextField(blank=True)
+    measure = models.TextField(blank=True)
+    rule = models.TextField(blank=True)
+    rule_written = models.DateField(null=True)
+    rule_blind = models.BooleanField(null=True)
+
+    objects = ClaimQuerySet.as_manager()
 
     class Meta:
         ordering = ["publication", "position"]
@@ -168,7 +164,7 @@ class Claim(models.Model):
             # From the highest down or the lowest up, the claims that may stand on one axis.
             models.Index(
                 "objective",
-                Func("unit", Value(" ("), Value(1), function="split_part"),
+                "unit",
                 "direction",
                 F("value").desc(),
                 "id",
@@ -187,25 +183,57 @@ class Claim(models.Model):
             one_of("objective", Objective.values, name="claim_objective_known"),
             one_of("direction", Direction.values, name="claim_direction_known"),
             one_of("source", ClaimSource.values, name="claim_source_known"),
+            one_of("qualifier", Qualifier.values, name="claim_qualifier_known"),
+            one_of("testable", Replicability.values, name="claim_testable_known"),
+            models.CheckConstraint(
+                condition=Q(rule="", rule_written=None, rule_blind=None)
+                | ~Q(rule="") & Q(rule_written__isnull=False, rule_blind__isnull=False),
+                name="claim_rule_dated",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.metric}: {self.value:g} {self.unit}"
+        return f"{self.metric}: {self.as_stated}"
 
     @property
-    def base_unit(self) -> str:
-        """Return the unit without its qualifier: "x" for "x (up to)"."""
-        return split_unit(self.unit)[0]
+    def code(self) -> str:
+        """Return its stable public name: "frantar2023sparsegpt-0"."""
+        return f"{self.publication.key}-{self.position}"
 
     @property
-    def qualifier(self) -> str:
-        """Return what the source says of the number, such as "up to"; empty when nothing."""
-        return split_unit(self.unit)[1]
+    def is_exact(self) -> bool:
+        """Whether the source states the number without "up to", "about" or the like."""
+        return self.qualifier == Qualifier.EXACT
 
     @property
-    def said(self) -> str:
-        """Return the number as its source has it: "up to 25 x"."""
-        return as_said(self.value, self.unit)
+    def as_stated(self) -> str:
+        """Return the number as its source states it: "up to 25 x"."""
+        return as_stated(self.value, self.unit, self.get_qualifier_display())
+
+
+class Outcome(models.Model):
+    """What one run on this site found of one claim, by the rule written before it."""
+
+    claim = models.ForeignKey(Claim, models.CASCADE, related_name="outcomes")
+    # The number of a run. Case studies stand above this room: the database holds the reference.
+    run = models.PositiveBigIntegerField()
+    study = models.SlugField()
+    hardware = models.TextField()
+    status = models.TextField(choices=Status)
+    reason = models.TextField(blank=True)
+    numbers = models.JSONField(default=list)
+    rule_written = models.DateField(null=True)
+
+    class Meta:
+        ordering = ["claim", "-run"]
+        indexes = [models.Index(fields=["run"], name="outcome_by_run")]
+        constraints = [
+            models.UniqueConstraint(fields=["claim", "run"], name="outcome_once"),
+            one_of("status", Status.values, name="outcome_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.claim_id} by run {self.run}: {self.status}"
 
 
 class PublicationFacets(models.Model):

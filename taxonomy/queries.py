@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from reviewapp.corpus.choices import Membership
+
 # Each publication once, or (pivot "class") once in each of its classes.
 SCOPES = {
-    "family": """
-        SELECT publication_id, strategies, NULL::int AS class_id
-        FROM taxonomy_publicationfacets WHERE membership <> 'extension'""",
-    "class": """
-        SELECT publication_id, strategies, unnest(classes) AS class_id
-        FROM taxonomy_publicationfacets WHERE membership <> 'extension'""",
+    pivot: f"""
+        SELECT publication_id, strategies, {class_id} AS class_id
+        FROM taxonomy_publicationfacets WHERE membership <> '{Membership.EXTENSION}'"""  # noqa: S608
+    for pivot, class_id in (("family", "NULL::int"), ("class", "unnest(classes)"))
 }
 
 # One scan for every set of strategies, where COUNT(DISTINCT) would sort all links for each level.

@@ -11,7 +11,8 @@ from bibtexparser.model import Block, Entry, Field
 from bibtexparser.writer import BibtexFormat
 from rispy import RisWriter
 
-from reviewapp.corpus.models import Publication, VenueKind
+from reviewapp.corpus.choices import VenueKind
+from reviewapp.corpus.models import Publication
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 

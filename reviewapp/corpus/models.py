@@ -10,18 +10,16 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Lower
 from django.urls import reverse
 
+from reviewapp.corpus.choices import (
+    ArtifactKind,
+    Confidence,
+    CriterionKind,
+    Grade,
+    LimitationBasis,
+    Membership,
+    VenueKind,
+)
 from reviewapp.corpus.querysets import PublicationQuerySet
-
-
-class Grade(models.TextChoices):
-    """How a statement about the review is supported; an empty grade means it is not graded."""
-
-    A = "A", "the review's own abstract or bibliographic record"
-    B = "B", "a news article about the review"
-    C = "C", "a machine-written summary of the review"
-    C_PLUS = "C+", "several summaries of the review that agree"
-    B_AND_C = "B+C", "a news article and a summary of the review"
-    CURATED = "curated", "added by this project so that every publication has a home"
 
 
 def one_of(field: str, choices: Iterable[str], *, name: str) -> models.CheckConstraint:
@@ -102,12 +100,8 @@ class Tool(models.Model):
 class Criterion(models.Model):
     """A rule by which the review includes or excludes a record."""
 
-    class Kind(models.TextChoices):
-        INCLUSION = "inclusion"
-        EXCLUSION = "exclusion"
-
     review = models.ForeignKey(Review, models.CASCADE, related_name="criteria")
-    kind = models.TextField(choices=Kind)
+    kind = models.TextField(choices=CriterionKind)
     text = models.TextField()
     grade = models.TextField(choices=Grade)
 
@@ -117,7 +111,7 @@ class Criterion(models.Model):
             models.UniqueConstraint(
                 fields=["review", "kind", "text"], name="criterion_once_per_review"
             ),
-            one_of("kind", ["inclusion", "exclusion"], name="criterion_kind_known"),
+            one_of("kind", CriterionKind.values, name="criterion_kind_known"),
         ]
 
     def __str__(self) -> str:
@@ -141,39 +135,6 @@ class FlowNumber(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.n}"
-
-
-class VenueKind(models.TextChoices):
-    CONFERENCE = "conference", "Conference"
-    JOURNAL = "journal", "Journal"
-    WORKSHOP = "workshop", "Workshop"
-    PREPRINT = "preprint", "Preprint"
-
-
-class ArtifactKind(models.TextChoices):
-    SYSTEM = "system", "System"
-    ALGORITHM = "algorithm", "Algorithm"
-    FRAMEWORK = "framework", "Framework"
-    LIBRARY = "library", "Library"
-    MODEL = "model", "Model"
-
-
-class Membership(models.TextChoices):
-    """How a publication relates to the review's own set; only extensions are not counted in it."""
-
-    NAMED = "named", "Named"
-    RECONSTRUCTED = "reconstructed", "Reconstructed"
-    EXTENSION = "extension", "Extension"
-
-
-class Confidence(models.TextChoices):
-    HIGH = "high", "High"
-    MEDIUM = "medium", "Medium"
-
-
-class LimitationBasis(models.TextChoices):
-    CURATOR = "curator", "this project's reading"
-    SOURCE = "source", "the publication itself"
 
 
 class Publication(models.Model):
@@ -246,7 +207,7 @@ class Publication(models.Model):
             models.Index(
                 fields=["id"],
                 include=["year", "max_params_billion", "hardware"],
-                condition=~Q(membership="extension"),
+                condition=~Q(membership=Membership.EXTENSION),
                 name="publication_counted",
             ),
         ]
@@ -271,7 +232,7 @@ class Publication(models.Model):
                 name="publication_size_positive",
             ),
             models.CheckConstraint(
-                condition=~Q(membership="named") | ~Q(membership_grade=""),
+                condition=~Q(membership=Membership.NAMED) | ~Q(membership_grade=""),
                 name="publication_named_has_grade",
             ),
             one_of("venue_kind", VenueKind.values, name="publication_venue_kind_known"),

@@ -1,14 +1,13 @@
 """Named queries over publications."""
 
 import re
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 from django.contrib.postgres.search import SearchHeadline, SearchQuery, SearchRank
 from django.db import models
 from django.db.models import F
 
-if TYPE_CHECKING:
-    from reviewapp.corpus.models import Publication  # noqa: F401
+from reviewapp.corpus.choices import COUNTED, Membership
 
 # Private-use characters mark a hit in a headline; the template turns them into <mark>
 # after it has escaped the text around them.
@@ -26,17 +25,17 @@ def search_query(text: str) -> SearchQuery:
     return query
 
 
-class PublicationQuerySet(models.QuerySet["Publication"]):
+class PublicationQuerySet(models.QuerySet[Any]):
     def in_review(self) -> Self:
         """Keep the publications counted as the review's own: named and reconstructed."""
-        return self.exclude(membership="extension")
+        return self.exclude(membership=Membership.EXTENSION)
 
     def membership_counts(self) -> dict[str, int]:
         """Return the number of each membership, and `counted`: all but the extensions."""
-        counts = dict.fromkeys(("named", "reconstructed", "extension"), 0)
+        counts = dict.fromkeys(Membership.values, 0)
         rows = self.order_by().values_list("membership").annotate(n=models.Count("*"))
         counts.update(dict(rows))
-        return {**counts, "counted": counts["named"] + counts["reconstructed"]}
+        return {**counts, "counted": sum(counts[kind] for kind in COUNTED)}
 
     def matching(self, text: str) -> Self:
         """Keep the publications whose search vector matches, annotated with `rank` (0 to 1)."""

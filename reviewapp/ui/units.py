@@ -3,12 +3,6 @@
 from datetime import timedelta
 
 
-def split_unit(unit: str) -> tuple[str, str]:
-    """Return the unit itself and its qualifier: "x (up to)" as ("x", "up to")."""
-    base, _, qualifier = unit.partition(" (")
-    return base, qualifier.removesuffix(")")
-
-
 def number(value: float | None) -> str:
     """Return a number without a needless fraction: 25.0 as "25", 1234567 as "1,234,567"."""
     if value is None:
@@ -38,7 +32,6 @@ def duration(span: timedelta) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def as_said(value: float, unit: str) -> str:
-    """Return the number as its source has it: "up to 25 x" for 25 and "x (up to)"."""
-    base, qualifier = split_unit(unit)
-    return f"{qualifier} {number(value)} {base}".strip()
+def as_stated(value: float, unit: str, qualifier: str = "") -> str:
+    """Return the number as its source states it: "up to 25 x"."""
+    return f"{qualifier} {number(value)} {unit}".strip()

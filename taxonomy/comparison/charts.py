@@ -96,13 +96,13 @@ def _dots(series: Mapping[str, Sequence[Claimed]]) -> dict[str, Any]:
 
 
 def _symbol(claim: Claimed) -> str:
-    return "circle-open" if claim.unit != claim.base_unit else "circle"
+    return "circle" if claim.is_exact else "circle-open"
 
 
 def _note(shown: Sequence[Claimed], scale: str, total: int) -> str:
     sentences = ["Each dot is one claim with its own baseline, hardware and conditions."]
-    if any(claim.unit != claim.base_unit for claim in shown):
-        sentences.append("A hollow dot is a bound, such as “up to”.")
+    if not all(claim.is_exact for claim in shown):
+        sentences.append("A hollow dot is a bound (“up to”), the end of a range or approximate.")
     if scale == "log":
         sentences.append("The axis is logarithmic.")
     if len(shown) < total:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from taxonomy.choices import Objective
 from taxonomy.comparison.charts import Counts
 from taxonomy.comparison.claims import Claimed, Measure
 from taxonomy.comparison.table import Cell, Part, Row
-from taxonomy.models import Objective
 
 CLAIMS_NOTE = (
     "Each number has its own baseline, hardware and conditions: ranges are not a ranking, and no "

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from django.db import connection
-from django.db.models import Func, TextField, Value
-from django.db.models.functions import Cast
 from django.urls import reverse
 
-from reviewapp.ui.units import as_said
-from taxonomy.models import Claim, ClaimSource, Direction, Objective
+from reviewapp.corpus.choices import Membership
+from reviewapp.ui.units import as_stated
+from taxonomy.choices import ClaimSource, Direction, Objective, Qualifier
+from taxonomy.models import Claim
 
 Kept = TypeVar("Kept")
 
@@ -28,7 +28,7 @@ class Measure(NamedTuple):
     """What claims must share before their numbers may stand on one axis."""
 
     objective: str
-    unit: str  # without a qualifier such as "up to"
+    unit: str
     direction: str
 
     @property
@@ -54,10 +54,10 @@ class Claimed(NamedTuple):
 
     item_id: int  # the strategy or publication in whose column it stands
     objective: str
-    base_unit: str
+    unit: str
     direction: str
     value: float
-    unit: str
+    qualifier: str
     metric: str
     baseline: str
     conditions: str
@@ -70,7 +70,7 @@ class Claimed(NamedTuple):
 
     @property
     def measure(self) -> Measure:
-        return Measure(self.objective, self.base_unit, self.direction)
+        return Measure(self.objective, self.unit, self.direction)
 
     @property
     def href(self) -> str:
@@ -82,7 +82,11 @@ class Claimed(NamedTuple):
 
     @property
     def quantity(self) -> str:
-        return as_said(self.value, self.unit)
+        return as_stated(self.value, self.unit, Qualifier(self.qualifier).label)
+
+    @property
+    def is_exact(self) -> bool:
+        return self.qualifier == Qualifier.EXACT
 
     @property
     def circumstances(self) -> str:
@@ -104,15 +108,15 @@ def _in_order(found: Mapping[Measure, dict[int, Kept]]) -> dict[Measure, dict[in
     return {measure: found[measure] for measure in order}
 
 
-SUMMARIES = """
-SELECT e.strategy_id, c.objective, split_part(c.unit, ' (', 1), c.direction,
+SUMMARIES = f"""
+SELECT e.strategy_id, c.objective, c.unit, c.direction,
        count(*), min(c.value), max(c.value)
 FROM taxonomy_evidence e
-JOIN corpus_publication p ON p.id = e.publication_id AND p.membership <> 'extension'
+JOIN corpus_publication p ON p.id = e.publication_id AND p.membership <> '{Membership.EXTENSION}'
 JOIN taxonomy_claim c ON c.publication_id = p.id
 WHERE e.strategy_id = ANY (%s)
 GROUP BY 1, 2, 3, 4
-"""
+"""  # noqa: S608 - made of constants
 
 
 def summaries(strategy_ids: Sequence[int]) -> dict[Measure, dict[int, Summary]]:
@@ -128,19 +132,19 @@ def summaries(strategy_ids: Sequence[int]) -> dict[Measure, dict[int, Summary]]:
 # Each end walks the index claim_by_value between the strategy's own lowest and highest number
 # until it has met enough claims of its own publications. A scalar subquery, unlike EXISTS, leaves
 # PostgreSQL no choice to begin with all of the strategy's publications, which takes seconds.
-ONE_END = """
+ONE_END = f"""
 SELECT c.id FROM taxonomy_claim c
-WHERE c.objective = g.objective AND split_part(c.unit, ' (', 1) = g.base_unit
+WHERE c.objective = g.objective AND c.unit = g.unit
   AND c.direction = g.direction AND c.value BETWEEN g.lowest AND g.highest
-  AND (SELECT p.membership <> 'extension'
+  AND (SELECT p.membership <> '{Membership.EXTENSION}'
        FROM taxonomy_evidence e JOIN corpus_publication p ON p.id = e.publication_id
        WHERE e.strategy_id = g.strategy_id AND e.publication_id = c.publication_id)
-"""
+"""  # noqa: S608 - made of constants
 EXAMPLES = f"""
-SELECT g.strategy_id, g.objective, g.base_unit, g.direction, c.value, c.unit, c.metric, c.baseline,
+SELECT g.strategy_id, g.objective, g.unit, g.direction, c.value, c.qualifier, c.metric, c.baseline,
        c.conditions, c.hardware, c.model, c.source, p.key, p.artifact_name, p.year
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::int[], %s::float[], %s::float[])
-     AS g (strategy_id, objective, base_unit, direction, claims, lowest, highest)
+     AS g (strategy_id, objective, unit, direction, claims, lowest, highest)
 CROSS JOIN LATERAL (
     ({ONE_END} ORDER BY c.value DESC, c.id LIMIT %s)
     UNION
@@ -171,18 +175,16 @@ def examples(
     return found
 
 
-CLAIM = ["value", "unit", "metric", "baseline", "conditions", "hardware", "model", "source"]
+CLAIM = ("value", "qualifier", "metric", "baseline", "conditions", "hardware", "model", "source")
 PUBLICATION = ("publication__key", "publication__artifact_name", "publication__year")
 
 
 def of_publications(ids: Sequence[int]) -> dict[Measure, dict[int, list[Claimed]]]:
     """Return all claims of the publications, by measure and publication."""
-    unit_alone = Func("unit", Value(" ("), Value(1), function="split_part")
     rows = (
         Claim.objects.filter(publication__in=ids)
         .order_by("-value", "pk")
-        .annotate(unit_alone=Cast(unit_alone, TextField()))
-        .values_list("publication_id", "objective", "unit_alone", "direction", *CLAIM, *PUBLICATION)
+        .values_list("publication_id", "objective", "unit", "direction", *CLAIM, *PUBLICATION)
     )
     found: dict[Measure, dict[int, list[Claimed]]] = defaultdict(lambda: defaultdict(list))
     for claimed in map(Claimed._make, rows):

@@ -9,18 +9,19 @@ from urllib.parse import urlencode
 from django.db import connection
 from django.urls import reverse
 
+from reviewapp.corpus.choices import COUNTED, Membership
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.charts import Chart
 from reviewapp.ui.units import number
+from taxonomy.choices import Objective
 from taxonomy.comparison.charts import claims_chart, measures_to_draw, why_not_drawn
 from taxonomy.comparison.claim_rows import CLAIMS_NOTE, claim_rows, source_part
 from taxonomy.comparison.claims import Claimed, Measure, Summary, examples, summaries
 from taxonomy.comparison.measured import measured
 from taxonomy.comparison.selection import STRATEGY
 from taxonomy.comparison.table import Cell, Comparison, Item, Part, Row, Section, row, text
-from taxonomy.models import Family, Group, Objective, Strategy
+from taxonomy.models import Family, Group, Strategy
 
-COUNTED = ("named", "reconstructed")
 SOURCES_SHOWN = 5
 HARDWARE_SHOWN = 6
 DOTS_PER_ITEM = 40
@@ -39,24 +40,25 @@ class Filed(NamedTuple):
     largest: list[float] | None = None
 
 
-FILED = """
+FILED = f"""
 SELECT e.strategy_id, count(p.id), count(*) - count(p.id), min(p.year), max(p.year),
        max(ARRAY[p.max_params_billion, -p.id]) FILTER (WHERE p.max_params_billion IS NOT NULL)
 FROM taxonomy_evidence e
-LEFT JOIN corpus_publication p ON p.id = e.publication_id AND p.membership <> 'extension'
+LEFT JOIN corpus_publication p
+    ON p.id = e.publication_id AND p.membership <> '{Membership.EXTENSION}'
 WHERE e.strategy_id = ANY (%s)
 GROUP BY 1
-"""
+"""  # noqa: S608 - made of constants
 
-HARDWARE = """
+HARDWARE = f"""
 SELECT e.strategy_id, hardware.name, count(*)
 FROM taxonomy_evidence e
-JOIN corpus_publication p ON p.id = e.publication_id AND p.membership <> 'extension'
+JOIN corpus_publication p ON p.id = e.publication_id AND p.membership <> '{Membership.EXTENSION}'
 CROSS JOIN unnest(p.hardware) AS hardware (name)
 WHERE e.strategy_id = ANY (%s)
 GROUP BY 1, 2
 ORDER BY 3 DESC, 2
-"""
+"""  # noqa: S608 - made of constants
 
 
 def compare_strategies(slugs: Sequence[str]) -> Comparison:
@@ -103,7 +105,7 @@ def _descriptions(strategies: Sequence[Strategy]) -> Iterable[Row]:
 
 @lru_cache(4096)
 def _publications_url(slug: str, *, objective: str = "", extensions: bool = False) -> str:
-    query = {"strategy": slug, "membership": ("extension",) if extensions else COUNTED}
+    query = {"strategy": slug, "membership": (Membership.EXTENSION,) if extensions else COUNTED}
     about = {"objective": objective} if objective else {}
     return f"{reverse('publications')}?{urlencode({**query, **about}, doseq=True)}"
 
@@ -209,7 +211,7 @@ def _claims_cell(summary: Summary, sources: Sequence[Claimed], href: str) -> Cel
     ends = number(summary.lowest) + ("" if one else f"–{number(summary.highest)}")
     claims = "1 claim" if summary.count == 1 else f"{summary.count:,} claims"
     of_ends = f"lowest {lowest.publication}, highest {highest.publication}"
-    headline = f"{ends} {highest.base_unit} in {claims}"
+    headline = f"{ends} {highest.unit} in {claims}"
     return Cell(
         (Part(headline, href, highest.publication if one else of_ends),),
         amount=summary.count,

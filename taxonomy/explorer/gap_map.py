@@ -8,8 +8,9 @@ from itertools import pairwise
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from taxonomy.choices import Objective
 from taxonomy.explorer.tree import Node, publications_url, tree
-from taxonomy.models import Objective, TaxonomyClass
+from taxonomy.models import TaxonomyClass
 from taxonomy.queries import Cell, cells
 
 STEPS = 5

@@ -9,17 +9,18 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from django.db.models import Count, F, Func, Q, QuerySet, Sum, TextField, Value, Window
+from django.db.models import Count, Q, QuerySet, Sum, Window
 from django.db.models.functions import RowNumber
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from reviewapp.corpus.models import Membership
+from reviewapp.corpus.choices import COUNTED, Membership
 from reviewapp.ui.charts import Chart
-from taxonomy.models import CLAIM_FIELDS, Claim, Direction, Objective, PublicationFacets, Strategy
+from taxonomy.choices import Direction, Objective
+from taxonomy.models import CLAIM_FIELDS, Claim, PublicationFacets, Strategy
 
 NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
-IN_REVIEW = Q(membership__in=[Membership.NAMED, Membership.RECONSTRUCTED])
+IN_REVIEW = Q(membership__in=COUNTED)
 MOST_RELATED = 12
 MOST_CHARTS = 12
 MOST_BARS = 30
@@ -27,7 +28,10 @@ NOT_A_RANKING = (
     "Each number has its own baseline, hardware and conditions, so the bars are not a ranking; "
     "they stand in order of publication, newest first."
 )
-HATCHED = " Hatched: the source gives a bound, a best case (“up to”) or an approximation."
+HATCHED = (
+    " Hatched: the source gives a bound, a best case (“up to”), an end of a range or an"
+    " approximation."
+)
 CLAIM_HEADER = ("publication", "artifact", *CLAIM_FIELDS)
 
 
@@ -119,13 +123,9 @@ def _unit_charts(strategy: int) -> tuple[list[Chart], int]:
 
     Units and directions are never mixed; of many claims the newest MOST_BARS are drawn.
     """
-    base_unit = Func(
-        F("unit"), Value(" ("), Value(1), function="split_part", output_field=TextField()
-    )
-    unit = ["objective", "base", "direction"]
+    unit = ["objective", "unit", "direction"]
     claims = (
         claims_of(strategy)
-        .annotate(base=base_unit)
         .annotate(
             together=Window(Count("*"), partition_by=unit),
             place=Window(RowNumber(), partition_by=unit, order_by=list(NEWEST)),
@@ -133,7 +133,7 @@ def _unit_charts(strategy: int) -> tuple[list[Chart], int]:
         .filter(together__gte=2, place__lte=MOST_BARS)
         .order_by(*unit, "place")
     )
-    units = [list(g) for _, g in groupby(claims, lambda c: (c.objective, c.base, c.direction))]
+    units = [list(g) for _, g in groupby(claims, lambda c: (c.objective, c.unit, c.direction))]
     kept = sorted(units, key=lambda unit: -unit[0].together)[:MOST_CHARTS]
     rank = {objective: place for place, objective in enumerate(Objective.values)}
     kept.sort(key=lambda unit: rank[unit[0].objective])
@@ -143,15 +143,17 @@ def _unit_charts(strategy: int) -> tuple[list[Chart], int]:
 def _unit_chart(n: int, claims: list[Any]) -> Chart:
     first = claims[0]
     objective, direction = Objective(first.objective).label, Direction(first.direction).label
-    unit = "times the baseline (x)" if first.base == "x" else first.base
+    unit = "times the baseline (x)" if first.unit == "x" else first.unit
     cut = "" if first.together == len(claims) else f" The newest {len(claims)} of {first.together}."
-    note = NOT_A_RANKING + (HATCHED if any(c.qualifier for c in claims) else "") + cut
+    note = NOT_A_RANKING + ("" if all(c.is_exact for c in claims) else HATCHED) + cut
     title = f"{objective} in {unit}: {direction}"
     return Chart(f"claims-{n}", title, _bars(claims), _table(claims), note)
 
 
 def _table(claims: list[Claim]) -> pd.DataFrame:
-    rows = [(c.publication.artifact_name, c.metric, c.said, c.baseline or None) for c in claims]
+    rows = [
+        (c.publication.artifact_name, c.metric, c.as_stated, c.baseline or None) for c in claims
+    ]
     return pd.DataFrame(rows, columns=["Publication", "Metric", "Reported", "Compared with"])
 
 
@@ -165,7 +167,7 @@ def _bars(claims: list[Claim]) -> dict[str, Any]:
         "x": [claim.value for claim in claims],
         "y": places,
         "width": 0.34,
-        "marker": {"pattern": {"shape": ["/" if c.qualifier else "" for c in claims], "size": 6}},
+        "marker": {"pattern": {"shape": ["" if c.is_exact else "/" for c in claims], "size": 6}},
         "customdata": [claim.publication.get_absolute_url() for claim in claims],
         "hovertext": [escape(name) for name in names],
         "hovertemplate": "%{hovertext}<br>%{x}<extra></extra>",
@@ -176,7 +178,7 @@ def _bars(claims: list[Claim]) -> dict[str, Any]:
         "mode": "text",
         "x": [0] * len(claims),
         "y": [place - 0.19 for place in places],
-        "text": [escape(f"{c.said} · {name}") for c, name in zip(claims, short, strict=True)],
+        "text": [escape(f"{c.as_stated} · {name}") for c, name in zip(claims, short, strict=True)],
         "textposition": "top right",
         "cliponaxis": False,
         "hoverinfo": "skip",

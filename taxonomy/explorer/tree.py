@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from reviewapp.corpus.models import Grade, Publication
+from reviewapp.corpus.choices import COUNTED, Grade
+from reviewapp.corpus.models import Publication
 from taxonomy.models import Family, Group, Strategy, TaxonomyClass
 from taxonomy.queries import ANY, publications_under
 
-REVIEW = [("membership", "named"), ("membership", "reconstructed")]
+REVIEW = [("membership", str(kind)) for kind in COUNTED]
 
 
 def publications_url(**facets: str | list[str]) -> str:

@@ -11,17 +11,19 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from reviewapp.corpus.choices import Membership
 from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
 from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import as_csv, as_json, download, provenance
 from reviewapp.ui.listing import paginate
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
+from taxonomy.choices import Objective
 from taxonomy.explorer.gap_map import GapMap, MapCell, gap_map
 from taxonomy.explorer.hub import CLAIM_HEADER, claim_rows, claims_of, hub
 from taxonomy.explorer.icicle import icicle
 from taxonomy.explorer.tree import Node, publications_url, tree
-from taxonomy.models import Objective, Strategy
+from taxonomy.models import Strategy
 from taxonomy.queries import revision
 
 NEWEST_SHOWN = 12
@@ -192,7 +194,7 @@ def strategy_page(request: HttpRequest, slug: str) -> HttpResponse:
         "hub": known,
         "publications_url": publications_url(strategy=slug),
         "publications": publications.in_review()[:NEWEST_SHOWN],
-        "extensions": publications.filter(membership="extension")[:NEWEST_SHOWN],
+        "extensions": publications.filter(membership=Membership.EXTENSION)[:NEWEST_SHOWN],
         "claims": claims,
         "claim_pages": claims.paginator.get_elided_page_range(claims.number),
         "case_studies": CaseStudy.objects.filter(publication__in=publications),

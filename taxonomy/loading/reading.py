@@ -9,7 +9,9 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from reviewapp.corpus.choices import Membership
 from reviewapp.corpus.prisma.flow import BY_KEY
+from taxonomy.loading.claim_facts import ClaimFacts, ClaimsFile
 from taxonomy.loading.schema import (
     ClassRow,
     DefinitionsFile,
@@ -18,6 +20,8 @@ from taxonomy.loading.schema import (
     TaxonomyFile,
 )
 
+# The loader in C reads the same in a tenth of the time; it is not built everywhere.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Shape = TypeVar("Shape", bound=BaseModel)
 # Answers on which line a field stands: ("families", 0, "slug") -> 12.
 LineOf = Callable[[tuple[int | str, ...]], int]
@@ -40,6 +44,9 @@ class Problems:
     def add(self, file: str, line: int, what: str) -> None:
         self.found.append(f"{file}:{line}: {what}")
 
+    def any_in(self, file: str) -> bool:
+        return any(problem.startswith(f"{file}:") for problem in self.found)
+
     def add_invalid(self, file: str, line_of: LineOf, error: ValidationError) -> None:
         for problem in error.errors():
             place = ".".join(str(step) for step in problem["loc"])
@@ -61,6 +68,7 @@ class Fixtures:
     taxonomy: TaxonomyFile
     definitions: DefinitionsFile
     publications: list[PublicationRow]
+    claims: dict[tuple[str, int], ClaimFacts]  # by key of the publication and position
 
 
 def read(folder: Path) -> Fixtures:
@@ -72,6 +80,7 @@ def read(folder: Path) -> Fixtures:
         folder / "definitions.yaml", DefinitionsFile, problems
     )
     publications = _read_jsonl(folder / "publications.jsonl", problems)
+    claims, claims_line = _read_yaml(folder / "claims.yaml", ClaimsFile, problems)
     if taxonomy:
         _check_taxonomy(taxonomy, taxonomy_line, problems)
         _check_links(taxonomy, publications, problems)
@@ -79,10 +88,20 @@ def read(folder: Path) -> Fixtures:
         _check_definitions(taxonomy, definitions, definition_line, problems)
     if review:
         _check_review(review, publications, review_line, problems)
+    if claims:
+        _check_claims(claims.root, publications, claims_line, problems)
+    if claims and taxonomy:
+        _check_references(taxonomy, claims.root, claims_line, problems)
     _check_unique(publications, problems)
-    if problems.found or not (review and taxonomy and definitions):
+    if problems.found or not (review and taxonomy and definitions and claims):
         raise FixtureError(problems.found)
-    return Fixtures(review, taxonomy, definitions, [row for _, row in publications])
+    return Fixtures(
+        review,
+        taxonomy,
+        definitions,
+        [row for _, row in publications],
+        {(facts.publication, facts.position): facts for facts in claims.root},
+    )
 
 
 def _read_text(path: Path, problems: Problems) -> str | None:
@@ -104,8 +123,8 @@ def _read_yaml(path: Path, shape: type[Shape], problems: Problems) -> tuple[Shap
     if text is None:
         return None, nowhere
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=LOADER)
+        data = yaml.load(text, Loader=LOADER)  # noqa: S506 - both loaders are safe
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problems.add(path.name, line, f"not YAML: {error.problem}")
@@ -226,17 +245,58 @@ def _check_review(
     for key in review.flow:
         if key not in BY_KEY:
             problems.add("review.yaml", line_of(("flow", key)), f"{key}: unknown PRISMA number")
-    if any(problem.startswith("publications.jsonl") for problem in problems.found):
+    if problems.any_in("publications.jsonl"):
         return  # a row that was not read would be called unknown here
     keys = {row.key for _, row in publications}
     for i, study in enumerate(review.case_studies):
         if study.publication not in keys:
             line = line_of(("case_studies", i))
             problems.add("review.yaml", line, f"{study.publication}: unknown publication")
-    named = sum(row.membership.status == "named" for _, row in publications)
+    named = sum(row.membership.status == Membership.NAMED for _, row in publications)
     if named != review.named_publications.count:
         what = f"{review.named_publications.count} named publications expected, {named} found"
         problems.add("review.yaml", line_of(("named_publications", "count")), what)
+
+
+def _check_claims(
+    entries: list[ClaimFacts], publications: Numbered, line_of: LineOf, problems: Problems
+) -> None:
+    """Check that every claim has one entry, that of the same metric, and every entry a claim."""
+    seen: set[tuple[str, int]] = set()
+    claims = {(row.key, n): claim for _, row in publications for n, claim in enumerate(row.claims)}
+    whole = not problems.any_in("publications.jsonl")  # a row not read would be called unknown
+    for i, entry in enumerate(entries):
+        place = (entry.publication, entry.position)
+        name, line = f"{entry.publication}-{entry.position}", line_of((i,))
+        if place in seen:
+            problems.add("claims.yaml", line, f"{name}: duplicate claim")
+        seen.add(place)
+        if place not in claims:
+            if whole:
+                problems.add("claims.yaml", line, f"{name}: unknown claim")
+        elif claims[place].metric != entry.metric:
+            what = f"{name}: the claim’s metric is {claims[place].metric!r}, not {entry.metric!r}"
+            problems.add("claims.yaml", line_of((i, "metric")), what)
+    lines = {row.key: line for line, row in publications}
+    for key, position in sorted(claims.keys() - seen):
+        what = f"{key}-{position}: the claim has no entry in claims.yaml"
+        problems.add("publications.jsonl", lines[key], what)
+
+
+def _check_references(
+    taxonomy: TaxonomyFile, entries: list[ClaimFacts], line_of: LineOf, problems: Problems
+) -> None:
+    """Check that the entries name known strategies, and ends of ranges that name each other."""
+    known = {row.slug for level, row, _ in walk(taxonomy) if level == "strategy"}
+    ends = {(entry.publication, entry.position): entry.range_with for entry in entries}
+    for i, entry in enumerate(entries):
+        for slug in sorted(set(entry.strategies) - known):
+            line = line_of((i, "attribution"))
+            problems.add("claims.yaml", line, f"{slug}: unknown strategy")
+        other = (entry.publication, entry.range_with)
+        if entry.range_with is not None and ends.get(other) != entry.position:
+            what = f"claim {entry.range_with} is not the other end of this range"
+            problems.add("claims.yaml", line_of((i, "range_with")), what)
 
 
 def _check_unique(publications: Numbered, problems: Problems) -> None:
@@ -250,7 +310,7 @@ def _check_unique(publications: Numbered, problems: Problems) -> None:
             if earlier != line:
                 what = f"{value}: duplicate {name}, first on line {earlier}"
                 problems.add("publications.jsonl", line, what)
-        if row.membership.status == "named" and row.membership.grade is None:
+        if row.membership.status == Membership.NAMED and row.membership.grade is None:
             problems.add(
                 "publications.jsonl", line, f"{row.key}: a named publication needs a grade"
             )

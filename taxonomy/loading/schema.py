@@ -1,7 +1,7 @@
 """The shape of the fixture files that `load_review` reads, checked field by field.
 
 Every class mirrors one record of review.yaml, taxonomy.yaml, definitions.yaml or
-publications.jsonl; docs/fixtures.md describes the files.
+publications.jsonl (claim_facts.py has claims.yaml); fixtures/README.md describes the files.
 """
 
 import datetime
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from reviewapp.corpus.models import (
+from reviewapp.corpus.choices import (
     ArtifactKind,
     Confidence,
     Grade,
@@ -17,7 +17,7 @@ from reviewapp.corpus.models import (
     Membership,
     VenueKind,
 )
-from taxonomy.models import ClaimSource, Direction, Objective
+from taxonomy.choices import ClaimSource, Direction, Objective
 
 
 def _possible_year(year: int) -> int:
@@ -46,7 +46,7 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
-class Row(BaseModel):
+class FixtureRecord(BaseModel):
     """A record of a fixture; a field it does not know is an error, not silently dropped."""
 
     model_config = ConfigDict(extra="forbid")
@@ -55,19 +55,19 @@ class Row(BaseModel):
 # review.yaml
 
 
-class PeriodRow(Row):
+class PeriodRow(FixtureRecord):
     from_: Annotated[Period, Field(alias="from")]
     to: Period
     grade: Grade
 
 
-class GuidelineRow(Row):
+class GuidelineRow(FixtureRecord):
     value: Text
     edition: Text | None
     grade: Grade
 
 
-class ReviewRow(Row):
+class ReviewRow(FixtureRecord):
     slug: Slug
     title: Text
     authors: Annotated[list[Text], Field(min_length=1)]
@@ -82,39 +82,39 @@ class ReviewRow(Row):
     reporting_guideline: GuidelineRow
 
 
-class FlowRow(Row):
+class FlowRow(FixtureRecord):
     n: Count
     grade: Grade
     note: str = ""
 
 
-class DatabaseRow(Row):
+class DatabaseRow(FixtureRecord):
     name: Text
     grade: Grade
 
 
-class DatabasesRow(Row):
+class DatabasesRow(FixtureRecord):
     count: Count | None
     named: list[DatabaseRow]
 
 
-class ToolRow(Row):
+class ToolRow(FixtureRecord):
     name: Text
     use: Text
     grade: Grade
 
 
-class CriterionRow(Row):
+class CriterionRow(FixtureRecord):
     text: Text
     grade: Grade
 
 
-class CriteriaRow(Row):
+class CriteriaRow(FixtureRecord):
     inclusion: list[CriterionRow]
     exclusion: list[CriterionRow]
 
 
-class CaseStudyRow(Row):
+class CaseStudyRow(FixtureRecord):
     subject: Text
     aim: Text
     grade_subject: Grade
@@ -122,12 +122,12 @@ class CaseStudyRow(Row):
     publication: Key
 
 
-class NamedRow(Row):
+class NamedRow(FixtureRecord):
     count: Count
     note: Text
 
 
-class ReviewFile(Row):
+class ReviewFile(FixtureRecord):
     review: ReviewRow
     flow: dict[str, FlowRow]
     databases: DatabasesRow
@@ -142,7 +142,7 @@ class ReviewFile(Row):
 # taxonomy.yaml and definitions.yaml
 
 
-class ClassRow(Row):
+class ClassRow(FixtureRecord):
     slug: Slug
     name: Text
     grade: Grade
@@ -161,18 +161,18 @@ class FamilyRow(ClassRow):
     groups: list[GroupRow]
 
 
-class TaxonomyFile(Row):
+class TaxonomyFile(FixtureRecord):
     classes: list[ClassRow]
     families: list[FamilyRow]
 
 
-class DefinitionRow(Row):
+class DefinitionRow(FixtureRecord):
     idea: Text
     trade: Text
     not_when: Text
 
 
-class DefinitionsFile(Row):
+class DefinitionsFile(FixtureRecord):
     classes: dict[Slug, Text]
     families: dict[Slug, Text]
     groups: dict[Slug, Text]
@@ -182,11 +182,10 @@ class DefinitionsFile(Row):
 # publications.jsonl
 
 
-class ClaimRow(Row):
+class ClaimRow(FixtureRecord):
     objective: Objective
     metric: Text
     value: Number
-    unit: Text
     direction: Direction
     baseline: Text | None
     conditions: Text | None
@@ -195,12 +194,12 @@ class ClaimRow(Row):
     source: ClaimSource
 
 
-class MembershipRow(Row):
+class MembershipRow(FixtureRecord):
     status: Membership
     grade: Literal["A", "B", "C", "C+", "B+C"] | None
 
 
-class PublicationRow(Row):
+class PublicationRow(FixtureRecord):
     key: Key
     title: Text
     authors: Annotated[list[Text], Field(min_length=1)]

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from django.db import connection, models, transaction
 
+from reviewapp.corpus.choices import CriterionKind
 from reviewapp.corpus.models import (
     CaseStudy,
     Criterion,
@@ -15,8 +16,9 @@ from reviewapp.corpus.models import (
     SourceDatabase,
     Tool,
 )
+from taxonomy.loading.claim_facts import ClaimFacts
 from taxonomy.loading.reading import Fixtures
-from taxonomy.loading.schema import ClassRow, PublicationRow
+from taxonomy.loading.schema import ClaimRow, ClassRow, PublicationRow
 from taxonomy.models import Claim, Evidence, Family, Group, Strategy, TaxonomyClass
 
 Entry = TypeVar("Entry", TaxonomyClass, Family, Group, Strategy)
@@ -28,14 +30,15 @@ LOCK = 65_983  # any number of our own: two loads at once take turns
 def load(fixtures: Fixtures) -> Review:
     """Make the database equal to the fixtures and return the review.
 
-    What the fixtures name is created or updated, with its links and claims replaced; taxonomy
-    entries that they no longer name are removed; other publications are left alone.
+    What the fixtures name is created or updated, with its links replaced; claims keep their rows.
+    Taxonomy entries and claims that they no longer name are removed; other publications are left
+    alone.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     review = _load_review(fixtures)
     _load_taxonomy(fixtures)
-    _load_publications(review, fixtures.publications)
+    _load_publications(review, fixtures)
     _load_case_studies(review, fixtures)
     return review
 
@@ -63,8 +66,8 @@ def _load_review(fixtures: Fixtures) -> Review:
     _replace(review, FlowNumber, ({"key": k, **n.model_dump()} for k, n in file.flow.items()))
     _replace(review, SourceDatabase, (d.model_dump() for d in file.databases.named))
     _replace(review, Tool, (t.model_dump() for t in file.tools))
-    criteria = [("inclusion", c) for c in file.criteria.inclusion]
-    criteria += [("exclusion", c) for c in file.criteria.exclusion]
+    criteria = [(CriterionKind.INCLUSION, c) for c in file.criteria.inclusion]
+    criteria += [(CriterionKind.EXCLUSION, c) for c in file.criteria.exclusion]
     _replace(review, Criterion, ({"kind": kind, **c.model_dump()} for kind, c in criteria))
     return review
 
@@ -108,28 +111,61 @@ def _remove_unnamed(fixtures: Fixtures) -> None:
     TaxonomyClass.objects.exclude(slug__in=texts.classes).delete()
 
 
-def _load_publications(review: Review, rows: list[PublicationRow]) -> None:
+def _load_publications(review: Review, fixtures: Fixtures) -> None:
+    rows = fixtures.publications
     records = [_publication(review, row) for row in rows]
-    columns = [
-        field.name
-        for field in Publication._meta.concrete_fields
-        if field.editable and field.name not in ("id", "key")
-    ]
     Publication.objects.bulk_create(
-        records, update_conflicts=True, unique_fields=["key"], update_fields=columns
+        records,
+        update_conflicts=True,
+        unique_fields=["key"],
+        update_fields=_columns(Publication, "key"),
     )
     ids = dict(Publication.objects.filter(key__in=[r.key for r in rows]).values_list("key", "id"))
     _link(rows, ids)
-    Claim.objects.filter(publication__in=ids.values()).delete()
-    Claim.objects.bulk_create(
-        Claim(
-            publication_id=ids[row.key],
-            position=position,
-            **{name: value or "" for name, value in claim.model_dump(exclude={"value"}).items()},
-            value=claim.value,
-        )
-        for row in rows
+    _load_claims(fixtures, ids)
+
+
+def _columns(model: type[models.Model], *identity: str) -> list[str]:
+    """Return the fields that a record is written with, but for those that say which it is."""
+    return [
+        field.name
+        for field in model._meta.concrete_fields
+        if field.editable and not field.primary_key and field.name not in identity
+    ]
+
+
+def _load_claims(fixtures: Fixtures, ids: dict[str, int]) -> None:
+    """Write the claims over those of the same place, so that what refers to a claim stays."""
+    claims = [
+        _claim(ids[row.key], claim, fixtures.claims[row.key, position])
+        for row in fixtures.publications
         for position, claim in enumerate(row.claims)
+    ]
+    kept = Claim.objects.bulk_create(
+        claims,
+        update_conflicts=True,
+        unique_fields=["publication", "position"],
+        update_fields=_columns(Claim, "publication", "position"),
+    )
+    named = Claim.objects.filter(publication__in=ids.values())
+    named.exclude(pk__in=[claim.pk for claim in kept]).delete()
+
+
+def _claim(publication: int, claim: ClaimRow, facts: ClaimFacts) -> Claim:
+    plan = facts.replication
+    return Claim(
+        publication_id=publication,
+        position=facts.position,
+        **{name: value or "" for name, value in claim.model_dump(exclude={"value"}).items()},
+        value=claim.value,
+        unit=facts.unit,
+        qualifier=facts.qualifier,
+        testable=plan.testable,
+        study=plan.study or "",
+        measure=plan.measure or "",
+        rule=plan.rule or "",
+        rule_written=plan.written,
+        rule_blind=plan.blind,
     )
 
 

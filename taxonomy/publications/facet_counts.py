@@ -9,7 +9,8 @@ from django.db import connection
 from django.db.models import Count, F, Func, QuerySet
 from django.db.models.expressions import RawSQL
 
-from reviewapp.corpus.models import Membership, Publication
+from reviewapp.corpus.choices import Membership
+from reviewapp.corpus.models import Publication
 from taxonomy.models import PublicationFacets
 from taxonomy.publications.facets import Filter
 from taxonomy.publications.filter import PublicationFilter

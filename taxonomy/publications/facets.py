@@ -5,8 +5,9 @@ from typing import Any, Protocol
 
 from django.db.models import Q, TextChoices
 
-from reviewapp.corpus.models import ArtifactKind, Confidence, Membership, VenueKind
-from taxonomy.models import Family, Objective, Strategy, TaxonomyClass
+from reviewapp.corpus.choices import ArtifactKind, Confidence, Membership, VenueKind
+from taxonomy.choices import Objective
+from taxonomy.models import Family, Strategy, TaxonomyClass
 
 
 @dataclass(frozen=True)

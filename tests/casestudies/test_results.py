@@ -80,7 +80,7 @@ def test_a_claim_without_a_run_is_not_run(review: Review) -> None:
     row = judged(None)
     assert (row.status, row.run, row.measured) == ("not run", None, None)
     assert row.claim
-    assert row.claim.said == "upper bound 4.5 hours"
+    assert row.claim.as_stated == "less than 4.5 h"
 
 
 @pytest.mark.parametrize(("value", "status"), [(1.5, "supported"), (2.5, "not reproduced")])

@@ -93,7 +93,7 @@ def test_claims_stand_beside_measurements_with_their_status(client: Client, revi
     assert "pruning time, sparsegpt not run not comparable" in shown(client)
     run = a_finished_run()
     page = shown(client)
-    assert "upper bound 4.5 hours" in page
+    assert "less than 4.5 h" in page
     assert f"15.32 s run {run.pk} ; quick preset; Example Processor, 2 cores, 2 threads" in page
     assert "Not comparable: another model on other hardware" in page
 

@@ -15,9 +15,10 @@ from django.test.utils import CaptureQueriesContext
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
+from taxonomy.choices import Objective
 from taxonomy.explorer.gap_map import gap_map
 from taxonomy.explorer.tree import tree
-from taxonomy.models import Claim, Evidence, Objective, Strategy
+from taxonomy.models import Claim, Evidence, Strategy
 from taxonomy.queries import revision
 from tests.conftest import real_fixtures
 from tests.factories import publication
@@ -267,8 +268,9 @@ def test_writers_do_not_wait_for_each_other_and_each_commit_gives_a_new_revision
     call_command("load_review", "fixtures", verbosity=0)
     add = (
         "INSERT INTO taxonomy_claim (publication_id, position, objective, metric, value, unit,"
-        " direction, baseline, conditions, hardware, model, source) SELECT id, 99, 'cost', 'm',"
-        " 1, 'x', 'higher_better', '', '', '', '', 'paper' FROM corpus_publication WHERE key = %s"
+        " qualifier, direction, baseline, conditions, hardware, model, source, testable, study,"
+        " measure, rule) SELECT id, 99, 'cost', 'm', 1, 'x', 'exact', 'higher_better', '', '', '',"
+        " '', 'paper', 'no', '', '', '' FROM corpus_publication WHERE key = %s"
     )
     first, second = Publication.objects.values_list("key", flat=True)[:2]
     parameters = {k: v for k, v in connection.get_connection_params().items() if k in DIRECT}

@@ -15,6 +15,10 @@ from reviewapp.corpus.models import FlowNumber, Publication, Review
 from taxonomy.models import Claim, Evidence, Group, Strategy
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+FACTS = {
+    (entry["publication"], entry["position"]): entry
+    for entry in yaml.safe_load((FIXTURES / "claims.yaml").read_text())
+}
 ROWS = [json.loads(line) for line in (FIXTURES / "publications.jsonl").read_text().splitlines()]
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +37,13 @@ def edit_row(folder: Path, line: int, change: Callable[[dict[str, Any]], object]
     change(row)
     lines[line - 1] = json.dumps(row)
     path.write_text("\n".join(lines))
+
+
+def edit_facts(
+    folder: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+) -> None:
+    path = folder / "claims.yaml"
+    path.write_text(yaml.safe_dump(change(yaml.safe_load(path.read_text())), sort_keys=False))
 
 
 def load(folder: Path) -> None:
@@ -75,15 +86,46 @@ def test_every_fact_of_the_fixtures_is_in_the_database(folder: Path) -> None:
         assert (publication.arxiv_id, publication.doi) == (row["arxiv_id"], row["doi"])
         assert {s.slug for s in publication.strategies.all()} == set(row["strategies"])
         assert [
-            (c.metric, c.value, c.unit, c.objective, c.baseline or None)
-            for c in publication.claims.all()
-        ] == [
-            (c["metric"], c["value"], c["unit"], c["objective"], c["baseline"])
-            for c in row["claims"]
-        ]
+            (c.metric, c.value, c.objective, c.baseline or None) for c in publication.claims.all()
+        ] == [(c["metric"], c["value"], c["objective"], c["baseline"]) for c in row["claims"]]
     taxonomy = yaml.safe_load((FIXTURES / "taxonomy.yaml").read_text())
     groups = [g["slug"] for f in taxonomy["families"] for g in f["groups"]]
     assert list(Group.objects.values_list("slug", flat=True)) == groups
+
+
+def test_every_claim_has_the_unit_the_qualifier_and_the_rule_of_its_facts(folder: Path) -> None:
+    load(folder)
+    claims = {(c.publication.key, c.position): c for c in Claim.objects.select_related()}
+    assert claims.keys() == FACTS.keys()
+    for place, claim in claims.items():
+        facts, plan = FACTS[place], FACTS[place]["replication"]
+        assert (claim.unit, claim.qualifier) == (facts["unit"], facts["qualifier"])
+        assert claim.testable == plan["testable"]
+        assert (claim.study, claim.measure, claim.rule) == tuple(
+            plan.get(name, "") for name in ("study", "measure", "rule")
+        )
+        written = str(claim.rule_written) if claim.rule_written else None
+        assert (written, claim.rule_blind) == (plan.get("written"), plan.get("blind"))
+
+
+def test_claims_keep_their_rows_when_the_review_is_loaded_again(folder: Path) -> None:
+    load(folder)
+    before = dict(Claim.objects.values_list("pk", "value"))
+    changed = Claim.objects.by_code([f"{ROWS[0]['key']}-0"])
+    edit_row(folder, 1, lambda row: row["claims"][0].update(value=12345))
+    load(folder)
+    after = dict(Claim.objects.values_list("pk", "value"))
+    assert after == {**before, changed.get().pk: 12345}
+
+
+def test_claims_are_found_by_their_codes(folder: Path) -> None:
+    load(folder)
+    codes = ["frantar2023sparsegpt-1", "frantar2023qmoe-0"]
+    found = Claim.objects.by_code(codes).select_related("publication")
+    assert sorted(claim.code for claim in found) == sorted(codes)
+    odd = ["", "-", "frantar2023qmoe", "frantar2023qmoe-00", "frantar2023qmoe-99999", "x-1", "\0-1"]
+    assert not Claim.objects.by_code(odd).exists()
+    assert not Claim.objects.by_code([]).exists()
 
 
 def test_only_the_reported_flow_numbers_are_stored(folder: Path) -> None:
@@ -107,6 +149,7 @@ def test_loading_again_takes_corrections_and_keeps_other_publications(folder: Pa
     other.pk, other.key, other.arxiv_id, other.doi = None, "imported2024", None, None
     other.save()
     edit_row(folder, 1, lambda row: row.update(title="A corrected title", claims=[]))
+    edit_facts(folder, lambda facts: [f for f in facts if f["publication"] != ROWS[0]["key"]])
     load(folder)
     corrected = Publication.objects.get(key=ROWS[0]["key"])
     assert corrected.title == "A corrected title"
@@ -171,6 +214,17 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
         ("taxonomy.yaml", "grade: C+", "grade: Z", "grade: Input should be"),
         ("taxonomy.yaml", "families:", "families: [", "not YAML"),
         ("definitions.yaml", "  pruning:", "  prunning:", "pruning: the strategy has no"),
+        ("claims.yaml", "qualifier: approx", "qualifier: roughly", ".qualifier: Input should be"),
+        ("claims.yaml", "phase: serving", "phase: dreaming", ".phase: Input should be"),
+        ("claims.yaml", "  unit: x", "  units: x", "0.units: Extra inputs"),
+        ("claims.yaml", "- offloading", "- off-loading", "off-loading: unknown strategy"),
+        ("claims.yaml", "position: 1", "position: 0", "aminabadi2022deepspeedinference-0: dupl"),
+        ("claims.yaml", "position: 1", "position: 9", "aminabadi2022deepspeedinference-9: unknown"),
+        ("claims.yaml", "metric: generation speed", "metric: x", "metric is 'generation speed'"),
+        ("claims.yaml", "ratio_rule: none", "ratio_rule: factor", "ratio: the rule “factor”"),
+        ("claims.yaml", "range_with: 1", "range_with: 0", "claim 0 is not the other end"),
+        ("claims.yaml", "testable: 'no'", "testable: direction", "a testable claim needs study"),
+        ("claims.yaml", "blind: true", "blind: perhaps", "replication.blind: Input should be"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(
@@ -181,6 +235,16 @@ def test_a_bad_file_is_named_with_its_line(
     assert old in text
     path.write_text(text.replace(old, new, 1))
     assert any(p.startswith(f"{file}:") and expected in p for p in problems(folder))
+
+
+def test_a_claim_without_facts_is_named_where_it_stands(folder: Path) -> None:
+    edit_facts(folder, lambda facts: facts[1:])
+    [problem, _] = problems(folder)
+    line = next(n for n, row in enumerate(ROWS, 1) if row["key"].startswith("aminabadi2022"))
+    assert problem == (
+        f"publications.jsonl:{line}: aminabadi2022deepspeedinference-0: the claim has no entry in"
+        " claims.yaml"
+    )
 
 
 def test_a_missing_file_or_wrong_encoding_is_a_plain_message(folder: Path) -> None:

@@ -62,7 +62,8 @@ def test_json_holds_the_claims_and_says_null_for_what_nobody_reports(
         "objective": "cost",
         "metric": "pruning time",
         "value": 4.5,
-        "unit": "hours (upper bound)",
+        "unit": "h",
+        "qualifier": "less-than",
         "direction": "lower_better",
         "baseline": None,
         "conditions": "OPT-175B and BLOOM-176B; a third-party note gives the setup as one 80GB A100"

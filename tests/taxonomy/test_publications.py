@@ -255,7 +255,7 @@ def test_one_publication_shows_its_evidence_and_where_it_is_from(
 ) -> None:
     html = text(client.get("/publications/frantar2023sparsegpt/").content.decode())
     assert "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot" in html
-    assert "upper bound 4.5 hours" in html
+    assert "less than 4.5 h" in html
     assert "not stated for this claim ; the publication used: NVIDIA A100 80GB" in html
     assert "The review’s case study on SparseGPT" in html
     assert "Latest result: not run" in html

@@ -12,7 +12,7 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from reviewapp import __version__
-from reviewapp.ui.units import duration, number, rounded, split_unit
+from reviewapp.ui.units import duration, number, rounded
 
 register = template.Library()
 register.filter(number)
@@ -43,13 +43,17 @@ def inline(name: str, **context: Any) -> SafeString:
 
 
 @register.simple_tag
-def quantity(value: float | str | None, unit: str = "", source: str = "") -> SafeString:
-    """Show a number with its unit and its source, or "not reported" when there is none."""
-    base, qualifier = split_unit(unit)
+def quantity(
+    value: float | str | None, unit: str = "", qualifier: str = "", source: str = ""
+) -> SafeString:
+    """Show a number with its unit, what it is qualified by ("up to") and its source.
+
+    Without a number it is "not reported".
+    """
     return inline(
         "ui/_quantity.html",
         value=None if value == "" else value,  # "" is what a template makes of an unknown name
-        unit=base,
+        unit=unit,
         qualifier=qualifier,
         source=source,
     )

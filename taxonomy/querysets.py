@@ -1,0 +1,31 @@
+"""Named queries over claims."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+
+from taxonomy.choices import Status
+
+CODE = re.compile(r"(?P<key>[-\w]+)-(?P<position>0|[1-9]\d{0,3})", re.ASCII)
+
+
+class ClaimQuerySet(models.QuerySet[Any]):
+    def by_code(self, codes: Iterable[str]) -> Self:
+        """Keep the claims with these codes, such as "frantar2023sparsegpt-0"; others find none."""
+        wanted = Q(pk__in=[])
+        for code in filter(None, map(CODE.fullmatch, codes)):
+            wanted |= Q(publication__key=code["key"], position=code["position"])
+        return self.filter(wanted)
+
+    def tried(self, status: Status | None = None) -> Self:
+        """Keep the claims of which some run here has an outcome, of this status where one is given.
+
+        That a run said why it cannot speak to a claim ("not run") is an outcome too.
+        """
+        outcomes = self.model._meta.get_field("outcomes").related_model.objects.all()
+        if status:
+            outcomes = outcomes.filter(status=status)
+        return self.filter(models.Exists(outcomes.filter(claim=models.OuterRef("pk"))))
