@@ -4,7 +4,6 @@ from typing import Any, get_args
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from taxonomy.choices import Status
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import InvalidParameter, Kind, Setting, Study, Variant, VariantRole
@@ -15,6 +14,7 @@ from casestudies.studies.results import answered_claims
 from casestudies.worker.runner import command_line
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
+from taxonomy.choices import Status
 
 MEASURED = ("metric", "variant", "settings", "value", "unit", "n", "spread")
 

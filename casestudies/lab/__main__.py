@@ -1,4 +1,4 @@
-"""`python -m casestudies.lab list` and `python -m casestudies.lab run SLUG ...`.
+"""`python -m casestudies.lab list`, `describe SLUG` and `run SLUG ...`.
 
 A run writes its events to standard output, one JSON object a line, and nothing else goes there.
 The exit status is 0 if it succeeded, 1 if it failed and 2 if a parameter was not valid.
@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from casestudies.lab.catalogue import STUDIES, this_machine
 from casestudies.lab.contract import QUICK, InvalidParameter, Parameters, Setup, Study, bounds_of
+from casestudies.lab.describe import describe
 from casestudies.lab.report import Report, Run
 from casestudies.lab.result import Event, Failed, Finished, Result, Started
 
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.writelines(f"{study.slug}\t{study.title}\n" for study in STUDIES.values())
         return DONE
     study = STUDIES[options.slug]
+    if options.command == "describe":
+        sys.stdout.writelines(f"{line}\n" for line in describe(study))
+        return DONE
     names = study.parameters.model_fields
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     try:
@@ -89,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m casestudies.lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name the studies")
+    describing = commands.add_parser("describe", help="say what a study declares")
+    describing.add_argument("slug", choices=list(STUDIES))
     slugs = commands.add_parser("run", help="run a study").add_subparsers(
         dest="slug", required=True, metavar="SLUG"
     )
@@ -105,10 +111,12 @@ def _add_study(parser: argparse.ArgumentParser, study: Study) -> None:
     for what in study.accepts:
         parser.add_argument(f"--{what}", type=Path, help=ACCEPTED[what])
     parser.add_argument("--json", type=Path, help="write the result to this file")
-    for name, schema in study.schemas.items():
+    for parameter, schema in study.schemas.items():
         what = f"{schema['description']} ({bounds_of(schema)})".replace("%", "%%")
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, dest=name, default=argparse.SUPPRESS, metavar="X", help=what)
+        option = f"--{parameter.replace('_', '-')}"
+        parser.add_argument(
+            option, dest=parameter, default=argparse.SUPPRESS, metavar="X", help=what
+        )
 
 
 def _setup(options: argparse.Namespace) -> Setup:
@@ -128,7 +136,7 @@ def _setup(options: argparse.Namespace) -> Setup:
     present = torch.cuda.is_available()
     if options.device == "cuda" and not present:
         raise InvalidParameter("device", "cuda is not valid; this machine has no CUDA device")
-    device = options.device or ("cuda" if present else "cpu")
+    device: Literal["cpu", "cuda"] = options.device or ("cuda" if present else "cpu")
     return Setup(device, options.seed, **brought)
 
 

@@ -124,8 +124,10 @@ def curves(run: Run) -> list[result.Curve]:
     found: dict[tuple[str, str, frozenset[Any]], result.Curve] = {}
     for point in _events(run, EventKind.POINT, TypeAdapter(result.Point)):
         key = point.series, point.variant, frozenset(point.settings.items())
-        named = {"name": point.series, "variant": point.variant, "settings": point.settings}
-        found.setdefault(key, result.Curve(**named, points=[])).points.append((point.x, point.y))
+        empty = result.Curve(
+            name=point.series, variant=point.variant, settings=point.settings, points=[]
+        )
+        found.setdefault(key, empty).points.append((point.x, point.y))
     return [curve.model_copy(update={"points": sorted(curve.points)}) for curve in found.values()]
 
 

@@ -107,9 +107,8 @@ class Descendants:
 def _held_bytes(process: psutil.Process) -> int:
     """Return the process's proportional set size, or its resident memory where there is none."""
     with contextlib.suppress(psutil.Error):
-        if sys.platform == "linux":
-            return int(process.memory_full_info().pss)
-        return int(process.memory_info().rss)
+        memory = process.memory_full_info()
+        return int(getattr(memory, "pss", memory.rss))
     return 0
 
 
