@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from django import forms
 from django.http import QueryDict
 
+from casestudies.choices import Device
 from casestudies.dashboards.selection import ACROSS, Selection, default_axes, metrics_of
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Metric, Study
-from casestudies.models import Device
 from reviewapp.ui.errors import cleaned_or_400
 
 ORIGINS = ("reference", "own")

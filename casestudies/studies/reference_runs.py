@@ -13,7 +13,8 @@ from typing import Any
 
 from django.db import transaction
 
-from casestudies.models import Run, State
+from casestudies.choices import State
+from casestudies.models import Run
 from casestudies.worker.journal import hardware, keep_measurements
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "runs"

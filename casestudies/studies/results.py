@@ -89,22 +89,16 @@ def headline(run: Run) -> list[Measurement]:
     ]
 
 
-def for_list(runs: RunQuerySet) -> RunQuerySet:
+def for_list(runs: RunQuerySet[Run]) -> RunQuerySet[Run]:
     """Return the runs with what a line about each shows, in a constant number of queries."""
     return runs.select_related("owner").defer("series").prefetch_related("measurements")
 
 
 def settings_of(run: Run) -> str:
     """Return what the run was asked for: "quick preset with sparsity 0.6, curve off"."""
-    study = run.definition
     words = f"{run.preset} preset"
-    if study is None or run.preset not in study.presets:
-        return words
-    preset = study.check(run.preset, {}).model_dump(mode="json")
     changed = [
-        f"{name.replace('_', ' ')} {_in_words(run.parameters[name])}"
-        for name, value in preset.items()
-        if run.parameters.get(name, value) != value
+        f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in run.changed.items()
     ]
     return f"{words} with {', '.join(changed)}" if changed else words
 

@@ -11,7 +11,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from casestudies.models import EventKind, Measurement, Run, RunEvent, State
+from casestudies.choices import EventKind, State
+from casestudies.models import Measurement, Run, RunEvent
 from casestudies.worker.reconnecting import Unavailable, database
 
 LONGEST_TEXT = 4_000
@@ -59,24 +60,25 @@ class Journal:
         """Return why the process says that it failed, else the end of its standard error."""
         return self.failure or "\n".join(self._complaints)
 
-    def flush(self) -> str | None:
-        """Write what waits, with a sign of life, and return the run's state.
+    def flush(self) -> Run | None:
+        """Write what waits, with a sign of life, and return the run as it now is.
 
         Returns None when the run is no longer this claim's. Raises Unavailable.
         """
         events, changes = list(self._waiting), self._changes
         self._changes = {}
         try:
-            state = self._write_so_far(events, changes)
+            run = self._write_so_far(events, changes)
         except Unavailable:
             self._changes = {**changes, **self._changes}
             raise
         del self._waiting[: len(events)]
-        return state
+        return run
 
     def close(self, state: State, error: str = "") -> None:
         """Write what waits and the run's end; for a success its result too, or nothing at all.
 
+        A run whose end was asked for before its success was stored is cancelled.
         Raises Unavailable, and KeyError, TypeError, ValueError or DatabaseError for a result
         that is not in the lab's form.
         """
@@ -85,13 +87,15 @@ class Journal:
             if run is None:
                 return
             RunEvent.objects.bulk_create(self._waiting)
+            if state == State.SUCCEEDED and run.cancel_asked:
+                state = State.CANCELLED
             changes = {**self._changes, "state": state, "error": _storable(error)}
             if state == State.SUCCEEDED:
                 changes |= _keep_result(run, self.result or {}) | {"done": 1, "step": ""}
             _write(run, {**changes, "finished": timezone.now()})
         self._waiting.clear()
 
-    def _write_so_far(self, events: list[RunEvent], changes: dict[str, Any]) -> str | None:
+    def _write_so_far(self, events: list[RunEvent], changes: dict[str, Any]) -> Run | None:
         with database(), transaction.atomic():
             run = self._own_run()
             if run is None:
@@ -101,7 +105,7 @@ class Journal:
                 changes = {**changes, "state": State.RUNNING, "finished": None, "error": ""}
             RunEvent.objects.bulk_create(events)
             _write(run, {**changes, "heartbeat": Now()})
-        return run.state
+        return run
 
     def _take(self, name: str, event: dict[str, Any]) -> None:
         if name == "result":
@@ -134,7 +138,7 @@ class Journal:
 
     def _own_run(self) -> Run | None:
         own = Run.objects.select_for_update().filter(pk=self._run_id, claim=self._claim)
-        return own.filter(state__in=[State.RUNNING, State.CANCELLING, State.LOST]).first()
+        return own.filter(state__in=[State.RUNNING, State.LOST]).first()
 
 
 def hardware(environment: dict[str, Any]) -> str:

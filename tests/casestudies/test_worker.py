@@ -13,8 +13,9 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
+from casestudies.choices import Device, State
 from casestudies.lab.catalogue import STUDIES
-from casestudies.models import Device, Run, State
+from casestudies.models import Run
 from casestudies.querysets import SILENCE
 from casestudies.runs.starting import Request, start
 from tests.casestudies.making import a_person
