@@ -14,7 +14,6 @@ from casestudies.choices import UNFINISHED, Device, State
 # taken for dead. Measured by the database's clock: that of each machine may differ.
 SILENCE = timedelta(seconds=20)
 
-
 # Whichever model has the queryset as its manager: models imports this file.
 M_co = TypeVar("M_co", bound=models.Model, covariant=True)
 

@@ -1,6 +1,7 @@
 """A worker's life: look for runs, carry them out one at a time, say that it lives, and stop."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from casestudies.choices import Device
 from casestudies.models import Run, Worker
 from casestudies.worker import machine, runner, waking
 from casestudies.worker.reconnecting import Unavailable, database
+
+log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LOOKS = 5
 SECONDS_OF_A_DAY = 86_400
@@ -60,9 +63,14 @@ async def _carry_out_runs(worker: Worker, woken: asyncio.Event) -> Never:
     gpus = worker.machine["gpus"]
     while True:
         woken.clear()
-        with suppress(Unavailable):
+        try:
             while any([await runner.work_once(Device(name), gpus) for name in worker.devices]):
                 pass
+        except Unavailable:
+            pass
+        except Exception:
+            # A run that cannot be stored ends as lost, and the others go on.
+            log.exception("A run could not be carried out to its end")
         with suppress(TimeoutError):
             await asyncio.wait_for(woken.wait(), SECONDS_BETWEEN_LOOKS)
 
