@@ -38,7 +38,9 @@ class Run(models.Model):
     created = models.DateTimeField()
     started = models.DateTimeField(null=True, blank=True)
     finished = models.DateTimeField(null=True, blank=True)
-    cancel_asked = models.DateTimeField(null=True, blank=True)
+    cancel_asked = models.DateTimeField(
+        null=True, blank=True, help_text="When its end was asked for; it may still be running"
+    )
 
     claim = models.UUIDField(null=True, blank=True, default=None)
     worker = models.TextField(blank=True)

@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='run',
             name='cancel_asked',
-            field=models.DateTimeField(blank=True, null=True),
+            field=models.DateTimeField(blank=True, help_text='When its end was asked for; it may still be running', null=True),
         ),
         migrations.RunPython(wish, state),
         migrations.AlterField(
