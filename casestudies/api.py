@@ -17,9 +17,10 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 from rest_framework.views import APIView
 
+from casestudies.choices import Device, State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import InvalidParameter, Study
-from casestudies.models import ACTIVE, Device, Measurement, Run, State
+from casestudies.models import Measurement, Run
 from casestudies.permissions import may_cancel, may_start
 from casestudies.runs.starting import Request, TooManyWaiting, cancel, start
 from casestudies.serializers import (
@@ -187,7 +188,7 @@ class OneRun(RetrieveAPIView[Run]):
     def get_object(self) -> Run:
         """Return the run as it stands now."""
         run = super().get_object()
-        if run.state in ACTIVE and Run.objects.mark_lost():
+        if run.state == State.RUNNING and Run.objects.mark_lost():
             run.refresh_from_db()
         return run
 

@@ -1,45 +1,29 @@
 """Runs of the case studies, what they said on the way, and what they measured."""
 
+import uuid
+from typing import Any
+
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
+from casestudies.choices import UNFINISHED, Device, EventKind, State
 from casestudies.lab import result
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.result import Environment, Result
-from casestudies.querysets import RunQuerySet
+from casestudies.querysets import RunQuerySet, WorkerQuerySet
 from reviewapp.corpus.models import one_of
-
-
-class State(models.TextChoices):
-    """Where a run stands. The first three may still change, the others are ends."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed out"
-    LOST = "lost"
-
-
-ACTIVE = [State.RUNNING, State.CANCELLING]
-UNFINISHED = [State.QUEUED, *ACTIVE]
-
-
-class Device(models.TextChoices):
-    CPU = "cpu", "CPU"
-    CUDA = "cuda", "GPU (CUDA)"
 
 
 class Run(models.Model):
     """One run of a study: asked for by a person, carried out by a worker's child process.
 
-    The row is the truth about the run; the queue only wakes a worker. `claim` names the worker's
-    hold on it: only who knows it may write the run's events and its end.
+    The row is the truth about the run. `claim` names the worker's hold on it: only who knows it
+    may write the run's events and its end. `cancel_asked` is when somebody asked for its end: a
+    wish that stays, whatever happens to the run until its worker fulfils it.
     A reference run ships with the project, belongs to nobody and has a `reference` name.
     """
 
@@ -56,6 +40,9 @@ class Run(models.Model):
     created = models.DateTimeField()
     started = models.DateTimeField(null=True, blank=True)
     finished = models.DateTimeField(null=True, blank=True)
+    cancel_asked = models.DateTimeField(
+        null=True, blank=True, help_text="When its end was asked for; it may still be running"
+    )
 
     claim = models.UUIDField(null=True, blank=True, default=None)
     worker = models.TextField(blank=True)
@@ -91,13 +78,17 @@ class Run(models.Model):
                 name="run_finished_when_over",
             ),
             models.CheckConstraint(
-                condition=~Q(state__in=ACTIVE)
+                condition=~Q(state=State.RUNNING)
                 | Q(claim__isnull=False, heartbeat__isnull=False, started__isnull=False),
                 name="run_active_is_claimed",
             ),
             models.CheckConstraint(
                 condition=Q(reference=None) | Q(owner=None, state=State.SUCCEEDED),
                 name="run_reference_is_nobodys",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=State.SUCCEEDED) | Q(cancel_asked=None),
+                name="run_cancelled_does_not_succeed",
             ),
             models.CheckConstraint(condition=Q(done__gte=0, done__lte=1), name="run_done_share"),
         ]
@@ -117,6 +108,31 @@ class Run(models.Model):
     def over(self) -> bool:
         """Return whether the run has ended, one way or another."""
         return self.state not in UNFINISHED
+
+    @property
+    def shown_state(self) -> str:
+        """Return the state as pages show it: "cancelling" while its worker is to end the run."""
+        wished = self.state == State.RUNNING and self.cancel_asked is not None
+        return "cancelling" if wished else self.state
+
+    @property
+    def preset_values(self) -> dict[str, Any]:
+        """Return the parameters of the run's preset; none if it is no longer in the catalogue."""
+        study = self.definition
+        if study is None or self.preset not in study.presets:
+            return {}
+        return study.check(self.preset, {}).model_dump(mode="json")
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """Return the parameters in which the run differs from its preset, in the study's order.
+
+        None if the preset is not known; one that the study no longer knows is among them.
+        """
+        usual, own = self.preset_values, self.parameters
+        differing = {name: own[name] for name in usual if name in own and own[name] != usual[name]}
+        unknown = sorted(own.keys() - usual.keys()) if usual else []
+        return differing | {name: own[name] for name in unknown}
 
     @property
     def label(self) -> str:
@@ -156,18 +172,6 @@ class Run(models.Model):
         Measurement.objects.bulk_create(
             Measurement(run=self, **measurement.model_dump()) for measurement in result.measurements
         )
-
-
-class EventKind(models.TextChoices):
-    """What a run's process says, and what its worker remarks."""
-
-    STARTED = "started"
-    PROGRESS = "progress"
-    LOG = "log"
-    ERROR_OUTPUT = "error output"
-    MEASUREMENT = "measurement"
-    POINT = "point"
-    NOTICE = "notice", "notice of the worker"
 
 
 class RunEvent(models.Model):
@@ -231,3 +235,25 @@ class Measurement(models.Model):
         """Return the measurement as it stands in the run's result."""
         fields = result.Measurement.model_fields
         return result.Measurement(**{name: getattr(self, name) for name in fields})
+
+
+class Worker(models.Model):
+    """A worker's process. It writes its row with every sign of life and removes it when it stops.
+
+    `machine` is what it offers to runs, see `casestudies.lab.machine`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.TextField()
+    devices = ArrayField(models.TextField(choices=Device))
+    machine = models.JSONField(default=dict)
+    started = models.DateTimeField()
+    heartbeat = models.DateTimeField()
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["started", "pk"]
+
+    def __str__(self) -> str:
+        return self.name

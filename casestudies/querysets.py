@@ -1,59 +1,77 @@
-"""The questions asked about runs, by name."""
+"""The questions asked about runs and workers, by name."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import Self, TypeVar
 
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models.functions import Now
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from casestudies.choices import UNFINISHED, Device, State
 
-# A worker speaks at least every second, and after a pause of this length is taken for dead.
+# A worker and each of its runs speak every few seconds; after a pause of this length they are
+# taken for dead. Measured by the database's clock: that of each machine may differ.
 SILENCE = timedelta(seconds=20)
 
+# Whichever model has the queryset as its manager: models imports this file.
+M_co = TypeVar("M_co", bound=models.Model, covariant=True)
 
-class RunQuerySet(models.QuerySet["Run"]):  # type: ignore[name-defined]
-    def queued(self) -> "RunQuerySet":
+
+class RunQuerySet(models.QuerySet[M_co]):
+    def queued(self) -> Self:
         """Return the runs that wait for a worker."""
-        return self.filter(state="queued")
+        return self.filter(state=State.QUEUED)
 
-    def active(self) -> "RunQuerySet":
-        """Return the runs that a worker is carrying out, those being cancelled included."""
-        return self.filter(state__in=["running", "cancelling"])
+    def running(self) -> Self:
+        """Return the runs that a worker is carrying out, those asked to stop included."""
+        return self.filter(state=State.RUNNING)
 
-    def unfinished(self) -> "RunQuerySet":
+    def unfinished(self) -> Self:
         """Return the runs that have not ended."""
-        return self.filter(state__in=["queued", "running", "cancelling"])
+        return self.filter(state__in=UNFINISHED)
 
-    def succeeded(self) -> "RunQuerySet":
+    def succeeded(self) -> Self:
         """Return the runs that have a result, latest first."""
-        return self.filter(state="succeeded").order_by("-finished", "-id")
+        return self.filter(state=State.SUCCEEDED).order_by("-finished", "-id")
 
-    def of_study(self, slug: str) -> "RunQuerySet":
+    def of_study(self, slug: str) -> Self:
         """Return the runs of one study."""
         return self.filter(study=slug)
 
-    def of(self, user: "AbstractBaseUser | AnonymousUser") -> "RunQuerySet":
+    def of(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Return the runs that the signed-in `user` started."""
         return self.filter(owner=user)
 
     def mark_lost(self) -> int:
-        """Give up the active runs whose worker has been silent too long; return how many.
+        """Give up the running runs whose worker has been silent too long; return how many.
 
         Workers ask for this every few seconds, and so does every page that lists runs: where no
         worker is left, nobody else would notice. A lost run is never carried out again by itself.
         Should its worker still live, it takes the run back with its next sign of life, and nothing
         that it measured is lost.
         """
-        # The database's clock: that of each machine may differ.
         return (
-            self.active()
+            self.running()
             .filter(heartbeat__lt=Now() - SILENCE)
             .update(
-                state="lost",
+                state=State.LOST,
                 finished=Now(),
                 error="Its worker has stopped answering: it was killed, or lost its machine or"
                 " its connection. The run is not repeated by itself.",
             )
         )
+
+
+class WorkerQuerySet(models.QuerySet[M_co]):
+    def alive(self) -> Self:
+        """Return the workers that have lately given a sign of life, the longest serving first."""
+        return self.filter(heartbeat__gte=Now() - SILENCE).order_by("started", "pk")
+
+    def silent(self) -> Self:
+        """Return the workers that were killed, or have lost the database."""
+        return self.filter(heartbeat__lt=Now() - SILENCE)
+
+    def serving(self, device: Device) -> Self:
+        """Return the workers that carry out runs on `device`."""
+        return self.filter(devices__contains=[device])

@@ -5,13 +5,14 @@ from typing import Any, get_args
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from casestudies.choices import Device
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import InvalidParameter, Kind, Setting, Study, Variant, VariantRole
+from casestudies.lab.contract import Kind, Setting, Study, Variant, VariantRole
 from casestudies.lab.metrics import Better, Evidence, Metric, Objective
-from casestudies.models import Device, Measurement, Run
+from casestudies.models import Measurement, Run
+from casestudies.run_command import command_line
 from casestudies.runs.starting import LARGEST_SEED
 from casestudies.studies.results import answered_claims
-from casestudies.worker.runner import command_line
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
 from taxonomy.choices import Status
@@ -89,6 +90,7 @@ class RunSerializer(Record[Run]):
             "created",
             "started",
             "finished",
+            "cancel_asked",
             "done",
             "stage",
             "step",
@@ -124,10 +126,7 @@ class RunDetailSerializer(RunSerializer):
 
     def get_command(self, run: Run) -> str | None:
         """What to type to repeat the run; null when its study has changed since."""
-        try:
-            return command_line(run, run.definition) if run.definition else None
-        except InvalidParameter:
-            return None
+        return command_line(run)
 
 
 class MetricSerializer(serializers.Serializer[Metric]):

@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from casestudies.worker.jobs import workers_alive
+from casestudies.models import Worker
 from reviewapp import __version__
 from reviewapp.corpus.choices import Grade
 from reviewapp.corpus.models import FlowNumber, Publication, Review
@@ -49,7 +49,7 @@ def about(request: HttpRequest) -> HttpResponse:
 def health(request: HttpRequest) -> JsonResponse:
     """Answer 200 when the database answers and the review is loaded, else 503."""
     try:
-        loaded, workers = Review.objects.exists(), len(workers_alive())
+        loaded, workers = Review.objects.exists(), Worker.objects.alive().count()
     except DatabaseError as error:
         status = {"database": f"unavailable: {type(error).__name__}"}
         return JsonResponse({"version": __version__, **status}, status=503)

@@ -46,7 +46,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework.authtoken",
     "drf_spectacular",
-    "procrastinate.contrib.django",
     "reviewapp.ui",
     "reviewapp.corpus",
     "taxonomy",
@@ -92,8 +91,6 @@ DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": {"min_size": 0, "m
 # A connection that a restart of the database has broken is replaced before it is used.
 DATABASE["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": DATABASE}
-# A machine that was off at the hour of a daily job does it at the next start.
-PROCRASTINATE_PERIODIC_DEFAULTS = {"max_delay": 86_400}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"

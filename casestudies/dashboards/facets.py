@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from casestudies.models import Device
+from casestudies.choices import Device
 
 
 @dataclass(frozen=True)

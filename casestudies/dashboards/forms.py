@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from django import forms
 from django.http import QueryDict
 
+from casestudies.choices import Device
 from casestudies.dashboards.selection import ACROSS, Selection, default_axes, metrics_of
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import Metric
-from casestudies.models import Device
 from reviewapp.ui.errors import cleaned_or_400
 
 ORIGINS = ("reference", "own")

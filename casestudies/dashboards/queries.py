@@ -21,7 +21,7 @@ CONDITIONS = {
 Measured = Mapping[int, Mapping[str, Sequence[Measurement]]]
 
 
-def finished_runs(studies: Iterable[str], filters: Mapping[str, str]) -> RunQuerySet:
+def finished_runs(studies: Iterable[str], filters: Mapping[str, str]) -> RunQuerySet[Run]:
     """Return the runs with a result that pass the filters, latest first."""
     conditions = [CONDITIONS[name](value) for name, value in filters.items()]
     return Run.objects.succeeded().filter(*conditions, study__in=list(studies))

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 from django.utils.text import capfirst, slugify
 
+from casestudies.choices import State
 from casestudies.lab.contract import Series
 from casestudies.lab.metrics import Metric
 from casestudies.lab.result import Curve
-from casestudies.models import Run, State
+from casestudies.models import Run
 from reviewapp.ui.charts import Chart
 from reviewapp.ui.units import labelled, rounded
 

@@ -17,17 +17,14 @@ TOLD_FIRST = (
 
 @dataclass(frozen=True)
 class ParameterRow:
-    """One parameter of a run beside its preset's; `usual` is None if the preset is not known."""
+    """One parameter of a run beside its preset's; `usual` is None if the preset has none."""
 
     name: str
     value: Any
     unit: str
     usual: Any
+    differs: bool
     help: str
-
-    @property
-    def differs(self) -> bool:
-        return self.usual is not None and self.value != self.usual
 
     @property
     def label(self) -> str:
@@ -39,22 +36,22 @@ class ParameterRow:
 
     @property
     def usually(self) -> str:
-        return _in_words(self.name, self.usual)
+        return "none" if self.usual is None else _in_words(self.name, self.usual)
 
 
 def parameters(run: Run) -> Iterator[ParameterRow]:
     """Yield the run's parameters, in the study's order if it is known."""
     study = run.definition
     known = study.schemas if study else {}
-    usual: Mapping[str, Any] = {}
-    if study and run.preset in study.presets:
-        usual = study.check(run.preset, {}).model_dump(mode="json")
+    usual, changed = run.preset_values, run.changed
     # The database keeps no order of keys.
     unknown = sorted(run.parameters.keys() - known.keys())
     for name in [*(n for n in known if n in run.parameters), *unknown]:
         schema = known.get(name, {})
         unit, meaning = schema.get("unit", ""), schema.get("description", "")
-        yield ParameterRow(name, run.parameters[name], unit, usual.get(name), meaning)
+        yield ParameterRow(
+            name, run.parameters[name], unit, usual.get(name), name in changed, meaning
+        )
 
 
 def environment(run: Run) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
-from casestudies.models import EventKind, Run, RunEvent, State
+from casestudies.choices import EventKind, State
+from casestudies.models import Run, RunEvent
 from casestudies.runs.watching import curves, measured
 from reviewapp.ui.export import csv_lines, provenance, stream
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited

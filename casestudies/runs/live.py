@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from casestudies.models import EventKind
+from casestudies.choices import EventKind
 from casestudies.runs.charts import charts
 from casestudies.runs.facts import environment
 from casestudies.runs.watching import SPOKEN, Moment, curves, look, measured, stages
@@ -124,7 +124,7 @@ def news(moment: Moment, after: int) -> dict[str, Any]:
     if EventKind.POINT in kinds:
         parts["charts"] = _html("charts", charts=charts(run, curves(run)))
     return {
-        "state": run.state,
+        "state": run.shown_state,
         "over": run.over,
         "last": events[-1].pk if events else after,
         "lines": _html("lines", lines=[event for event in events if event.kind in SPOKEN]),

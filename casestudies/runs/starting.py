@@ -7,11 +7,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
+from casestudies.choices import Device, State
 from casestudies.lab.contract import Study
-from casestudies.models import Device, Run, State
-from casestudies.worker import jobs
+from casestudies.models import Run
+from casestudies.worker.waking import wake_a_worker
 
 LARGEST_SEED = 2**63 - 1  # what the database holds
 
@@ -64,7 +66,7 @@ def start(owner: User, request: Request) -> Run:
             owner=owner,
             created=timezone.now(),
         )
-        jobs.wake_a_worker(run.device)
+        wake_a_worker(run.device)
     return run
 
 
@@ -72,11 +74,11 @@ def cancel(run: Run) -> bool:
     """Ask for the end of the run; return False when it had already ended.
 
     A run that waits is cancelled at once. The worker of one that runs ends its processes within
-    three seconds.
+    three seconds. When it was asked for first, is kept.
     """
+    asked = Coalesce("cancel_asked", Now())
     with transaction.atomic():
-        queued = Run.objects.filter(pk=run.pk).queued()
-        if queued.update(state=State.CANCELLED, finished=timezone.now()):
+        own = Run.objects.filter(pk=run.pk)
+        if own.queued().update(state=State.CANCELLED, finished=Now(), cancel_asked=asked):
             return True
-        active = Run.objects.filter(pk=run.pk).active()
-        return bool(active.update(state=State.CANCELLING))
+        return bool(own.running().update(cancel_asked=asked))

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from casestudies.lab.contract import InvalidParameter
 from casestudies.models import Run
 from casestudies.permissions import may_cancel, may_delete, may_start
+from casestudies.run_command import command_line
 from casestudies.runs import starting
 from casestudies.runs.charts import charts
 from casestudies.runs.facts import environment, parameters
 from casestudies.runs.watching import LINES_SHOWN, curves, last_lines, look, measured, stages
-from casestudies.worker import runner
 
 NOT_SIGNED_IN = "Sign in first: only people with an account may do that."
 NOT_RUNNER = "Your account may not start runs."
@@ -112,12 +112,9 @@ def _repeating(run: Run) -> dict[str, str]:
 
     Nothing when the study or its preset is not in the catalogue any more.
     """
-    study = run.definition
-    if study is None or run.preset not in study.presets:
+    command = command_line(run)
+    if command is None:
         return {}
-    changed = {row.name: row.value for row in parameters(run) if row.differs}
-    query = urlencode({"preset": run.preset, **changed, "seed": run.seed, "device": run.device})
-    return {
-        "command": runner.command_line(run, study),
-        "change": f"{reverse('study', args=[study.slug])}?{query}#start",
-    }
+    query = {"preset": run.preset, **run.changed, "seed": run.seed, "device": run.device}
+    change = f"{reverse('study', args=[run.study])}?{urlencode(query)}#start"
+    return {"command": command, "change": change}

@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
+from casestudies.choices import Device, EventKind, State
 from casestudies.lab import result
-from casestudies.models import EventKind, Measurement, Run, RunEvent, State
+from casestudies.models import Measurement, Run, RunEvent, Worker
 from casestudies.querysets import SILENCE
-from casestudies.worker import jobs
 
 LINES_SHOWN = 200
 SPOKEN = [EventKind.PROGRESS, EventKind.LOG, EventKind.ERROR_OUTPUT, EventKind.NOTICE]
@@ -27,7 +27,7 @@ class Moment:
 
     `silence` is how long ago its worker last gave a sign of life, for a run that goes on. For one
     that waits, `ahead` is how many wait for the same kind of device before it, and
-    `worker_alive` is whether any worker is there at all.
+    `worker_alive` is whether any worker is there that serves that device.
     """
 
     run: Run
@@ -55,7 +55,8 @@ def look(pk: int) -> Moment | None:
     if run is None:
         return None
     if run.state == State.QUEUED:
-        return Moment(run, ahead=_ahead_of(run), worker_alive=bool(jobs.workers_alive()))
+        workers = Worker.objects.alive().serving(Device(run.device))
+        return Moment(run, ahead=_ahead_of(run), worker_alive=workers.exists())
     if run.over:
         return Moment(run)
     if run.silence > SILENCE:

@@ -8,8 +8,8 @@ from django import forms
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
+from casestudies.choices import Device, State
 from casestudies.lab.contract import QUICK, InvalidParameter, Study, bounds_of
-from casestudies.models import Device, State
 from casestudies.runs.starting import LARGEST_SEED, Request
 
 LONGEST_VALUE = 100

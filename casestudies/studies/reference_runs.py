@@ -14,9 +14,10 @@ from typing import Any
 from django.db import transaction
 from django.utils.text import slugify
 
+from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.result import Environment
-from casestudies.models import Run, State
+from casestudies.models import Run
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "runs"
 

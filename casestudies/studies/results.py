@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils.dateformat import format as format_date
-from taxonomy.choices import Status
 
 from casestudies.lab.contract import SMOKE, Answer, Study
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
+from taxonomy.choices import Status
 from taxonomy.models import Claim, Outcome
 
 RULE = (
@@ -95,22 +95,16 @@ def headline(run: Run) -> list[Measurement]:
     return [found[key] for key in study.headline if key in found]
 
 
-def for_list(runs: RunQuerySet) -> RunQuerySet:
+def for_list(runs: RunQuerySet[Run]) -> RunQuerySet[Run]:
     """Return the runs with what a line about each shows, in a constant number of queries."""
     return runs.select_related("owner").defer("series").prefetch_related("measurements")
 
 
 def settings_of(run: Run) -> str:
     """Return what the run was asked for: "quick preset with sparsity 0.6, curve off"."""
-    study = run.definition
     words = f"{run.preset} preset"
-    if study is None or run.preset not in study.presets:
-        return words
-    preset = study.check(run.preset, {}).model_dump(mode="json")
     changed = [
-        f"{name.replace('_', ' ')} {_in_words(run.parameters[name])}"
-        for name, value in preset.items()
-        if run.parameters.get(name, value) != value
+        f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in run.changed.items()
     ]
     return f"{words} with {', '.join(changed)}" if changed else words
 

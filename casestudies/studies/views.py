@@ -11,9 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
-from casestudies.models import Run, State
+from casestudies.models import Run
 from casestudies.permissions import may_start
 from casestudies.runs import starting
 from casestudies.studies.forms import HistoryForm, RunForm

@@ -11,10 +11,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from pydantic import ValidationError
 
+from casestudies.choices import EventKind, State
 from casestudies.lab import result
 from casestudies.lab.contract import InvalidResult
 from casestudies.lab.result import EVENT, LONGEST_TEXT, Event, Result
-from casestudies.models import EventKind, Run, RunEvent, State
+from casestudies.models import Run, RunEvent
 from casestudies.worker.reconnecting import database
 
 LINES_OF_AN_ERROR = 20
@@ -56,8 +57,8 @@ class Journal:
         """Return why the process says that it failed, else the end of its standard error."""
         return self.failure or "\n".join(self._complaints)
 
-    def flush(self) -> str | None:
-        """Write what waits, with a sign of life, and return the run's state.
+    def flush(self) -> Run | None:
+        """Write what waits, with a sign of life, and return the run as it now is.
 
         Returns None when the run is no longer this claim's. Raises Unavailable.
         """
@@ -74,11 +75,12 @@ class Journal:
             run.heartbeat = Now()
             run.save()
         del self._waiting[: len(events)]
-        return run.state
+        return run
 
     def close(self, state: State, error: str = "") -> None:
         """Write what waits and the run's end; for a success its result too, or nothing at all.
 
+        A run whose end was asked for before its success was stored is cancelled.
         Raises Unavailable.
         """
         with database(), transaction.atomic():
@@ -87,6 +89,8 @@ class Journal:
                 return
             RunEvent.objects.bulk_create(self._waiting)
             self._update(run)
+            if state == State.SUCCEEDED and run.cancel_asked:
+                state = State.CANCELLED
             run.state, run.error = state, error.replace("\0", "\ufffd")
             run.finished = timezone.now()
             if state == State.SUCCEEDED and self.result:
@@ -148,4 +152,4 @@ class Journal:
 
     def _own_run(self) -> Run | None:
         own = Run.objects.select_for_update().filter(pk=self._run_id, claim=self._claim)
-        return own.filter(state__in=[State.RUNNING, State.CANCELLING, State.LOST]).first()
+        return own.filter(state__in=[State.RUNNING, State.LOST]).first()

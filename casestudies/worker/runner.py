@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import os
-import shlex
 import socket
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -15,11 +16,12 @@ from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from casestudies.lab.contract import Study
-from casestudies.models import ACTIVE, Device, Run, State
-from casestudies.worker import leases
+from casestudies import run_command
+from casestudies.choices import Device, State
+from casestudies.models import Run
 from casestudies.worker.child import Child
 from casestudies.worker.journal import Journal
+from casestudies.worker.leases import Lease
 from casestudies.worker.reconnecting import Unavailable, database
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
@@ -39,42 +41,26 @@ class End:
     error: str = ""
 
 
-def command(run: Run, study: Study) -> list[str]:
-    """Return the arguments after `python` that carry out exactly this run."""
-    preset = study.check(run.preset, {}).model_dump(mode="json")
-    options = ["--preset", run.preset, "--device", run.device, "--seed", str(run.seed)]
-    if threads := run.environment.get("threads"):
-        options += ["--threads", str(threads)]
-    for name, value in run.parameters.items():
-        if preset.get(name) != value:
-            options += [f"--{name.replace('_', '-')}", str(value)]
-    return ["-m", "casestudies.lab", "run", study.slug, *options]
-
-
-def command_line(run: Run, study: Study) -> str:
-    """Return what to type to repeat the run."""
-    return shlex.join(["python", *command(run, study)])
-
-
-def claim(device: Device) -> Run | None:
+def claim(device: Device, lease: Lease) -> Run | None:
     """Take the oldest run that waits for `device` and may start, or return None.
 
-    A person who has as many runs going as one may have waits, and does not hold up the others.
-    Raises Unavailable.
+    A person who has as many runs going as one may have waits, and does not hold up the others. A
+    run for which `lease` cannot get as many processors as it needs is left to wait, and keeps its
+    place before the others. Raises Unavailable.
     """
     with database(), transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CLAIMING])
         busy = (
-            Run.objects.active()
+            Run.objects.running()
             .values("owner")
             .annotate(n=Count("id"))
-            .filter(n__gte=settings.RUNS_RUNNING_PER_USER, owner__isnull=False)
+            .filter(n__gte=ceil(settings.RUNS_RUNNING_PER_USER), owner__isnull=False)
         )
         free = Run.objects.queued().filter(device=device)
         free = free.filter(Q(owner=None) | ~Q(owner__in=busy.values("owner")))
         run = free.order_by("created", "id").first()
-        if run is None:
+        if run is None or not lease.take(_gpus_needed(run)):
             return None
         run.claim, run.worker = uuid.uuid4(), f"{socket.gethostname()}:{os.getpid()}"
         # The run may have been cancelled since it was read.
@@ -92,23 +78,24 @@ def claim(device: Device) -> Run | None:
     return run if taken else None
 
 
-async def work_once(device: Device) -> bool:
-    """Carry out one run that waits for `device`; return whether there was one."""
-    lease = leases.lease_one(leases.gpus()) if device == Device.CUDA else None
-    if device == Device.CUDA and lease is None:
-        return False
-    try:
-        run = await sync_to_async(claim)(device)
+def _gpus_needed(run: Run) -> int:
+    return 1 if run.device == Device.CUDA else 0
+
+
+async def work_once(device: Device, gpus: Sequence[str] = ()) -> bool:
+    """Carry out one run that waits for `device`; return whether there was one.
+
+    A run on graphics processors gets as many of `gpus` as it needs, all of them free, to itself.
+    """
+    with Lease(gpus) as lease:
+        run = await sync_to_async(claim)(device, lease)
         if run is None:
             return False
         await carry_out(run, lease)
         return True
-    finally:
-        if lease:
-            lease.release()
 
 
-async def carry_out(run: Run, lease: leases.Lease | None = None) -> None:
+async def carry_out(run: Run, lease: Lease) -> None:
     """Carry out a claimed run and store its end; cancelled, end its process and call it lost."""
     journal = Journal(run)
     try:
@@ -129,14 +116,12 @@ async def carry_out(run: Run, lease: leases.Lease | None = None) -> None:
         raise
 
 
-async def _live(run: Run, journal: Journal, lease: leases.Lease | None) -> End:
+async def _live(run: Run, journal: Journal, lease: Lease) -> End:
     """Return how the run's process ended, or was made to end."""
-    study = run.definition
-    if study is None:
+    if run.definition is None:
         return End(State.FAILED, f"The study {run.study} is no longer in the catalogue")
-    environment = {"CUDA_VISIBLE_DEVICES": lease.gpu} if lease else {}
-    keep_open = [lease.descriptor] if lease else []
-    child = await Child.start(command(run, study), environment, keep_open)
+    environment = {"CUDA_VISIBLE_DEVICES": ",".join(lease.gpus)} if lease.gpus else {}
+    child = await Child.start(run_command.arguments(run), environment, lease.descriptors)
     reading = asyncio.create_task(child.read(journal.said, journal.complained))
     endings = [
         asyncio.create_task(_exit(child, journal, reading)),
@@ -190,14 +175,14 @@ async def _past_limits(child: Child) -> End:
 async def _told_to_end(journal: Journal) -> End:
     while True:
         try:
-            state = await sync_to_async(journal.flush)()
+            run = await sync_to_async(journal.flush)()
         except Unavailable as error:
             log.warning("The database does not answer, a run goes on: %s", error)
         else:
-            if state == State.CANCELLING:
-                return End(State.CANCELLED)
-            if state not in ACTIVE:
+            if run is None:
                 return End(State.CANCELLED, "The run was removed while it went on")
+            if run.cancel_asked:
+                return End(State.CANCELLED)
         await asyncio.sleep(SECONDS_BETWEEN_SIGNS_OF_LIFE)
 
 

@@ -11,7 +11,8 @@ from django.test import Client
 from rest_framework.authtoken.models import Token
 from rest_framework.throttling import SimpleRateThrottle
 
-from casestudies.models import Run, State
+from casestudies.choices import State
+from casestudies.models import Run
 from tests.casestudies.making import a_finished_run, a_person, a_run
 
 pytestmark = pytest.mark.django_db
@@ -144,12 +145,14 @@ def test_who_started_a_run_cancels_it_and_nobody_else(client: Client, ada: User)
     assert post(client, f"{RUNS}{waiting.pk}/cancel/").status_code == 401
     other = post(client, f"{RUNS}{waiting.pk}/cancel/", by=a_person("eve", "add_run"))
     assert (other.status_code, error(other)["code"]) == (403, "permission_denied")
-    for run, state in ((waiting, "cancelled"), (running, "cancelling")):
+    for run, state in ((waiting, "cancelled"), (running, "running")):
+        assert run.cancel_asked is None
         response = post(client, f"{RUNS}{run.pk}/cancel/", by=ada)
         assert response.status_code == 202
-        assert response.json()["state"] == state  # type: ignore[attr-defined]
+        body = response.json()  # type: ignore[attr-defined]
+        assert (body["state"], bool(body["cancel_asked"])) == (state, True)
         run.refresh_from_db()
-        assert run.state == state
+        assert (run.state, bool(run.cancel_asked)) == (state, True)
     again = post(client, f"{RUNS}{waiting.pk}/cancel/", by=ada)
     assert (again.status_code, error(again)["code"]) == (409, "conflict")
     keeper = a_person("keeper", "change_run")

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.contrib.auth.models import Permission, User
 
+from casestudies.choices import UNFINISHED, Device, State
 from casestudies.lab.catalogue import STUDIES
-from casestudies.models import ACTIVE, UNFINISHED, Device, Measurement, Run, State
+from casestudies.models import Measurement, Run
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENVIRONMENT: dict[str, Any] = {
@@ -49,7 +50,7 @@ def a_run(study: str = "sparsegpt", state: str = State.QUEUED, **values: Any) ->
     times: dict[str, Any] = {"created": NOON}
     if state != State.QUEUED:
         times |= {"started": NOON + timedelta(seconds=5)}
-    if state in ACTIVE:
+    if state == State.RUNNING:
         times |= {"claim": uuid.uuid4(), "heartbeat": NOON + timedelta(seconds=6)}
     if state not in UNFINISHED:
         times |= {"finished": NOON + timedelta(seconds=90)}

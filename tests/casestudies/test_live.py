@@ -11,7 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from casestudies.models import Run, State
+from casestudies.choices import State
+from casestudies.models import Run
 from casestudies.runs import live
 from tests.casestudies.making import a_finished_run
 from tests.casestudies.test_run_pages import HOSTILE, going_on, say

@@ -15,12 +15,18 @@ import psutil
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F
 from pytest_django.fixtures import Settings
 
-from casestudies.models import Device, Measurement, Run, State
+from casestudies import run_command
+from casestudies.choices import Device, State
+from casestudies.models import Measurement, Run
+from casestudies.querysets import SILENCE
 from casestudies.runs import starting
 from casestudies.worker import leases, runner
+from casestudies.worker.journal import Journal
+from casestudies.worker.leases import Lease
 from tests.casestudies.making import a_person, a_run
 
 Program = Callable[..., None]
@@ -39,7 +45,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     """Return what sets the Python program that runs carry out."""
 
     def set_program(*arguments: str) -> None:
-        monkeypatch.setattr(runner, "command", lambda *_: list(arguments))
+        monkeypatch.setattr(run_command, "arguments", lambda _: list(arguments))
 
     return set_program
 
@@ -216,9 +222,9 @@ def test_a_worker_that_was_taken_for_dead_takes_its_run_back(
 
     async def scenario() -> None:
         working = asyncio.create_task(runner.work_once(Device.CPU))
-        await until(Run.objects.active().aexists)
+        await until(Run.objects.running().aexists)
         await Run.objects.aupdate(state=State.LOST, finished="2026-01-01T00:00Z")
-        await until(Run.objects.active().aexists)
+        await until(Run.objects.running().aexists)
         go_on.touch()
         await working
 
@@ -226,6 +232,43 @@ def test_a_worker_that_was_taken_for_dead_takes_its_run_back(
     run.refresh_from_db()
     assert run.state == State.SUCCEEDED
     assert run.measurements.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_wish_to_cancel_outlives_the_loss_of_the_run(program: Program) -> None:
+    program("-c", "import time; time.sleep(600)")
+    run = a_run()
+
+    async def scenario() -> None:
+        working = asyncio.create_task(runner.work_once(Device.CPU))
+        await until(Run.objects.running().aexists)
+        assert await sync_to_async(cancel_and_lose)(run)
+        await working
+
+    async_to_sync(scenario)()
+    run.refresh_from_db()
+    assert (run.state, run.error) == (State.CANCELLED, "")
+
+
+def cancel_and_lose(run: Run) -> bool:
+    """Ask for the run's end, and take its worker for dead before it has learnt of that."""
+    with transaction.atomic():
+        asked = starting.cancel(run)
+        Run.objects.update(heartbeat=F("heartbeat") - SILENCE)
+        Run.objects.mark_lost()
+    return asked
+
+
+@pytest.mark.django_db
+def test_a_run_asked_to_stop_before_its_success_was_stored_is_cancelled() -> None:
+    run = a_run(state=State.RUNNING)
+    journal = Journal(run)
+    journal.said(json.dumps({"event": "result", "result": RESULT}))
+    assert starting.cancel(run)
+    journal.close(State.SUCCEEDED)
+    run.refresh_from_db()
+    assert run.state == State.CANCELLED
+    assert not run.measurements.exists()
 
 
 @pytest.mark.django_db
@@ -249,7 +292,7 @@ def test_workers_that_race_never_share_a_run_nor_give_one_person_two_at_once() -
 
     def claim(_: int) -> Run | None:
         try:
-            return runner.claim(Device.CPU)
+            return runner.claim(Device.CPU, Lease([]))
         finally:
             connection.close()
 
@@ -288,20 +331,35 @@ def test_one_run_at_a_time_has_a_graphics_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
-    first, second = leases.lease_one(["GPU-a", "GPU-b"]), leases.lease_one(["GPU-a", "GPU-b"])
-    assert first
-    assert second
-    assert {first.gpu, second.gpu} == {"GPU-a", "GPU-b"}
-    assert leases.lease_one(["GPU-a", "GPU-b"]) is None
+    first, second, third = (Lease(["GPU-a", "GPU-b"]) for _ in range(3))
+    assert first.take(1)
+    assert second.take(1)
+    assert [*first.gpus, *second.gpus] == ["GPU-a", "GPU-b"]
+    assert not third.take(1)
     # The run's process inherits it, and keeps it when the worker is gone.
-    kept = os.dup(first.descriptor)
+    [descriptor] = first.descriptors
+    kept = os.dup(descriptor)
     first.release()
-    assert leases.lease_one(["GPU-a"]) is None
+    assert not third.take(1)
     os.close(kept)
-    again = leases.lease_one(["GPU-a"])
-    assert again
-    again.release()
+    assert third.take(1)
+    third.release()
     second.release()
+
+
+def test_a_run_has_all_the_graphics_processors_that_it_needs_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
+    with Lease(["GPU-b"]) as other, Lease(["GPU-a", "GPU-b", "GPU-c"]) as several:
+        assert other.take(1)
+        assert not several.take(3)
+        # What it could have had of them, others can have.
+        with Lease(["GPU-a"]) as single:
+            assert single.take(1)
+        assert several.take(2)
+        assert several.gpus == ["GPU-a", "GPU-c"]
+        assert len(several.descriptors) == 2
 
 
 @pytest.mark.django_db
@@ -321,17 +379,16 @@ def test_a_run_on_a_gpu_waits_for_a_free_one_and_has_it_to_itself(
     nvidia_smi = tmp_path / "nvidia-smi"
     nvidia_smi.write_text(f"#!/bin/sh\necho '{told}'\n")
     nvidia_smi.chmod(0o755)
-    other = leases.lease_one(leases.gpus())
-    assert other
-    assert not async_to_sync(runner.work_once)(Device.CUDA)
-    other.release()
+    gpus = leases.gpus()
+    with Lease(gpus) as other:
+        assert other.take(1)
+        assert not async_to_sync(runner.work_once)(Device.CUDA, gpus)
     program("-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
     assert not async_to_sync(runner.work_once)(Device.CPU)
-    assert async_to_sync(runner.work_once)(Device.CUDA)
+    assert async_to_sync(runner.work_once)(Device.CUDA, gpus)
     assert run.events.get().data == {"text": "GPU-0a1b2c3d-4e5f"}
-    free_again = leases.lease_one(leases.gpus())
-    assert free_again
-    free_again.release()
+    with Lease(gpus) as free_again:
+        assert free_again.take(1)
 
 
 def test_the_command_repeats_exactly_the_run() -> None:
@@ -340,8 +397,7 @@ def test_the_command_repeats_exactly_the_run() -> None:
     assert study
     asked = {"sparsity": 0.6, "curve": True}
     run.parameters = study.check("smoke", asked).model_dump(mode="json")
-    line = runner.command_line(run, study)
-    assert line == (
+    assert run_command.command_line(run) == (
         "python -m casestudies.lab run sparsegpt --preset smoke --device cpu --seed 7"
         " --sparsity 0.6 --curve True"
     )

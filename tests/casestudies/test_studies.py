@@ -9,8 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
-from casestudies.models import Run, State
+from casestudies.models import Run
 from reviewapp.corpus.models import Review
 from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
 

@@ -8,7 +8,7 @@ import sys
 def test_neither_the_site_nor_the_worker_imports_torch() -> None:
     load_all = (
         "import sys, django; django.setup();"
-        "import reviewapp.wsgi, reviewapp.urls, casestudies.worker.jobs;"
+        "import reviewapp.wsgi, reviewapp.urls, casestudies.worker.loop;"
         "from casestudies.management.commands import worker;"
         "from casestudies.lab.catalogue import STUDIES;"
         "[study.parameters.model_json_schema() for study in STUDIES.values()];"

@@ -6,32 +6,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.db.models import F
+from django.utils import timezone
 
+from casestudies.choices import Device, State
 from casestudies.lab.catalogue import STUDIES
-from casestudies.models import Device, Run, State
+from casestudies.models import Run, Worker
 from casestudies.querysets import SILENCE
 from casestudies.runs.starting import Request, start
 from tests.casestudies.making import a_person
 
 SECONDS = 180.0
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("worker")]
-Worker = subprocess.Popen[bytes]
+Process = subprocess.Popen[bytes]
 
 
 @pytest.fixture
-def start_worker() -> Iterator[Callable[[], Worker]]:
+def start_worker() -> Iterator[Callable[[], Process]]:
     """Return what starts a worker on the test's database; it ends with the test."""
-    workers: list[Worker] = []
+    workers: list[Process] = []
     url = urlsplit(os.environ["DATABASE_URL"])
     own = urlunsplit(url._replace(path=f"/{connection.settings_dict['NAME']}"))
 
-    def start_one() -> Worker:
+    def start_one() -> Process:
         command = [sys.executable, "manage.py", "worker", "--queues", "cpu"]
         environment = {**os.environ, "DATABASE_URL": own, "OMP_NUM_THREADS": "1"}
         workers.append(subprocess.Popen(command, env=environment))
@@ -66,7 +70,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def lab_processes(worker: Worker) -> list[psutil.Process]:
+def lab_processes(worker: Process) -> list[psutil.Process]:
     return psutil.Process(worker.pid).children(recursive=True)
 
 
@@ -75,7 +79,7 @@ def ended(process: psutil.Process) -> bool:
 
 
 def test_a_run_outlives_the_loss_of_every_connection_to_the_database(
-    start_worker: Callable[[], Worker],
+    start_worker: Callable[[], Process],
 ) -> None:
     first, second = start_worker(), start_worker()
     run = a_queued_run()
@@ -95,8 +99,30 @@ def test_a_run_outlives_the_loss_of_every_connection_to_the_database(
     assert (first.poll(), second.poll()) == (None, None)
 
 
+def test_a_worker_is_known_while_it_lives_and_clears_what_has_expired(
+    start_worker: Callable[[], Process],
+) -> None:
+    now = timezone.now()
+    for key, days in (("expired", -1), ("current", 1)):
+        expire_date = now + timedelta(days=days)
+        Session.objects.create(session_key=key, session_data="", expire_date=expire_date)
+    stopped, killed = start_worker(), start_worker()
+    wait_until(lambda: Worker.objects.alive().serving(Device.CPU).count() == 2)
+    assert not Worker.objects.alive().serving(Device.CUDA).exists()
+    wait_until(lambda: [each.session_key for each in Session.objects.all()] == ["current"])
+
+    killed.kill()
+    killed.wait()
+    Worker.objects.filter(name__endswith=f":{killed.pid}").update(heartbeat=now - SILENCE)
+    # The other one removes it.
+    wait_until(lambda: Worker.objects.count() == 1)
+    stopped.terminate()
+    assert stopped.wait(SECONDS) == 0
+    assert not Worker.objects.exists()
+
+
 def test_a_killed_worker_loses_its_run_which_nobody_repeats(
-    start_worker: Callable[[], Worker],
+    start_worker: Callable[[], Process],
 ) -> None:
     workers = {str(worker.pid): worker for worker in (start_worker(), start_worker())}
     run, other_run = a_queued_run("quick"), a_queued_run("quick")

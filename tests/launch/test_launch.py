@@ -172,7 +172,7 @@ def test_another_postgresql_is_used_and_left_running(data_dir: Path) -> None:
         connection.execute("CREATE DATABASE launched")
         launch = Launch(data_dir, DATABASE_URL=url).until_ready()
         with psycopg.connect(url, autocommit=True) as launched:
-            count = "SELECT count(*) FROM procrastinate_workers"
+            count = "SELECT count(*) FROM casestudies_worker"
             wait_until(lambda: launched.execute(count).fetchone() == (1,))
             assert launch.end(signal.SIGINT) == (0, "")
             assert launched.execute(count).fetchone() == (0,)

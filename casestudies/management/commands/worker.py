@@ -1,14 +1,17 @@
-"""`manage.py worker --queues cpu,gpu`: carry out queued jobs and runs until told to stop."""
+"""`manage.py worker --queues cpu,gpu`: carry out the runs that wait until told to stop."""
 
 from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
-from casestudies.worker import jobs, leases
+from casestudies.choices import Device
+from casestudies.worker import leases, loop
+
+QUEUES = {"cpu": Device.CPU, "gpu": Device.CUDA}
 
 
 class Command(BaseCommand):
-    help = "Carry out queued jobs and runs until told to stop (SIGTERM or Ctrl-C)."
+    help = "Carry out the runs that wait until told to stop (SIGTERM or Ctrl-C)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -18,11 +21,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, queues: str | None, **options: object) -> None:
         has_gpu = bool(leases.gpus())
-        known = list(jobs.QUEUES.values())
-        chosen = queues.split(",") if queues else [q for q in known if q != "gpu" or has_gpu]
+        chosen = queues.split(",") if queues else [q for q in QUEUES if q != "gpu" or has_gpu]
         for name in chosen:
-            if name not in known:
-                raise CommandError(f"--queues: {name!r} is none of {', '.join(known)}")
+            if name not in QUEUES:
+                raise CommandError(f"--queues: {name!r} is none of {', '.join(QUEUES)}")
         if "gpu" in chosen and not has_gpu:
             raise CommandError("--queues: no gpu here; nvidia-smi names no graphics processor")
-        jobs.run_worker(chosen)
+        loop.serve([QUEUES[name] for name in chosen])

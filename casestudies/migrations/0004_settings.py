@@ -57,7 +57,7 @@ def divide_variants(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("casestudies", "0001_runs")]
+    dependencies = [("casestudies", "0003_no_procrastinate")]
 
     operations = [
         migrations.AddField("run", "stage", models.TextField(blank=True, default="")),

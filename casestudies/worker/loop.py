@@ -1,0 +1,103 @@
+"""A worker's life: look for runs, carry them out one at a time, say that it lives, and stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Never
+
+from asgiref.sync import sync_to_async
+from django.core.management import call_command
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from casestudies.choices import Device
+from casestudies.models import Run, Worker
+from casestudies.worker import machine, runner, waking
+from casestudies.worker.reconnecting import Unavailable, database
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 5
+SECONDS_OF_A_DAY = 86_400
+
+
+def serve(devices: Sequence[Device]) -> None:
+    """Carry out the runs that wait for `devices` until SIGTERM or SIGINT, then end what runs.
+
+    When the database stops, the run that goes on does not, and both meet again afterwards.
+    """
+    asyncio.run(_serve(devices))
+
+
+async def _serve(devices: Sequence[Device]) -> None:
+    worker = Worker(
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        devices=list(devices),
+        machine=machine.offered(),
+        started=timezone.now(),
+    )
+    stop, woken = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        duties = [
+            group.create_task(_carry_out_runs(worker, woken)),
+            group.create_task(waking.listen(devices, woken.set)),
+            group.create_task(_every(SECONDS_BETWEEN_LOOKS, lambda: give_a_sign_of_life(worker))),
+            # Twice does no harm, so no worker need know whether another has done it today.
+            group.create_task(_every(SECONDS_OF_A_DAY, clear_sessions)),
+        ]
+        await stop.wait()
+        for duty in duties:
+            duty.cancel()
+    with suppress(Unavailable):
+        await sync_to_async(_leave)(worker)
+
+
+async def _carry_out_runs(worker: Worker, woken: asyncio.Event) -> Never:
+    """Carry out what waits, then wait until woken; look now and then for what nobody told of."""
+    gpus = worker.machine["gpus"]
+    while True:
+        woken.clear()
+        try:
+            while any([await runner.work_once(Device(name), gpus) for name in worker.devices]):
+                pass
+        except Unavailable:
+            pass
+        except Exception:
+            # A run that cannot be stored ends as lost, and the others go on.
+            log.exception("A run could not be carried out to its end")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(woken.wait(), SECONDS_BETWEEN_LOOKS)
+
+
+async def _every(seconds: float, act: Callable[[], None]) -> Never:
+    """Act now and then, except while the database does not answer."""
+    while True:
+        with suppress(Unavailable):
+            await sync_to_async(act)()
+        await asyncio.sleep(seconds)
+
+
+def give_a_sign_of_life(worker: Worker) -> None:
+    """Write the worker's row, and what has become of the workers and runs that are silent."""
+    with database():
+        worker.heartbeat = Now()
+        worker.save()
+        Worker.objects.silent().delete()
+        Run.objects.mark_lost()
+
+
+def clear_sessions() -> None:
+    """Delete the sessions that have expired."""
+    with database():
+        call_command("clearsessions")
+
+
+def _leave(worker: Worker) -> None:
+    with database():
+        worker.delete()
