@@ -7,8 +7,8 @@ class CaseStudiesConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing the tasks is what makes them known to the queue.
-        from casestudies.studies.comparison_rows import measured_rows
+        from casestudies.studies.comparison_rows import CaseStudies
         from casestudies.worker import jobs  # noqa: F401
-        from taxonomy.comparison import measured
+        from taxonomy import measured
 
-        measured.sources.append(measured_rows)
+        measured.register(CaseStudies())
