@@ -22,7 +22,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import InvalidParameter, Study
 from casestudies.models import Measurement, Run
 from casestudies.permissions import may_cancel, may_start
-from casestudies.runs.starting import Request, TooManyWaiting, cancel, start
+from casestudies.runs.starting import NoMachine, Request, TooManyWaiting, cancel, start
 from casestudies.serializers import (
     MeasurementSerializer,
     NewRunSerializer,
@@ -138,7 +138,7 @@ class Runs(Listing[Run]):
 
     @extend_schema(
         request=NewRunSerializer,
-        responses={201: RunSerializer},
+        responses={201: RunSerializer, 409: None},
         auth=TOKEN,
         parameters=[
             OpenApiParameter(
@@ -162,6 +162,8 @@ class Runs(Listing[Run]):
             run = start(cast(User, request.user), _checked(**asked.validated_data))
         except TooManyWaiting as error:
             raise exceptions.TooManyWaiting(str(error)) from None
+        except NoMachine as error:
+            raise exceptions.Conflict(str(error)) from None
         address = request.build_absolute_uri(reverse("api-run", args=[run.pk]))
         return Response(self.get_serializer(run).data, 201, headers={"Location": address})
 

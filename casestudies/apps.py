@@ -6,7 +6,7 @@ class CaseStudiesConfig(AppConfig):
     verbose_name = "What this machine measures"
 
     def ready(self) -> None:
-        from casestudies.studies.comparison_rows import measured_rows
-        from taxonomy.comparison import measured
+        from casestudies.studies.comparison_rows import CaseStudies
+        from taxonomy import measured
 
-        measured.sources.append(measured_rows)
+        measured.register(CaseStudies())

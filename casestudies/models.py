@@ -1,6 +1,7 @@
 """Runs of the case studies, what they said on the way, and what they measured."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -13,9 +14,12 @@ from casestudies.choices import UNFINISHED, Device, EventKind, State
 from casestudies.lab import result
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
+from casestudies.lab.machine import Machine, Needs
 from casestudies.lab.result import Environment, Result
 from casestudies.querysets import RunQuerySet, WorkerQuerySet
 from reviewapp.corpus.models import one_of
+from taxonomy.choices import Status
+from taxonomy.claims import outcomes
 
 
 class Run(models.Model):
@@ -139,8 +143,16 @@ class Run(models.Model):
         """Return whose run it is and, for a reference run, on what kind of machine it was made."""
         if self.reference is None:
             return f"run {self.pk}"
-        kind = "GPU" if self.device == Device.CUDA else f"{self.environment['cores']}-core CPU"
-        return f"reference run, {kind}"
+        return f"reference run, {Environment(**self.environment).hardware_class}"
+
+    @property
+    def needs(self) -> Needs:
+        """Return what the run needs of a machine; at least a GPU where it is to run on one."""
+        study = self.definition
+        if study is None:
+            return Needs()
+        needs = study.needs(study.check(self.preset, self.parameters))
+        return replace(needs, gpus=max(1, needs.gpus)) if self.device == Device.CUDA else needs
 
     @property
     def result(self) -> Result:
@@ -172,6 +184,21 @@ class Run(models.Model):
         Measurement.objects.bulk_create(
             Measurement(run=self, **measurement.model_dump()) for measurement in result.measurements
         )
+        self.keep_outcomes(result)
+
+    def keep_outcomes(self, result: Result) -> None:
+        """Replace what the run found of claims, by the rules that its study implements."""
+        judged = self.definition.judge(result) if self.definition else {}
+        findings = [
+            outcomes.Finding(
+                claim,
+                Status(found.status),
+                found.reason,
+                tuple(outcomes.Quantity(n.name, n.value, n.unit) for n in found.numbers),
+            )
+            for claim, found in judged.items()
+        ]
+        outcomes.keep(self.pk, self.study, result.environment.hardware_class, findings)
 
 
 class RunEvent(models.Model):
@@ -257,3 +284,8 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def offer(self) -> Machine:
+        """Return the machine that it runs on."""
+        return Machine(**{**self.machine, "gpus": tuple(self.machine["gpus"])})

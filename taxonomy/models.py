@@ -225,7 +225,7 @@ class Outcome(models.Model):
     rule_written = models.DateField(null=True)
 
     class Meta:
-        ordering = ["claim", "-run"]
+        ordering = ["-run"]
         indexes = [models.Index(fields=["run"], name="outcome_by_run")]
         constraints = [
             models.UniqueConstraint(fields=["claim", "run"], name="outcome_once"),

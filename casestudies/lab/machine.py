@@ -1,6 +1,7 @@
 """What a run needs of a machine, and what a machine offers; nothing here imports PyTorch."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -13,11 +14,11 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Machine:
-    """Processor cores, memory, graphics processors, a C++ compiler or none, and libraries."""
+    """Processor cores, memory, the UUIDs of GPUs, a C++ compiler or none, and libraries."""
 
     cores: int
     memory_bytes: int
-    gpus: int = 0
+    gpus: tuple[str, ...] = ()
     compiler: bool = False
     libraries: tuple[str, ...] = ()
 
@@ -27,24 +28,26 @@ class Machine:
         return cls(
             cores=os.cpu_count() or 1,
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            gpus=_gpus(),
+            gpus=gpus(),
             compiler=any(map(shutil.which, ("c++", "g++", "clang++"))),
             libraries=tuple(sorted(name for name in set(libraries) if find_spec(name))),
         )
 
     def facts(self) -> dict[str, Any]:
         """Return the machine as JSON values."""
-        return {**asdict(self), "libraries": list(self.libraries)}
+        return {**asdict(self), "gpus": list(self.gpus), "libraries": list(self.libraries)}
 
 
-def _gpus() -> int:
+def gpus() -> tuple[str, ...]:
+    """Return the UUIDs of this machine's NVIDIA graphics processors."""
     try:
-        done = subprocess.run(
+        told = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=20
-        )
+        ).stdout
     except (OSError, subprocess.SubprocessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
+        return ()
+    found = re.findall(r"^GPU \d+:.*\(UUID: (GPU-[0-9a-f-]+)\)", told, flags=re.MULTILINE)
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class Needs:
         """Return in words what the machine lacks; empty when it can carry the run out."""
         has_gib = machine.memory_bytes / GIB
         lacking = []
-        if self.gpus > machine.gpus:
-            lacking.append(f"needs {_several(self.gpus, 'GPU')}; this machine has {machine.gpus}")
+        if self.gpus > len(machine.gpus):
+            wanted = _several(self.gpus, "GPU")
+            lacking.append(f"needs {wanted}; this machine has {len(machine.gpus)}")
         # A process that shares a core only waits: what it measures would be of the waiting.
         if self.processes > machine.cores:
             processes = _several(self.processes, "process", "processes")

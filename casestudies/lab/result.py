@@ -90,16 +90,16 @@ class Environment(Form):
     """The machine, the versions and the sources that a measurement belongs to; unknown is None."""
 
     device: Literal["cpu", "cuda"]
-    processor: Name | None
+    processor: Name | None = None
     cores: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)]
     memory_bytes: Annotated[int, Field(ge=0)]
     gpu: Gpu | None = None
     load: FiniteFloat | None = None
-    system: Name | None
+    system: Name | None = None
     python: Name
     libraries: Annotated[dict[Name, Name | None], Field(max_length=100)]
-    commit: Name | None
+    commit: Name | None = None
     precision: Name | None = None
     model: Source | None = None
     text: Source | None = None

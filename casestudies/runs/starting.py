@@ -12,14 +12,26 @@ from django.utils import timezone
 
 from casestudies.choices import Device, State
 from casestudies.lab.contract import Study
-from casestudies.models import Run
+from casestudies.models import Run, Worker
 from casestudies.worker.waking import wake_a_worker
 
 LARGEST_SEED = 2**63 - 1  # what the database holds
 
 
-class TooManyWaiting(Exception):
-    """The person already has as many runs waiting as one may have; the message says so."""
+class CannotStart(Exception):
+    """The run cannot be queued; the message says why. `status` is that of an HTTP answer."""
+
+    status = 409
+
+
+class TooManyWaiting(CannotStart):
+    """The person already has as many runs waiting as one may have."""
+
+    status = 429
+
+
+class NoMachine(CannotStart):
+    """No worker that is there can carry the run out."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,8 @@ class Request:
 
 
 def start(owner: User, request: Request) -> Run:
-    """Queue a run of the study for `owner`, and return it; raise TooManyWaiting."""
+    """Queue a run of the study for `owner`, and return it; raise TooManyWaiting or NoMachine."""
+    _refuse_if_no_machine_can(request)
     with transaction.atomic():
         # Two requests at once must not both take the last place.
         User.objects.select_for_update().get(pk=owner.pk)
@@ -68,6 +81,23 @@ def start(owner: User, request: Request) -> Run:
         )
         wake_a_worker(run.device)
     return run
+
+
+def _refuse_if_no_machine_can(request: Request) -> None:
+    """Raise NoMachine when there are workers and none has what the run needs.
+
+    Without any worker the run waits for one.
+    """
+    needs = Run(
+        study=request.study.slug,
+        preset=request.preset,
+        parameters=dict(request.parameters),
+        device=request.device,
+    ).needs
+    workers = Worker.objects.alive().serving(request.device)
+    lacking = [needs.unmet(worker.offer) for worker in workers]
+    if lacking and all(lacking):
+        raise NoMachine(f"No worker here can carry it out: {'; '.join(min(lacking, key=len))}.")
 
 
 def cancel(run: Run) -> bool:

@@ -54,8 +54,8 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     except InvalidParameter as error:
         changed = "It cannot be run again as it was, since the study's parameters have changed"
         return _page(request, pk, f"{changed}: {error}.", 400)
-    except starting.TooManyWaiting as error:
-        return _page(request, pk, str(error), 429)
+    except starting.CannotStart as error:
+        return _page(request, pk, str(error), error.status)
     return redirect(new)
 
 

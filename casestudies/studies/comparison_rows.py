@@ -1,39 +1,66 @@
-"""What the case studies measured, as rows of the comparison page."""
+"""What the case studies measured, for the pages of the taxonomy."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+
+from django.urls import reverse
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Study
+from casestudies.lab.contract import SMOKE, Study
 from casestudies.models import Run
-from casestudies.studies.results import headline, origin, results_to_compare
+from casestudies.studies.results import (
+    headline,
+    latest_results,
+    origin,
+    results_to_compare,
+)
 from reviewapp.ui.units import rounded
-from taxonomy.comparison.selection import STRATEGY, Kind
-from taxonomy.comparison.table import Cell, Part, Row
+from taxonomy.measured import Kind, MeasuredStudy, Result
 
 
-def measured_rows(kind: Kind, slugs: Sequence[str]) -> Iterable[Row]:
-    """Return a row for each study that is about one of the items: what it measured, or "not run".
+class CaseStudies:
+    """The measurer that this room registers with taxonomy."""
 
-    `slugs` are those of strategies, or the keys of publications, as `kind` says.
-    """
-    about = {slug: _subjects(study, kind) for slug, study in STUDIES.items()}
-    wanted = [slug for slug, subjects in about.items() if subjects & set(slugs)]
-    results = results_to_compare(wanted)
-    for slug in wanted:
-        measured = _cell(results.get(slug))
-        other = Cell(missing=f"the study is not about this {kind.name}")
-        cells = tuple(measured if item in about[slug] else other for item in slugs)
-        yield Row(STUDIES[slug].title, cells)
+    def latest(self, kind: Kind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+        """Return the studies about any of these, each with its latest result."""
+        return _studies(kind, slugs, latest_results)
+
+    def to_compare(self, kind: Kind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+        """Return the same studies; a smoke run stands only where there is no other."""
+        return _studies(kind, slugs, results_to_compare)
 
 
-def _subjects(study: Study, kind: Kind) -> set[str]:
-    return set(study.strategies) if kind == STRATEGY else set(study.publications)
+def _studies(
+    kind: Kind,
+    slugs: Collection[str],
+    results_of: Callable[[Collection[str]], dict[str, Run]],
+) -> Sequence[MeasuredStudy]:
+    about = {slug: _subjects(study, kind) & {*slugs} for slug, study in STUDIES.items()}
+    wanted = [slug for slug, subjects in about.items() if subjects]
+    results = results_of(wanted)
+    return [
+        MeasuredStudy(
+            title=STUDIES[slug].title,
+            url=reverse("study", args=[slug]),
+            summary=STUDIES[slug].summary,
+            subjects=about[slug],
+            result=_result(results[slug]) if slug in results else None,
+        )
+        for slug in wanted
+    ]
 
 
-def _cell(run: Run | None) -> Cell:
-    if run is None:
-        return Cell((Part("not run"),))
-    numbers = tuple(
-        Part(f"{m.metric}, {m.label}: {rounded(m.value)} {m.unit}".rstrip()) for m in headline(run)
+def _subjects(study: Study, kind: Kind) -> frozenset[str]:
+    return frozenset(study.strategies if kind == "strategy" else study.publications)
+
+
+def _result(run: Run) -> Result:
+    return Result(
+        run=run.label,
+        url=run.get_absolute_url(),
+        origin=origin(run),
+        verdict=run.verdict,
+        numbers=tuple(
+            f"{m.metric}, {m.label}: {rounded(m.value)} {m.unit}".rstrip() for m in headline(run)
+        ),
+        is_only_a_test=run.preset == SMOKE,
     )
-    return Cell((*numbers, Part(run.label, run.get_absolute_url(), origin(run))))

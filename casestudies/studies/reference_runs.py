@@ -33,7 +33,11 @@ def load(folder: Path = FOLDER) -> int:
         here.exclude(reference__in=shipped).delete()
         for name, record in sorted(shipped.items()):
             finished = datetime.fromisoformat(record["finished"])
-            if not here.filter(reference=name, finished=finished).exists():
+            known = here.filter(reference=name, finished=finished).first()
+            if known:
+                # The rules, or the claims, may have changed since.
+                known.keep_outcomes(known.result)
+            else:
                 here.filter(reference=name).delete()
                 _store(name, record)
     return len(shipped)

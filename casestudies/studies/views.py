@@ -93,9 +93,9 @@ def _start(request: HttpRequest, study: Study) -> HttpResponse:
         return _page(request, study, form, status=400)
     try:
         return redirect(starting.start(person, form.request))
-    except starting.TooManyWaiting as error:
+    except starting.CannotStart as error:
         form.add_error(None, str(error))
-        return _page(request, study, form, status=429)
+        return _page(request, study, form, status=error.status)
 
 
 def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) -> HttpResponse:

@@ -1,29 +1,15 @@
-"""Template tags of the case studies: where a number comes from, and what was measured of what."""
+"""Filters of the case studies: where a number comes from, and how long it took."""
 
 from django import template
 
-from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Study
 from casestudies.models import Run
-from casestudies.studies.results import headline, latest_results, origin, settings_of
+from casestudies.studies.results import headline, origin, settings_of
 from reviewapp.ui.units import duration
 
 register = template.Library()
 register.filter(headline)
 register.filter(origin)
 register.filter(settings_of)
-
-
-@register.simple_tag
-def studies_about(strategy: str = "", publication: str = "") -> list[tuple[Study, Run | None]]:
-    """Return the case studies about a strategy, or a publication, with their latest results."""
-    studies = [
-        study
-        for study in STUDIES.values()
-        if strategy in study.strategies or publication in study.publications
-    ]
-    results = latest_results([study.slug for study in studies])
-    return [(study, results.get(study.slug)) for study in studies]
 
 
 @register.filter

@@ -7,24 +7,11 @@ of installations on one machine respect each other.
 
 import fcntl
 import os
-import re
-import subprocess
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
-
-
-def gpus() -> list[str]:
-    """Return the UUIDs of this machine's NVIDIA graphics processors."""
-    try:
-        told = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=20
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return re.findall(r"^GPU \d+:.*\(UUID: (GPU-[0-9a-f-]+)\)", told, flags=re.MULTILINE)
 
 
 class Lease:

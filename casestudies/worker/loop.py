@@ -15,8 +15,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from casestudies.choices import Device
+from casestudies.lab.catalogue import this_machine
 from casestudies.models import Run, Worker
-from casestudies.worker import machine, runner, waking
+from casestudies.worker import runner, waking
 from casestudies.worker.reconnecting import Unavailable, database
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ async def _serve(devices: Sequence[Device]) -> None:
     worker = Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
         devices=list(devices),
-        machine=machine.offered(),
+        machine=this_machine().facts(),
         started=timezone.now(),
     )
     stop, woken = asyncio.Event(), asyncio.Event()
@@ -60,11 +61,12 @@ async def _serve(devices: Sequence[Device]) -> None:
 
 async def _carry_out_runs(worker: Worker, woken: asyncio.Event) -> Never:
     """Carry out what waits, then wait until woken; look now and then for what nobody told of."""
-    gpus = worker.machine["gpus"]
     while True:
         woken.clear()
         try:
-            while any([await runner.work_once(Device(name), gpus) for name in worker.devices]):
+            while any(
+                [await runner.work_once(Device(name), worker.offer) for name in worker.devices]
+            ):
                 pass
         except Unavailable:
             pass

@@ -6,19 +6,22 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import Error, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from casestudies import run_command
 from casestudies.choices import Device, State
-from casestudies.models import Run
+from casestudies.lab.contract import InvalidParameter
+from casestudies.lab.machine import Machine
+from casestudies.models import Run, Worker
 from casestudies.worker.child import Child
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
@@ -28,6 +31,7 @@ SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_DRAIN = 5
 CLAIMING = 0x5065616B  # the key of an advisory lock: only one worker claims at a time
+MOST_LOOKED_AT = 100  # of the runs that wait
 GIB = 2**30
 
 log = logging.getLogger(__name__)
@@ -41,10 +45,11 @@ class End:
     error: str = ""
 
 
-def claim(device: Device, lease: Lease) -> Run | None:
+def claim(device: Device, machine: Machine, lease: Lease) -> Run | None:
     """Take the oldest run that waits for `device` and may start, or return None.
 
     A person who has as many runs going as one may have waits, and does not hold up the others. A
+    run that needs more than this machine has is left to a worker that has it, if there is one. A
     run for which `lease` cannot get as many processors as it needs is left to wait, and keeps its
     place before the others. Raises Unavailable.
     """
@@ -59,8 +64,10 @@ def claim(device: Device, lease: Lease) -> Run | None:
         )
         free = Run.objects.queued().filter(device=device)
         free = free.filter(Q(owner=None) | ~Q(owner__in=busy.values("owner")))
-        run = free.order_by("created", "id").first()
-        if run is None or not lease.take(_gpus_needed(run)):
+        others = [worker.offer for worker in Worker.objects.alive().serving(device)]
+        waiting = free.order_by("created", "id")[:MOST_LOOKED_AT]
+        run = next((run for run in waiting if _is_ours(run, machine, others)), None)
+        if run is None or not lease.take(_gpus(run)):
             return None
         run.claim, run.worker = uuid.uuid4(), f"{socket.gethostname()}:{os.getpid()}"
         # The run may have been cancelled since it was read.
@@ -78,20 +85,42 @@ def claim(device: Device, lease: Lease) -> Run | None:
     return run if taken else None
 
 
-def _gpus_needed(run: Run) -> int:
-    return 1 if run.device == Device.CUDA else 0
+def _is_ours(run: Run, machine: Machine, others: Sequence[Machine]) -> bool:
+    """Return whether the run is for this machine, be it only to end it with the reason."""
+    if not _lacking(run, machine):
+        return True
+    return all(_lacking(run, other) for other in others)
 
 
-async def work_once(device: Device, gpus: Sequence[str] = ()) -> bool:
+def _lacking(run: Run, machine: Machine) -> list[str]:
+    """Return in words what the machine lacks for the run, or why the run can be on none."""
+    try:
+        return run.needs.unmet(machine)
+    except InvalidParameter as error:
+        return [f"its study no longer accepts {error}"]
+
+
+def _gpus(run: Run) -> int:
+    with suppress(InvalidParameter):
+        return run.needs.gpus if run.device == Device.CUDA else 0
+    return 0
+
+
+async def work_once(device: Device, machine: Machine) -> bool:
     """Carry out one run that waits for `device`; return whether there was one.
 
-    A run on graphics processors gets as many of `gpus` as it needs, all of them free, to itself.
+    A run on graphics processors gets as many of the machine's as it needs, all of them free, to
+    itself.
     """
-    with Lease(gpus) as lease:
-        run = await sync_to_async(claim)(device, lease)
+    with Lease(machine.gpus) as lease:
+        run = await sync_to_async(claim)(device, machine, lease)
         if run is None:
             return False
-        await carry_out(run, lease)
+        if lacking := _lacking(run, machine):
+            reason = f"No worker here can carry it out: {'; '.join(lacking)}."
+            await _store(Journal(run), End(State.FAILED, reason))
+        else:
+            await carry_out(run, lease)
         return True
 
 
@@ -193,9 +222,5 @@ async def _store(journal: Journal, end: End) -> None:
             await sync_to_async(journal.close)(end.state, end.error)
         except Unavailable:
             await asyncio.sleep(SECONDS_BETWEEN_SIGNS_OF_LIFE)
-        except (Error, KeyError, TypeError, ValueError) as error:
-            if end.state != State.SUCCEEDED:
-                raise
-            end = End(State.FAILED, f"Its result is not in the form that is expected: {error!r}")
         else:
             return

@@ -1,20 +1,28 @@
-"""What was measured of the items compared, told by whatever measures."""
+"""What was measured of the items compared, as a section of the comparison."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from taxonomy.comparison.selection import Kind
 from taxonomy.comparison.table import Cell, Part, Row, Section
+from taxonomy.measured import MeasuredStudy, Result, measurer
 
 NOTE = "Each number names its run. Runs on other hardware or with other settings do not compare."
-
-# Return the rows about the items of a kind with these slugs, a cell for each. The room that
-# measures lies above this one, so it adds its own.
-Source = Callable[[Kind, Sequence[str]], Iterable[Row]]
-sources: list[Source] = []
+NOT_RUN = Cell((Part("not run"),))
 
 
 def measured(kind: Kind, slugs: Sequence[str]) -> Section:
-    """Return the section with the rows of every source, or one that says that there are none."""
-    rows = tuple(row for source in sources for row in source(kind, slugs))
-    nothing = Row("Measured results", (Cell((Part("not run"),)),) * len(slugs), "No case study.")
+    """Return the section with a row for each study, or one that says that there is none."""
+    studies = measurer().to_compare(kind.name, slugs)
+    rows = tuple(_row(study, kind, slugs) for study in studies)
+    nothing = Row("Measured results", (NOT_RUN,) * len(slugs), "No case study.")
     return Section("Measured by case studies", rows or (nothing,), NOTE if rows else "")
+
+
+def _row(study: MeasuredStudy, kind: Kind, slugs: Sequence[str]) -> Row:
+    found = _cell(study.result) if study.result else NOT_RUN
+    other = Cell(missing=f"the study is not about this {kind.name}")
+    return Row(study.title, tuple(found if slug in study.subjects else other for slug in slugs))
+
+
+def _cell(result: Result) -> Cell:
+    return Cell((*map(Part, result.numbers), Part(result.run, result.url, result.origin)))

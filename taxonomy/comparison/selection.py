@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
@@ -22,7 +22,7 @@ SLUG = re.compile(r"[-\w]{1,80}", re.ASCII)
 class Kind:
     """A kind of thing that can be compared with others of its kind."""
 
-    name: str
+    name: Literal["strategy", "publication"]
     plural: str  # its key in the address
     model: type[Strategy] | type[Publication]
     slug_field: str
@@ -41,7 +41,7 @@ class Kind:
 
 STRATEGY = Kind("strategy", "strategies", Strategy, "slug", "name")
 PUBLICATION = Kind("publication", "publications", Publication, "key", "artifact_name")
-KINDS = {kind.name: kind for kind in (STRATEGY, PUBLICATION)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (STRATEGY, PUBLICATION)}
 
 
 @dataclass(frozen=True)

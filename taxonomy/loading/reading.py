@@ -293,9 +293,9 @@ def _check_references(
         for slug in sorted(set(entry.strategies) - known):
             line = line_of((i, "attribution"))
             problems.add("claims.yaml", line, f"{slug}: unknown strategy")
-        other = (entry.publication, entry.range_with)
-        if entry.range_with is not None and ends.get(other) != entry.position:
-            what = f"claim {entry.range_with} is not the other end of this range"
+        other = entry.range_with
+        if other is not None and ends.get((entry.publication, other)) != entry.position:
+            what = f"claim {other} is not the other end of this range"
             problems.add("claims.yaml", line_of((i, "range_with")), what)
 
 

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('claim', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='outcomes', to='taxonomy.claim')),
             ],
             options={
-                'ordering': ['claim', '-run'],
+                'ordering': ['-run'],
                 'indexes': [models.Index(fields=['run'], name='outcome_by_run')],
                 'constraints': [
                     models.UniqueConstraint(fields=('claim', 'run'), name='outcome_once'),

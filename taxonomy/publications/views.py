@@ -16,6 +16,7 @@ from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
 from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
+from taxonomy.measured import measurer
 from taxonomy.models import Evidence
 from taxonomy.publications.exports import in_batches, parts, with_evidence
 from taxonomy.publications.facet_counts import count
@@ -106,6 +107,7 @@ def publication(request: HttpRequest, key: str) -> HttpResponse:
         "reference": reference(shown),
         "bibtex": bibtex([shown]),
         "case_studies": CaseStudy.objects.filter(publication=shown).select_related("review"),
+        "studies": measurer().latest("publication", [key]),
         "related": related(shown),
     }
     return render(request, "taxonomy/publication.html", context)

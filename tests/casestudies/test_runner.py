@@ -379,7 +379,7 @@ def test_a_run_on_a_gpu_waits_for_a_free_one_and_has_it_to_itself(
     nvidia_smi = tmp_path / "nvidia-smi"
     nvidia_smi.write_text(f"#!/bin/sh\necho '{told}'\n")
     nvidia_smi.chmod(0o755)
-    gpus = leases.gpus()
+    gpus = machine.gpus()
     with Lease(gpus) as other:
         assert other.take(1)
         assert not async_to_sync(runner.work_once)(Device.CUDA, gpus)

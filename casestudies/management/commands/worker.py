@@ -5,7 +5,8 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 
 from casestudies.choices import Device
-from casestudies.worker import leases, loop
+from casestudies.lab.machine import gpus
+from casestudies.worker import loop
 
 QUEUES = {"cpu": Device.CPU, "gpu": Device.CUDA}
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: object, queues: str | None, **options: object) -> None:
-        has_gpu = bool(leases.gpus())
+        has_gpu = bool(gpus())
         chosen = queues.split(",") if queues else [q for q in QUEUES if q != "gpu" or has_gpu]
         for name in chosen:
             if name not in QUEUES:

@@ -1,0 +1,1 @@
+"""Claims and what the runs of this site found of them."""
