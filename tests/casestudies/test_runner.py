@@ -401,3 +401,8 @@ def test_the_command_repeats_exactly_the_run() -> None:
         "python -m casestudies.lab run sparsegpt --preset smoke --device cpu --seed 7"
         " --sparsity 0.6 --curve True"
     )
+    run.parameters |= {"former": 3}
+    assert run.changed == {"sparsity": 0.6, "curve": True, "former": 3}
+    run.preset = "former"
+    assert run.changed == {}
+    assert run_command.command_line(run) is None
