@@ -128,9 +128,9 @@ def _setup(options: argparse.Namespace) -> Setup:
             raise InvalidParameter("threads", f"{options.threads} is not valid; integer, 1 or more")
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
     brought = {name: getattr(options, name, None) for name in ACCEPTED}
-    for name, path in brought.items():
+    for what, path in brought.items():
         if path and not path.exists():
-            raise InvalidParameter(name, f"{path} does not exist")
+            raise InvalidParameter(what, f"{path} does not exist")
     import torch
 
     present = torch.cuda.is_available()

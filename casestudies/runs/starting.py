@@ -95,9 +95,9 @@ def _refuse_if_no_machine_can(request: Request) -> None:
         device=request.device,
     ).needs
     workers = Worker.objects.alive().serving(request.device)
-    lacking = [needs.unmet(worker.offer) for worker in workers]
-    if lacking and all(lacking):
-        raise NoMachine(f"No worker here can carry it out: {'; '.join(min(lacking, key=len))}.")
+    lacking = sorted((needs.unmet(worker.offer) for worker in workers), key=len)
+    if lacking and lacking[0]:
+        raise NoMachine(f"No worker here can carry it out: {'; '.join(lacking[0])}.")
 
 
 def cancel(run: Run) -> bool:

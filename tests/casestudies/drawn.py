@@ -19,9 +19,9 @@ MEASURED = [
     ("perplexity ratio", "magnitude", 26.0),
     ("perplexity ratio", "wanda", 2.0),
     ("perplexity ratio", "sparsegpt", 1.5),
-    ("pruning time", "magnitude", 2.0),
-    ("pruning time", "wanda", 16.0),
-    ("pruning time", "sparsegpt", 15.0),
+    ("compression time", "magnitude", 2.0),
+    ("compression time", "wanda", 16.0),
+    ("compression time", "sparsegpt", 15.0),
     ("sparsity", "wanda", 0.5),
 ]
 CURVE = [

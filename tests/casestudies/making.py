@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission, User
 
 from casestudies.choices import UNFINISHED, Device, State
 from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.machine import Machine
 from casestudies.models import Measurement, Run
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -18,7 +19,6 @@ ENVIRONMENT: dict[str, Any] = {
     "cores": 2,
     "threads": 2,
     "memory_bytes": 16 * 2**30,
-    "gpu": None,
     "system": "Linux-6",
     "python": "3.11.7",
     "libraries": {"torch": "2.13.0+cpu", "numpy": "2.4.6"},
@@ -27,14 +27,15 @@ ENVIRONMENT: dict[str, Any] = {
     "model": {"name": "Example-135M", "sha256": "aa" * 32},
     "text": {"name": "Example text", "sha256": "bb" * 32},
 }
-# Metric, variant, value.
-MEASURED = [
+HERE = Machine(cores=2, memory_bytes=64 * 2**30)  # enough for every preset
+# Metric, variant, value, and settings where there are any.
+MEASURED: list[tuple[Any, ...]] = [
     ("perplexity", "dense", 13.0),
     ("perplexity", "sparsegpt", 20.4),
     ("perplexity ratio", "wanda", 1.92),
     ("perplexity ratio", "sparsegpt", 1.5535739576),
     ("sparsity", "sparsegpt", 0.5),
-    ("pruning time", "sparsegpt", 15.3177),
+    ("compression time", "sparsegpt", 15.3177),
 ]
 
 
@@ -63,10 +64,10 @@ def a_run(study: str = "sparsegpt", state: str = State.QUEUED, **values: Any) ->
 
 def a_finished_run(
     study: str = "sparsegpt",
-    measured: Iterable[tuple[str, str, float]] = tuple(MEASURED),
+    measured: Iterable[tuple[Any, ...]] = tuple(MEASURED),
     **values: Any,
 ) -> Run:
-    """Return a stored run that succeeded, with these measurements."""
+    """Return a stored run that succeeded, with these measurements and the outcomes of claims."""
     result = {
         "hardware": "Example Processor, 2 cores, 2 threads",
         "environment": ENVIRONMENT,
@@ -76,7 +77,16 @@ def a_finished_run(
     run = a_run(study, State.SUCCEEDED, **{**result, **values})
     units = {metric.name: metric.unit for metric in STUDIES[study].metrics}
     Measurement.objects.bulk_create(
-        Measurement(run=run, metric=metric, variant=variant, value=value, unit=units[metric], n=1)
-        for metric, variant, value in measured
+        Measurement(
+            run=run,
+            metric=metric,
+            variant=variant,
+            settings=settings[0] if settings else {},
+            value=value,
+            unit=units[metric],
+            n=1,
+        )
+        for metric, variant, value, *settings in measured
     )
+    run.keep_outcomes(run.result)
     return run

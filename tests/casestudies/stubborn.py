@@ -15,7 +15,7 @@ def main() -> None:
     grandchild = os.fork()
     if grandchild:
         Path(sys.argv[1]).write_text(f"{os.getpid()} {grandchild}")
-        sys.stdout.write(json.dumps({"event": "progress", "done": 0.5, "step": "waiting"}) + "\n")
+        sys.stdout.write(json.dumps({"event": "progress", "done": 0.5, "stage": "waiting"}) + "\n")
         sys.stdout.flush()
     while True:
         signal.pause()

@@ -12,7 +12,8 @@ from casestudies.dashboards.comparability import group_of
 from casestudies.dashboards.efficiency import efficient, efficient_by
 from casestudies.dashboards.metrics import shared
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Metric, Study
+from casestudies.lab.contract import Study
+from casestudies.lab.metrics import Metric
 from casestudies.models import Run
 from tests.casestudies.drawn import GPU, board, drawn, measured_run, page
 from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_run
@@ -35,7 +36,7 @@ def test_exactly_what_nothing_beats_is_efficient(costs: list[tuple[float, float]
 
 def test_a_metric_says_in_which_direction_it_is_better() -> None:
     low, high, neither = (
-        Metric("m", "", direction, "")
+        Metric("m", "", direction, None, "counted", "")
         for direction in ("lower is better", "higher is better", "neither")
     )
     values = [(1.0, 1.0), (2.0, 2.0)]
@@ -60,8 +61,12 @@ def test_efficient_variants_are_marked_in_words_too(client: Client) -> None:
 def test_a_code_of_a_rounded_model_has_the_quality_of_that_model() -> None:
     a_finished_run(
         "qmoe",
-        [("loss increase", "gptq", 0.02), ("total", "gptq, rans", 0.9), ("total", "int8", 8.0)],
-        environment={**ENVIRONMENT, "model": None},
+        [
+            ("loss increase", "gptq", 0.02),
+            ("bits per weight", "gptq", 0.9, {"code": "rans"}),
+            ("bits per weight", "int8", 8.0),
+        ],
+        environment={**ENVIRONMENT, "model": {"name": "none", "sha256": ""}},
     )
     [point] = board("study=qmoe").plots[0].points
     assert (point.variant, point.x, point.y) == ("gptq, rans", 0.9, 0.02)
@@ -218,7 +223,7 @@ def test_what_a_run_says_is_shown_as_text(client: Client) -> None:
     a_finished_run(
         measured=[
             ("perplexity ratio", "<script>alert(1)</script>", 2.0),
-            ("pruning time", "<script>alert(1)</script>", 3.0),
+            ("compression time", "<script>alert(1)</script>", 3.0),
         ],
         hardware="<img src=x>",
     )
@@ -237,7 +242,7 @@ def test_studies_share_an_axis_only_where_metric_and_unit_are_the_same(client: C
     assert "perplexity" in names
     assert "perplexity ratio" not in names
     here = measured_run(0)
-    environment = {**ENVIRONMENT, "model": None}
+    environment = {**ENVIRONMENT, "model": {"name": "none", "sha256": ""}}
     there = a_finished_run(
         "qmoe", [("loss increase", "gptq", 0.02), ("total", "gptq", 0.9)], environment=environment
     )

@@ -7,22 +7,30 @@ from pathlib import Path
 import pytest
 
 from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import CLAIMS, QUICK
 from casestudies.models import Run
 from casestudies.studies import reference_runs
+from taxonomy.choices import Status
+from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import a_finished_run
 
 pytestmark = pytest.mark.django_db
 
 
 def test_each_study_ships_with_one_that_its_schema_still_allows() -> None:
-    assert reference_runs.load() == len(STUDIES)
-    for run in Run.objects.all():
+    shipped_runs = reference_runs.load()
+    runs = Run.objects.all()
+    assert shipped_runs == len(runs)
+    presets = {slug: {run.preset for run in runs if run.study == slug} for slug in STUDIES}
+    for slug, study in STUDIES.items():
+        assert presets[slug] >= {QUICK, CLAIMS} & set(study.presets)
+    for run in runs:
         study = run.definition
         assert study
         assert study.check(run.preset, run.parameters).model_dump(mode="json") == run.parameters
         shipped = json.loads((reference_runs.FOLDER / f"{run.reference}.json").read_text())
-        assert run.document() == shipped["result"]
-        assert run.label == f"reference run, {run.environment['cores']}-core CPU"
+        assert run.result.model_dump(mode="json") == shipped["result"]
+        assert run.label.startswith("reference run, ")
         assert not run.environment["commit"].endswith("-dirty")
 
 
@@ -34,13 +42,25 @@ def test_loading_again_changes_only_what_the_files_have_changed(tmp_path: Path) 
     reference_runs.load(folder)
     assert dict(Run.objects.exclude(reference=None).values_list("reference", "pk")) == before
 
-    changed, gone = (folder / f"{slug}-quick.json" for slug in ("sparsegpt", "qmoe"))
+    changed, *gone = sorted(folder.glob("*.json"))
     record = json.loads(changed.read_text())
     record["finished"] = "2026-12-01T00:00:00+00:00"
     record["result"]["verdict"] = "Another result."
     changed.write_text(json.dumps(record))
-    gone.unlink()
+    for path in gone:
+        path.unlink()
     reference_runs.load(folder)
     [run] = Run.objects.exclude(reference=None)
     assert run.verdict == "Another result."
     assert Run.objects.filter(pk=own.pk).exists()
+
+
+def test_outcomes_are_judged_again_when_the_review_is_loaded_later(request) -> None:
+    reference_runs.load()
+    assert not Outcome.objects.exists()
+    request.getfixturevalue("review")
+    reference_runs.load()
+    found = Claim.objects.tried(Status.SUPPORTED).values_list("publication__key", "position")
+    assert ("frantar2023qmoe", 1) in found
+    Run.objects.filter(study="qmoe").delete()
+    assert not Outcome.objects.filter(study="qmoe").exists()

@@ -4,8 +4,8 @@ import csv
 import html
 import io
 import re
-from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,10 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Comparison
 from casestudies.models import Run
 from casestudies.studies import results
-from casestudies.studies.results import beside, headline, origin, settings_of
+from casestudies.studies.results import answered_claims, headline, origin, settings_of
 from reviewapp.corpus.models import Review
 from taxonomy.models import Claim
 from tests.casestudies.making import MEASURED, NOON, a_finished_run, a_run
@@ -64,56 +63,76 @@ def test_a_smoke_run_is_the_latest_result_but_is_not_held_against_claims() -> No
     assert standing(to_compare=True) == shipped
 
 
-def judged(value: float | None) -> results.Beside:
-    """Return the row of a claim that counts as supported up to 2, with this measured."""
-    rule = Comparison(
-        "pruning time", "perplexity ratio", "sparsegpt", "at most 2", lambda ratio: ratio <= 2
-    )
-    if value is not None:
-        a_finished_run(measured=[("perplexity ratio", "sparsegpt", value)])
-    run = results.results_to_compare([STUDY.slug]).get(STUDY.slug)
-    (row,) = beside(replace(STUDY, comparisons=(rule,)), run)
-    return row
+ASKED = STUDY.check("claims", {}).model_dump(mode="json")
+
+
+def a_claims_run(ratio: float, **values: Any) -> Run:
+    """Return a run that speaks to the first claim: direction agrees below Wanda's ratio of 2."""
+    ratios = {"magnitude": 26.0, "wanda": 2.0, "sparsegpt": ratio}
+    measured = [("perplexity ratio", variant, value) for variant, value in ratios.items()]
+    defaults = {"preset": "claims", "parameters": ASKED, "measured": measured}
+    return a_finished_run(**{**defaults, **values})
+
+
+def first_claim() -> results.AnsweredClaim:
+    return answered_claims(STUDY)[0]
 
 
 def test_a_claim_without_a_run_is_not_run(review: Review) -> None:
-    row = judged(None)
-    assert (row.status, row.run, row.measured) == ("not run", None, None)
+    row = first_claim()
+    assert (row.status, row.run, row.reason) == ("not run", None, "no run yet")
     assert row.claim
-    assert row.claim.as_stated == "less than 4.5 h"
+    assert row.claim.code == "frantar2023sparsegpt-0"
 
 
-@pytest.mark.parametrize(("value", "status"), [(1.5, "supported"), (2.5, "not reproduced")])
-def test_a_claim_is_judged_by_its_rule(review: Review, value: float, status: str) -> None:
-    row = judged(value)
-    assert row.status == status
-    assert row.measured
-    assert row.measured.value == value
+@pytest.mark.parametrize(
+    ("ratio", "status"),
+    [(1.99, "direction agrees"), (2.0, "not reproduced"), (14.0, "not reproduced")],
+)
+def test_a_claim_is_judged_by_its_rule(review: Review, ratio: float, status: str) -> None:
+    run = a_claims_run(ratio)
+    row = first_claim()
+    assert (row.status, row.run) == (status, run)
+    assert row.outcome
+    assert row.outcome.numbers[0] == {
+        "name": "perplexity ratio, SparseGPT",
+        "value": ratio,
+        "unit": "x",
+    }
+    assert row.outcome.hardware == "2-core CPU"
 
 
-def test_a_claim_that_is_not_recorded_is_not_reported(review: Review) -> None:
-    Claim.objects.filter(metric="pruning time").delete()
-    row = judged(1.5)
-    assert (row.claim, row.status) == (None, "not comparable")
+def test_the_run_that_speaks_to_a_claim_stands_before_later_ones_that_do_not(
+    review: Review,
+) -> None:
+    shipped = a_claims_run(1.5, reference="shipped", finished=LATER)
+    assert first_claim().run == shipped
+    own = a_claims_run(2.5)
+    assert (first_claim().run, first_claim().status) == (own, "not reproduced")
+    a_finished_run(finished=LATER)
+    a_claims_run(1.5, preset="smoke", finished=LATER)
+    assert first_claim().run == own
+    Run.objects.filter(preset="claims").delete()
+    assert first_claim().status == "direction agrees"
+    Run.objects.filter(preset="smoke").delete()
+    assert (first_claim().status, first_claim().reason) == (
+        "not run",
+        "this run pruned otherwise; the rule asks for 60 % zeros, anywhere",
+    )
 
 
-def test_a_run_without_the_metric_measured_nothing_for_the_claim(review: Review) -> None:
-    a_finished_run(measured=[("perplexity", "dense", 13.0)])
-    row = judged(None)
-    assert (row.status, row.run) == ("not run", None)
+def test_a_claim_that_is_not_recorded_is_told_by_its_name(review: Review) -> None:
+    Claim.objects.by_code(["frantar2023sparsegpt-0"]).delete()
+    a_claims_run(1.5)
+    row = first_claim()
+    assert (row.claim, row.status) == (None, "not run")
 
 
-def test_the_headline_is_what_is_compared_or_else_the_first_metric(monkeypatch) -> None:
+def test_the_headline_is_what_the_study_declares(monkeypatch) -> None:
     run = a_finished_run()
     assert [(m.metric, m.variant) for m in headline(run)] == [
         ("perplexity ratio", "sparsegpt"),
-        ("pruning time", "sparsegpt"),
         ("sparsity", "sparsegpt"),
-    ]
-    monkeypatch.setitem(STUDIES, STUDY.slug, replace(STUDY, comparisons=()))
-    assert [(m.metric, m.variant) for m in headline(run)] == [
-        ("perplexity", "dense"),
-        ("perplexity", "sparsegpt"),
     ]
     monkeypatch.delitem(STUDIES, STUDY.slug)
     assert headline(run) == []
@@ -168,8 +187,8 @@ def test_the_comparison_shows_what_was_measured_with_its_run_in_every_export(
 ) -> None:
     run = a_finished_run()
     told = [
-        "perplexity ratio, sparsegpt: 1.554 x dense",
-        "pruning time, sparsegpt: 15.32 s",
+        "perplexity ratio, sparsegpt: 1.554 x",
+        "sparsity, sparsegpt: 0.5 fraction",
         f"run {run.pk} (quick preset; Example Processor, 2 cores, 2 threads; 1 March 2026)",
     ]
     cell = compared(client)["Pruning"]
@@ -183,7 +202,7 @@ def test_the_comparison_shows_what_was_measured_with_its_run_in_every_export(
     (row,) = sections[-1]["rows"]
     assert row["cells"][0]["parts"][-1]["href"] == run.get_absolute_url()
     publications = "publications=frantar2022gptq,frantar2023sparsegpt"
-    assert "1.554 x dense" in compared(client, publications)["SparseGPT"]
+    assert "1.554 x" in compared(client, publications)["SparseGPT"]
 
 
 @pytest.mark.parametrize("address", ["/taxonomy/pruning/", f"/compare/?{PAIR}"])

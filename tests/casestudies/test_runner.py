@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,27 +18,42 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
 from casestudies import run_command
 from casestudies.choices import Device, State
-from casestudies.models import Measurement, Run
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.machine import Machine
+from casestudies.models import Measurement, Run, Worker
 from casestudies.querysets import SILENCE
 from casestudies.runs import starting
 from casestudies.worker import leases, runner
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
-from tests.casestudies.making import a_person, a_run
+from tests.casestudies.making import ENVIRONMENT, HERE, NOON, a_person, a_run
 
 Program = Callable[..., None]
-RESULT = {
-    "environment": {"processor": "Example", "cores": 2, "threads": 2, "gpu": None},
-    "measurements": [
-        {"metric": "m", "variant": "v", "value": 1.5, "unit": "s", "n": 3, "spread": 0.1}
-    ],
-    "series": [{"name": "s", "variant": "v", "points": [[0, 1.5]]}],
-    "verdict": "It is 1.5 s.",
+MEASURED = {
+    "metric": "product speed",
+    "variant": "sparse rows",
+    "settings": {"tokens": 512},
+    "value": 1.5,
+    "unit": "x",
+    "n": 3,
+    "spread": 0.1,
 }
+CURVE = {"name": "perplexity by sparsity", "variant": "wanda", "settings": {}, "points": [[0, 1.5]]}
+RESULT: dict[str, Any] = {
+    "study": "sparsegpt",
+    "parameters": STUDIES["sparsegpt"].check("quick", {}).model_dump(mode="json"),
+    "seed": 0,
+    "environment": ENVIRONMENT,
+    "measurements": [MEASURED],
+    "series": [CURVE],
+    "verdict": "It is 1.5 times as fast.",
+}
+STARTED = {"event": "started", **{name: RESULT[name] for name in list(RESULT)[:4]}}
 
 
 @pytest.fixture
@@ -53,7 +69,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
 def carried_out() -> Run:
     """Return a run of the program, from its claim to its end."""
     run = a_run()
-    assert async_to_sync(runner.work_once)(Device.CPU)
+    assert async_to_sync(runner.work_once)(Device.CPU, HERE)
     run.refresh_from_db()
     return run
 
@@ -66,13 +82,12 @@ def code(*events: object) -> str:
 
 @pytest.mark.django_db
 def test_a_result_is_kept_as_the_lab_wrote_it(program: Program) -> None:
-    started = {"event": "started", "environment": RESULT["environment"]}
-    program("-c", code(started, {"event": "result", "result": RESULT}))
+    program("-c", code(STARTED, {"event": "result", "result": RESULT}))
     run = carried_out()
     assert (run.state, run.done, run.error) == (State.SUCCEEDED, 1, "")
-    document = run.document()
-    assert {name: document[name] for name in RESULT} == RESULT
-    assert run.hardware == "Example, 2 cores, 2 threads"
+    stored = run.result.model_dump(mode="json", exclude_none=True)
+    assert stored == RESULT
+    assert run.hardware == "Example Processor, 2 cores, 2 threads"
 
 
 @pytest.mark.django_db
@@ -85,11 +100,27 @@ def test_a_result_is_kept_as_the_lab_wrote_it(program: Program) -> None:
         (("-c", "pass"), "exit status 0"),
         (
             ("-c", code({"event": "result", "result": {**RESULT, "series": None}})),
-            "not in the form",
+            "not a result of this study: series: ",
         ),
         (
             ("-c", code({"event": "result", "result": {**RESULT, "measurements": [{"n": 0}]}})),
-            "not in the form",
+            "not a result of this study: measurements.0.metric: ",
+        ),
+        (
+            ("-c", code(json.dumps({"event": "result", "result": RESULT}).replace("1.5", "1e999"))),
+            "not a result of this study: measurements.0.value: ",
+        ),
+        (
+            ("-c", code({"event": "result", "result": {**RESULT, "environment": []}})),
+            "not a result of this study: environment: ",
+        ),
+        (
+            ("-c", code({"event": "result", "result": {**RESULT, "study": "qmoe"}})),
+            "not a result of this study: study: 'qmoe'",
+        ),
+        (
+            ("-c", "print('[' * 100_000); print('{' * 100_000)"),
+            "exit status 0",
         ),
         (("-c", "print('x' * 2**26)"), "could not be carried out"),
     ],
@@ -109,14 +140,15 @@ def test_what_the_database_cannot_hold_is_replaced_and_what_is_too_much_is_left_
     program: Program, settings: Settings
 ) -> None:
     settings.RUN_LOG_KIB = 10
-    log = {"event": "log", "text": "nul \0 and half \ud800"}
+    log = {"event": "log", "text": "nul \0"}
+    half = '{"event": "log", "text": "\\ud800"}'
     flood = "for i in range(1000): print('line', i, flush=True)"
     last = code({"event": "result", "result": RESULT})
-    program("-c", "\n".join([code("{", "[]", '{"event": 1}', "NaN", log), flood, last]))
+    program("-c", "\n".join([code("{", "[]", '{"event": 1}', "NaN", log, half), flood, last]))
     run = carried_out()
     assert run.state == State.SUCCEEDED
     said = [event.data["text"] for event in run.events.all()]
-    assert said[:5] == ["{", "[]", '{"event": 1}', "NaN", "nul \ufffd and half ?"]
+    assert said[:6] == ["{", "[]", '{"event": 1}', "NaN", "nul \ufffd", half]
     assert said[-1].startswith("The run has said more than 10 KiB")
     assert sum(map(len, said)) < 2 * 10 * 1024
 
@@ -162,7 +194,7 @@ def test_an_end_from_outside_ends_every_process_within_three_seconds(
     run = a_run()
 
     async def scenario() -> float:
-        working = asyncio.create_task(runner.work_once(Device.CPU))
+        working = asyncio.create_task(runner.work_once(Device.CPU, HERE))
         await until(sync_to_async(run.events.filter(kind="progress").exists))
         begun = time.monotonic()
         if ending == "with its worker":
@@ -221,7 +253,7 @@ def test_a_worker_that_was_taken_for_dead_takes_its_run_back(
         return run.state
 
     async def scenario() -> None:
-        working = asyncio.create_task(runner.work_once(Device.CPU))
+        working = asyncio.create_task(runner.work_once(Device.CPU, HERE))
         await until(Run.objects.running().aexists)
         await Run.objects.aupdate(state=State.LOST, finished="2026-01-01T00:00Z")
         await until(Run.objects.running().aexists)
@@ -240,7 +272,7 @@ def test_a_wish_to_cancel_outlives_the_loss_of_the_run(program: Program) -> None
     run = a_run()
 
     async def scenario() -> None:
-        working = asyncio.create_task(runner.work_once(Device.CPU))
+        working = asyncio.create_task(runner.work_once(Device.CPU, HERE))
         await until(Run.objects.running().aexists)
         assert await sync_to_async(cancel_and_lose)(run)
         await working
@@ -292,7 +324,7 @@ def test_workers_that_race_never_share_a_run_nor_give_one_person_two_at_once() -
 
     def claim(_: int) -> Run | None:
         try:
-            return runner.claim(Device.CPU, Lease([]))
+            return runner.claim(Device.CPU, HERE, Lease([]))
         finally:
             connection.close()
 
@@ -369,7 +401,7 @@ def test_a_run_on_a_gpu_waits_for_a_free_one_and_has_it_to_itself(
     monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
     run = a_run(device=Device.CUDA)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert not async_to_sync(runner.work_once)(Device.CUDA)
+    assert not async_to_sync(runner.work_once)(Device.CUDA, HERE)
     with pytest.raises(CommandError, match="no gpu here"):
         call_command("worker", queues="gpu")
     with pytest.raises(CommandError, match="'tpu' is none of cpu, gpu"):
@@ -379,16 +411,54 @@ def test_a_run_on_a_gpu_waits_for_a_free_one_and_has_it_to_itself(
     nvidia_smi = tmp_path / "nvidia-smi"
     nvidia_smi.write_text(f"#!/bin/sh\necho '{told}'\n")
     nvidia_smi.chmod(0o755)
-    gpus = machine.gpus()
-    with Lease(gpus) as other:
+    here = Machine.here()
+    with Lease(here.gpus) as other:
         assert other.take(1)
-        assert not async_to_sync(runner.work_once)(Device.CUDA, gpus)
+        assert not async_to_sync(runner.work_once)(Device.CUDA, here)
     program("-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
-    assert not async_to_sync(runner.work_once)(Device.CPU)
-    assert async_to_sync(runner.work_once)(Device.CUDA, gpus)
+    assert not async_to_sync(runner.work_once)(Device.CPU, HERE)
+    assert async_to_sync(runner.work_once)(Device.CUDA, here)
     assert run.events.get().data == {"text": "GPU-0a1b2c3d-4e5f"}
-    with Lease(gpus) as free_again:
+    with Lease(here.gpus) as free_again:
         assert free_again.take(1)
+
+
+@pytest.mark.django_db
+def test_a_run_is_left_to_a_machine_that_can_carry_it_out(program: Program) -> None:
+    """QMoE's largest product takes 14 GiB with all that is held beside it."""
+    program("-c", "pass")
+    small = Machine(cores=2, memory_bytes=8 * 2**30)
+    large = Worker.objects.create(
+        name="large", devices=[Device.CPU], machine=HERE.facts(), started=NOON, heartbeat=Now()
+    )
+    study = STUDIES["qmoe"]
+    parameters = study.check("smoke", {"speed_size": 4096}).model_dump(mode="json")
+    run, other = a_run("qmoe", preset="smoke", parameters=parameters), a_run()
+    assert async_to_sync(runner.work_once)(Device.CPU, small)
+    other.refresh_from_db()
+    assert other.over
+    assert not async_to_sync(runner.work_once)(Device.CPU, small)
+    # Nobody else is left: it ends, and says why.
+    large.delete()
+    assert async_to_sync(runner.work_once)(Device.CPU, small)
+    run.refresh_from_db()
+    assert run.state == State.FAILED
+    assert run.error == "No worker here can carry it out: needs 14 GiB; this machine has 8."
+
+
+@pytest.mark.django_db
+def test_a_run_that_no_worker_can_carry_out_is_not_queued() -> None:
+    study, person = STUDIES["qmoe"], a_person("ada", "add_run")
+    asked = starting.Request.checked(study, "smoke", {"speed_size": 4096}, 0, Device.CPU)
+    small = Machine(cores=2, memory_bytes=8 * 2**30)
+    worker = Worker.objects.create(
+        name="small", devices=[Device.CPU], machine=small.facts(), started=NOON, heartbeat=Now()
+    )
+    with pytest.raises(starting.NoMachine, match="needs 14 GiB; this machine has 8"):
+        starting.start(person, asked)
+    assert not Run.objects.exists()
+    worker.delete()
+    assert starting.start(person, asked).state == State.QUEUED
 
 
 def test_the_command_repeats_exactly_the_run() -> None:

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.text import capfirst
 
 from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
@@ -84,19 +85,33 @@ def test_a_study_says_what_it_measures_and_how(client: Client, review: Review) -
     for metric in STUDY.metrics:
         assert metric.name in page
         assert metric.direction in page
-    for meaning in STUDY.baselines.values():
-        assert meaning in page
+    for variant in STUDY.variants:
+        assert capfirst(variant.meaning) in page
+    assert STUDY.limits in page
     assert "Publication: SparseGPT (2023)" in page
     assert "has not been run on this site" in page
 
 
 def test_claims_stand_beside_measurements_with_their_status(client: Client, review: Review) -> None:
-    assert "pruning time, sparsegpt not run not comparable" in shown(client)
-    run = a_finished_run()
     page = shown(client)
     assert "less than 4.5 h" in page
-    assert f"15.32 s run {run.pk} ; quick preset; Example Processor, 2 cores, 2 threads" in page
-    assert "Not comparable: another model on other hardware" in page
+    assert page.count("not run no run yet") == len(STUDY.answers)
+    run = a_finished_run(
+        preset="claims",
+        parameters=STUDY.check("claims", {}).model_dump(mode="json"),
+        measured=[
+            ("perplexity ratio", "magnitude", 26.0),
+            ("perplexity ratio", "wanda", 2.0),
+            ("perplexity ratio", "sparsegpt", 1.5),
+            ("sparsity", "sparsegpt", 0.6),
+        ],
+    )
+    page = shown(client)
+    assert "60 % direction agrees perplexity ratio, SparseGPT 1.5 x" in page
+    assert "not run needs a GPU" in page
+    assert f"104.4 billion weights run {run.pk} ; claims preset; Example Processor" in page
+    assert "Never 'supported' here (175B, and small models lose more)" in page
+    assert "Written 26 November 2026, when the outcome was known." in page
 
 
 def test_a_preset_fills_the_form_and_the_address_may_change_it(client: Client, db: None) -> None:

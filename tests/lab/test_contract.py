@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -90,7 +91,9 @@ def test_a_machine_that_cannot_carry_a_run_out_is_told_why() -> None:
         "needs the Python package nothing",
         "needs a C++ compiler",
     ]
-    large = Machine(8, 2**40, gpus=2, compiler=True, libraries=("numpy", "nothing"))
+    large = Machine(
+        8, 2**40, gpus=("GPU-a", "GPU-b"), compiler=True, libraries=("numpy", "nothing")
+    )
     assert wanted.unmet(large) == []
     assert Machine.here(["json", "no_such_package"]).libraries == ("json",)
 
@@ -188,12 +191,8 @@ def test_what_is_no_result_of_the_study_is_refused_in_one_line(changes, reason) 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=9))
 def test_whatever_a_process_left_is_read_or_refused(content) -> None:
     for found in (content, {"study": content}, document(verdict=content)):
-        try:
-            verdict = TOY.read(found).verdict
-        except InvalidResult as error:
-            assert str(error)
-        else:
-            assert verdict == content.replace("\0", "\ufffd")
+        with suppress(InvalidResult):
+            assert TOY.read(found).verdict == content.replace("\0", "\ufffd")
 
 
 @pytest.mark.parametrize(

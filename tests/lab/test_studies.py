@@ -20,7 +20,7 @@ def records(name: str) -> list[dict]:
     text = (ROOT / "fixtures" / name).read_text(encoding="utf-8")
     if name.endswith(".jsonl"):
         return [json.loads(line) for line in text.splitlines()]
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.safe_load(text)
 
 
 @each_study

@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Report, Setup
+from casestudies.lab.contract import Setup
+from casestudies.lab.report import Report
 from casestudies.lab.studies.qmoe import study
 from casestudies.lab.studies.qmoe.about import QMoeParameters
 
@@ -33,29 +34,27 @@ def test_the_smoke_preset_trains_compresses_and_reports(tmp_path) -> None:
     assert fractions == sorted(fractions)
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert result == events[-1]["result"]
-    measured = {(m["metric"], m["variant"]): m["value"] for m in result["measurements"]}
-    assert {name for name, _ in measured} == {
+    found = STUDIES["qmoe"].read(result)
+    assert {m.metric for m in found.measurements} == {
         metric.name for metric in STUDIES["qmoe"].metrics if metric.name != "matched loss ratio"
     }
-    assert measured["loss increase", "gptq"] < measured["loss increase", "rtn"]
+    assert found.value("loss increase", "gptq") < found.value("loss increase", "rtn")
     for code in ("paper", "tunstall-16", "tunstall-8", "rans"):
-        assert measured["payload", f"gptq, {code}"] < measured["total", f"gptq, {code}"]
-    assert measured["product speed", "paper, 1 MiB"] > 0
-    assert 1.15 <= measured["payload over entropy", "paper"] <= 1.18
-    assert f"to {measured['perplexity', 'gptq']:.4g} with GPTQ" in result["verdict"]
-    comparison = next(c for c in STUDIES["qmoe"].comparisons if c.supported)
-    assert comparison.status(measured[comparison.metric, comparison.variant]) == "supported"
+        payload = found.value("payload", "gptq", code=code)
+        assert payload < found.value("bits per weight", "gptq", code=code)
+    assert found.value("product speed", "paper", size=1) > 0
+    assert 1.15 <= found.value("payload over entropy", "paper") <= 1.18
+    assert f"to {found.value('perplexity', 'gptq'):.4g} with GPTQ" in result["verdict"]
+    outcomes = {claim: outcome.status for claim, outcome in STUDIES["qmoe"].judge(found).items()}
+    assert outcomes == {
+        "frantar2023qmoe-0": "supported",
+        "frantar2023qmoe-1": "supported",
+        "frantar2023qmoe-2": "not run",
+    }
 
 
-@pytest.mark.parametrize(
-    ("given", "model", "reason"),
-    [
-        ({}, Path("some.gguf"), "trains its own model"),
-        ({"evaluation_windows": 4096}, None, "not 4096"),
-    ],
-)
-def test_a_run_that_cannot_be_says_why(given, model, reason) -> None:
-    parameters = STUDIES["qmoe"].check("smoke", given)
+def test_a_run_that_cannot_be_says_why() -> None:
+    parameters = STUDIES["qmoe"].check("smoke", {"evaluation_windows": 4096})
     report = Report(STUDIES["qmoe"], lambda event: None)
-    with pytest.raises(ValueError, match=reason):
-        study.run(cast(QMoeParameters, parameters), Setup("cpu", 0, model), report)
+    with pytest.raises(ValueError, match="not 4096"):
+        study.run(cast(QMoeParameters, parameters), Setup("cpu", 0), report)
