@@ -7,7 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ["ui", "corpus", "taxonomy", "casestudies"]  # each may use those before it
-TAGS = {path.stem: path.parts[-3] for path in ROOT.glob("*/**/templatetags/[!_]*.py")}
+TAGS = {
+    path.stem: path.parts[-3]
+    for package in ("reviewapp", "taxonomy", "casestudies")
+    for path in (ROOT / package).rglob("templatetags/[!_]*.py")
+}
 USED = re.compile(r"""{%\s*(?:include|extends)\s+["'](\w+)/""")
 LOADED = re.compile(r"{%\s*load\s+(.*?)\s*%}")
 
