@@ -161,7 +161,7 @@ class Runs(Listing[Run]):
         try:
             run = start(cast(User, request.user), _checked(**asked.validated_data))
         except TooManyWaiting as error:
-            raise exceptions.TooManyWaiting(str(error)) from None
+            raise exceptions.QueueFull(str(error)) from None
         except NoMachine as error:
             raise exceptions.Conflict(str(error)) from None
         address = request.build_absolute_uri(reverse("api-run", args=[run.pk]))

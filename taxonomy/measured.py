@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Kind = Literal["strategy", "publication"]
+SubjectKind = Literal["strategy", "publication"]
 
 
 @dataclass(frozen=True)
-class Result:
+class StudyResult:
     """The run that stands for a study: its name and address, its settings, what it found."""
 
     run: str
@@ -27,23 +27,23 @@ class MeasuredStudy:
     url: str
     summary: str
     subjects: frozenset[str]
-    result: Result | None
+    result: StudyResult | None
 
 
 class Measurer(Protocol):
     """What measures. Its methods take slugs of strategies, or keys of publications."""
 
-    def latest(self, kind: Kind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+    def latest(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
         """Return the studies about any of them, each with its latest result."""
 
-    def to_compare(self, kind: Kind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+    def to_compare(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
         """Return the same studies, each with the result to hold against other numbers."""
 
 
 class _Nothing:
     """Stands in until something that measures is registered."""
 
-    def latest(self, kind: Kind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+    def latest(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
         return ()
 
     to_compare = latest

@@ -49,7 +49,7 @@ ANY = frozenset[int]()
 
 
 @dataclass(frozen=True)
-class Cell:
+class ClaimCount:
     """How many publications make a claim, and how many claims they make."""
 
     publications: int
@@ -89,12 +89,12 @@ def publications_under(
     return found
 
 
-def cells(pivot: str) -> dict[tuple[int | None, int, str], Cell]:
+def cells(pivot: str) -> dict[tuple[int | None, int, str], ClaimCount]:
     """Return the non-empty cells of the gap map, by (class id, strategy id, objective)."""
     with connection.cursor() as cursor:
         cursor.execute(CELLS.format(scope=SCOPES[pivot]))
         rows = cursor.fetchall()
     return {
-        (class_id, strategy, objective): Cell(publications, claims)
+        (class_id, strategy, objective): ClaimCount(publications, claims)
         for class_id, strategy, objective, publications, claims in rows
     }

@@ -14,23 +14,23 @@ from casestudies.studies.results import (
     results_to_compare,
 )
 from reviewapp.ui.units import rounded
-from taxonomy.measured import Kind, MeasuredStudy, Result
+from taxonomy.measured import MeasuredStudy, StudyResult, SubjectKind
 
 
 class CaseStudies:
     """The measurer that this room registers with taxonomy."""
 
-    def latest(self, kind: Kind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+    def latest(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
         """Return the studies about any of these, each with its latest result."""
         return _studies(kind, slugs, latest_results)
 
-    def to_compare(self, kind: Kind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+    def to_compare(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
         """Return the same studies; a smoke run stands only where there is no other."""
         return _studies(kind, slugs, results_to_compare)
 
 
 def _studies(
-    kind: Kind,
+    kind: SubjectKind,
     slugs: Collection[str],
     results_of: Callable[[Collection[str]], dict[str, Run]],
 ) -> Sequence[MeasuredStudy]:
@@ -49,12 +49,12 @@ def _studies(
     ]
 
 
-def _subjects(study: Study, kind: Kind) -> frozenset[str]:
+def _subjects(study: Study, kind: SubjectKind) -> frozenset[str]:
     return frozenset(study.strategies if kind == "strategy" else study.publications)
 
 
-def _result(run: Run) -> Result:
-    return Result(
+def _result(run: Run) -> StudyResult:
+    return StudyResult(
         run=run.label,
         url=run.get_absolute_url(),
         origin=origin(run),

@@ -81,8 +81,8 @@ def _standing(claims: Collection[Claim]) -> QuerySet[Outcome]:
             shipped=Exists(run.exclude(reference=None)),
             finished=Subquery(run.values("finished")),
         )
-        .order_by("claim", "silent", "smoke", "shipped", "-finished", "-run")
-        .distinct("claim")
+        .order_by("claim_id", "silent", "smoke", "shipped", "-finished", "-run")
+        .distinct("claim_id")
     )
 
 

@@ -17,7 +17,7 @@ class TooLarge(APIException):
     default_code = "too_large"
 
 
-class TooManyWaiting(APIException):
+class QueueFull(APIException):
     """The account has as many runs waiting as one may have."""
 
     status_code = 429

@@ -11,7 +11,7 @@ PAGE = "Paginated"  # what the names of the components begin with that are pages
 
 
 @dataclass(frozen=True)
-class Kind:
+class FieldType:
     """What a value may be: words around the name of a component, which has its own entry."""
 
     before: str = ""
@@ -20,11 +20,11 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Value:
+class ApiField:
     """A key of an address or body, or a field of an answer."""
 
     name: str
-    kind: Kind
+    kind: FieldType
     text: str
     required: bool = False
 
@@ -38,9 +38,9 @@ class Operation:
     path: str
     summary: str
     text: str
-    values: list[Value]
+    values: list[ApiField]
     status: str
-    answer: Kind
+    answer: FieldType
     errors: list[str]
     example: str
 
@@ -51,7 +51,7 @@ class Component:
 
     name: str
     text: str
-    values: list[Value]
+    values: list[ApiField]
 
 
 def operations(description: Schema, site: str) -> list[Operation]:
@@ -74,11 +74,11 @@ def components(description: Schema) -> list[Component]:
 
 def _operation(path: str, method: str, operation: Schema, site: str) -> Operation:
     values = [
-        Value(p["name"], _kind(p["schema"]), p.get("description", ""), p.get("required", False))
+        ApiField(p["name"], _kind(p["schema"]), p.get("description", ""), p.get("required", False))
         for p in operation.get("parameters", [])
     ]
     if "requestBody" in operation:
-        values.append(Value("the body", _content(operation["requestBody"]), "", required=True))
+        values.append(ApiField("the body", _content(operation["requestBody"]), "", required=True))
     status, *errors = operation["responses"]
     return Operation(
         operation["operationId"],
@@ -94,7 +94,7 @@ def _operation(path: str, method: str, operation: Schema, site: str) -> Operatio
     )
 
 
-def _content(described: Schema) -> Kind:
+def _content(described: Schema) -> FieldType:
     return _kind(described["content"]["application/json"]["schema"])
 
 
@@ -109,29 +109,29 @@ def _curl(path: str, method: str, example: str, site: str) -> str:
     return " \\\n  ".join(lines)
 
 
-def _values(schema: Schema) -> Iterator[Value]:
+def _values(schema: Schema) -> Iterator[ApiField]:
     for name, inner in schema.get("properties", {}).items():
         text = inner.get("description", "").partition("* `")[0].strip().rstrip(".")
-        yield Value(name, _kind(inner), text)
+        yield ApiField(name, _kind(inner), text)
 
 
-def _kind(schema: Schema) -> Kind:
+def _kind(schema: Schema) -> FieldType:
     """Return what the JSON schema allows."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         if name.startswith(PAGE):
-            return Kind("page of", name.removeprefix(PAGE).removesuffix("List"))
-        return Kind(component=name)
+            return FieldType("page of", name.removeprefix(PAGE).removesuffix("List"))
+        return FieldType(component=name)
     if "array" in _types(schema):
         inner = _kind(schema["items"])
         if inner.before.startswith("one of "):
-            return Kind("any of " + inner.before.removeprefix("one of "))
-        return Kind(f"list of {inner.before}".strip(), inner.component, inner.after)
+            return FieldType("any of " + inner.before.removeprefix("one of "))
+        return FieldType(f"list of {inner.before}".strip(), inner.component, inner.after)
     if "allOf" in schema or "oneOf" in schema:
         several = schema.get("allOf") or schema["oneOf"]
         named = next(_kind(part) for part in several if "$ref" in part)
-        return Kind(named.before, named.component, "or null" if len(several) > 1 else "")
-    return Kind(_words(schema))
+        return FieldType(named.before, named.component, "or null" if len(several) > 1 else "")
+    return FieldType(_words(schema))
 
 
 def _types(schema: Schema) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pylatexenc.latexencode import UnicodeToLatexEncoder
 
 from reviewapp.ui.export import Provenance
-from taxonomy.comparison.table import Comparison
+from taxonomy.comparison.table import ComparisonTable
 
 WIDTH = 0.94  # of the text, shared by the columns; the rest is the space between them
 
@@ -22,7 +22,7 @@ def escape(content: str) -> str:
     return str(ENCODER.unicode_to_latex(" ".join(content.split())))
 
 
-def as_latex(comparison: Comparison, about: Provenance) -> str:
+def as_latex(comparison: ComparisonTable, about: Provenance) -> str:
     """Return the comparison as a longtable; what cannot be compared is said in the first column."""
     columns = len(comparison.items) + 1
     widths = rf">{{\raggedright\arraybackslash}}p{{{WIDTH / columns:.3f}\linewidth}}" * columns
@@ -42,7 +42,7 @@ def as_latex(comparison: Comparison, about: Provenance) -> str:
     )
 
 
-def _body(comparison: Comparison, columns: int) -> Iterable[str]:
+def _body(comparison: ComparisonTable, columns: int) -> Iterable[str]:
     for section in comparison.sections:
         yield rf"\multicolumn{{{columns}}}{{l}}{{\textbf{{{escape(section.title)}}}}} \\"
         for row in section.rows:

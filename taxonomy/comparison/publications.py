@@ -9,12 +9,12 @@ from reviewapp.ui.units import number
 from taxonomy.comparison.charts import claims_chart, measures_to_draw, why_not_drawn
 from taxonomy.comparison.claim_rows import CLAIMS_NOTE, claim_rows
 from taxonomy.comparison.claims import Claimed, Measure, of_publications
-from taxonomy.comparison.measured import measured
+from taxonomy.comparison.measured import measured_section
 from taxonomy.comparison.selection import PUBLICATION
-from taxonomy.comparison.table import Cell, Comparison, Item, Part, Row, Section, row, text
+from taxonomy.comparison.table import Cell, ComparisonTable, Item, Part, Row, Section, row, text
 
 
-def compare_publications(keys: Sequence[str]) -> Comparison:
+def compare_publications(keys: Sequence[str]) -> ComparisonTable:
     """Return the comparison of the publications with these keys, in this order."""
     rows = Publication.objects.filter(key__in=keys).prefetch_related("strategies", "classes")
     found = {publication.key: publication for publication in rows.defer("search", "claims_text")}
@@ -22,7 +22,7 @@ def compare_publications(keys: Sequence[str]) -> Comparison:
     names = _names(publications)
     claimed = of_publications(list(names))
     counts = {m: {pk: len(claims) for pk, claims in found.items()} for m, found in claimed.items()}
-    return Comparison(
+    return ComparisonTable(
         tuple(Item(p.key, names[p.pk], p.get_absolute_url(), p.title) for p in publications),
         (
             Section("What it is", tuple(_descriptions(publications))),
@@ -32,7 +32,7 @@ def compare_publications(keys: Sequence[str]) -> Comparison:
                 tuple(claim_rows(names, counts, lambda m, pk: _claims_cell(claimed[m][pk]))),
                 CLAIMS_NOTE,
             ),
-            measured(PUBLICATION, keys),
+            measured_section(PUBLICATION, keys),
         ),
         lambda: [_chart(m, names, claimed[m]) for m in measures_to_draw(counts)],
         why_not_drawn(counts),

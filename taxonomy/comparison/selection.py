@@ -19,7 +19,7 @@ SLUG = re.compile(r"[-\w]{1,80}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Kind:
+class ItemKind:
     """A kind of thing that can be compared with others of its kind."""
 
     name: Literal["strategy", "publication"]
@@ -39,16 +39,16 @@ class Kind:
         return BadRequest(f"There is no {self.name} “{slug[:LONGEST_SHOWN]}”.")
 
 
-STRATEGY = Kind("strategy", "strategies", Strategy, "slug", "name")
-PUBLICATION = Kind("publication", "publications", Publication, "key", "artifact_name")
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (STRATEGY, PUBLICATION)}
+STRATEGY = ItemKind("strategy", "strategies", Strategy, "slug", "name")
+PUBLICATION = ItemKind("publication", "publications", Publication, "key", "artifact_name")
+KINDS: dict[str, ItemKind] = {kind.name: kind for kind in (STRATEGY, PUBLICATION)}
 
 
 @dataclass(frozen=True)
-class Selection:
+class ComparisonSelection:
     """The items of a comparison, sorted and without duplicates, and how it is shown."""
 
-    kind: Kind
+    kind: ItemKind
     slugs: tuple[str, ...]
     baseline: str = ""
     only_differences: bool = False

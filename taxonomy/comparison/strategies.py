@@ -17,9 +17,9 @@ from taxonomy.choices import Objective
 from taxonomy.comparison.charts import claims_chart, measures_to_draw, why_not_drawn
 from taxonomy.comparison.claim_rows import CLAIMS_NOTE, claim_rows, source_part
 from taxonomy.comparison.claims import Claimed, Measure, Summary, examples, summaries
-from taxonomy.comparison.measured import measured
+from taxonomy.comparison.measured import measured_section
 from taxonomy.comparison.selection import STRATEGY
-from taxonomy.comparison.table import Cell, Comparison, Item, Part, Row, Section, row, text
+from taxonomy.comparison.table import Cell, ComparisonTable, Item, Part, Row, Section, row, text
 from taxonomy.models import Family, Group, Strategy
 
 SOURCES_SHOWN = 5
@@ -29,7 +29,7 @@ DOTS_PER_ITEM = 40
 Summaries = dict[Measure, dict[int, Summary]]
 
 
-class Filed(NamedTuple):
+class PublicationCounts(NamedTuple):
     """The publications filed under a strategy; years and model sizes of those counted."""
 
     counted: int = 0
@@ -61,20 +61,20 @@ ORDER BY 3 DESC, 2
 """  # noqa: S608 - made of constants
 
 
-def compare_strategies(slugs: Sequence[str]) -> Comparison:
+def compare_strategies(slugs: Sequence[str]) -> ComparisonTable:
     """Return the comparison of the strategies with these slugs, in this order."""
     rows = Strategy.objects.select_related("group__family").prefetch_related("classes")
     found = {strategy.slug: strategy for strategy in rows.filter(slug__in=slugs)}
     strategies = [found[slug] for slug in slugs]
     claimed = summaries([strategy.pk for strategy in strategies])
     items = [Item(s.slug, s.name, s.get_absolute_url(), s.group.name) for s in strategies]
-    return Comparison(
+    return ComparisonTable(
         tuple(items),
         (
             Section("What it is", tuple(_descriptions(strategies))),
             Section("Evidence in the review", tuple(_evidence(strategies, claimed)), EVIDENCE_NOTE),
             Section("Reported claims", tuple(_claims(strategies, claimed)), CLAIMS_NOTE),
-            measured(STRATEGY, slugs),
+            measured_section(STRATEGY, slugs),
         ),
         lambda: list(_charts(strategies, claimed)),
         why_not_drawn(_counts(claimed)),
@@ -125,11 +125,11 @@ def _evidence(strategies: Sequence[Strategy], claimed: Summaries) -> Iterable[Ro
     yield row("Objectives with claims", strategies, lambda s: _objectives(s, claimed))
 
 
-def _filed(strategies: Iterable[Strategy]) -> dict[int, Filed]:
-    found: dict[int, Filed] = defaultdict(Filed)
+def _filed(strategies: Iterable[Strategy]) -> dict[int, PublicationCounts]:
+    found: dict[int, PublicationCounts] = defaultdict(PublicationCounts)
     with connection.cursor() as cursor:
         cursor.execute(FILED, [[strategy.pk for strategy in strategies]])
-        found.update({strategy: Filed._make(rest) for strategy, *rest in cursor})
+        found.update({strategy: PublicationCounts._make(rest) for strategy, *rest in cursor})
     return found
 
 
@@ -152,7 +152,7 @@ def _count(count: int, slug: str, *, extensions: bool = False) -> Cell:
     return Cell((Part(f"{count:,}", href),), amount=count)
 
 
-def _years(filed: Filed) -> Cell:
+def _years(filed: PublicationCounts) -> Cell:
     if filed.first_year is None:
         return Cell(missing="no publication is counted")
     span = (filed.first_year, filed.last_year)

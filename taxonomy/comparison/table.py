@@ -106,7 +106,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonTable:
     """Everything that a comparison shows, on the page and in its exports."""
 
     items: tuple[Item, ...]

@@ -5,7 +5,7 @@ from typing import Self
 
 from django.http import HttpRequest, HttpResponse
 
-from taxonomy.comparison.selection import KINDS, MOST, SLUG, Kind, Selection
+from taxonomy.comparison.selection import KINDS, MOST, SLUG, ComparisonSelection, ItemKind
 
 COOKIE = "compare"
 KEPT_FOR = 30 * 24 * 60 * 60  # seconds
@@ -19,7 +19,7 @@ class TrayFull(Exception):
 class Tray:
     """Up to six slugs of one kind, in the order in which they were picked."""
 
-    kind: Kind | None = None
+    kind: ItemKind | None = None
     slugs: tuple[str, ...] = ()
 
     @classmethod
@@ -39,14 +39,14 @@ class Tray:
         found = self.kind.names(self.slugs) if self.kind else {}
         return {slug: found[slug] for slug in self.slugs if slug in found}
 
-    def holds(self, kind: Kind, slug: str) -> bool:
+    def holds(self, kind: ItemKind, slug: str) -> bool:
         return self.kind == kind and slug in self.slugs
 
     def only_existing(self) -> Self:
         """Return the tray without items that no longer exist."""
         return type(self)(self.kind, tuple(self.names()))
 
-    def with_item(self, kind: Kind, slug: str) -> Self:
+    def with_item(self, kind: ItemKind, slug: str) -> Self:
         """Return the tray with the item, alone in it when the tray held another kind.
 
         Raises TrayFull when there is no room.
@@ -57,15 +57,19 @@ class Tray:
             raise TrayFull
         return type(self)(kind, tuple(dict.fromkeys((*self.slugs, slug))))
 
-    def without_item(self, kind: Kind, slug: str) -> Self:
+    def without_item(self, kind: ItemKind, slug: str) -> Self:
         """Return the tray without the item."""
         if not self.holds(kind, slug):
             return self
         return type(self)(kind, tuple(other for other in self.slugs if other != slug))
 
-    def selection(self) -> Selection | None:
+    def selection(self) -> ComparisonSelection | None:
         """Return the comparison of what is in the tray; None when it is empty."""
-        return Selection(self.kind, tuple(sorted(self.slugs))) if self.kind and self.slugs else None
+        return (
+            ComparisonSelection(self.kind, tuple(sorted(self.slugs)))
+            if self.kind and self.slugs
+            else None
+        )
 
     def save(self, request: HttpRequest, response: HttpResponse) -> None:
         """Let the visitor's browser keep the tray."""

@@ -10,7 +10,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
-from taxonomy.comparison.selection import KINDS, MOST, Kind
+from taxonomy.comparison.selection import KINDS, MOST, ItemKind
 from taxonomy.comparison.tray import Tray, TrayFull
 
 ACTIONS = ("add", "remove", "clear", "fill")
@@ -45,18 +45,18 @@ class TrayForm(forms.Form):
         return _add(tray, kind, slugs[0], names[slugs[0]])
 
 
-def _remove(tray: Tray, kind: Kind, slug: str) -> tuple[Tray, str]:
+def _remove(tray: Tray, kind: ItemKind, slug: str) -> tuple[Tray, str]:
     name = tray.names().get(slug, slug)
     return tray.without_item(kind, slug), f"{name} was removed from the compare tray."
 
 
-def _fill(kind: Kind, slugs: list[str]) -> tuple[Tray, str]:
+def _fill(kind: ItemKind, slugs: list[str]) -> tuple[Tray, str]:
     if len(slugs) > MOST:
         raise TrayFull
     return Tray(kind, tuple(slugs)), f"The compare tray holds these {len(slugs)} {kind.plural} now."
 
 
-def _add(tray: Tray, kind: Kind, slug: str, name: str) -> tuple[Tray, str]:
+def _add(tray: Tray, kind: ItemKind, slug: str, name: str) -> tuple[Tray, str]:
     changed = tray.with_item(kind, slug)
     if tray.kind and tray.kind != kind and tray.slugs:
         left = ", ".join(tray.names().values())

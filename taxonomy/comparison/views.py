@@ -13,8 +13,8 @@ from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenanc
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.comparison import compare as comparison_of
 from taxonomy.comparison.latex import as_latex
-from taxonomy.comparison.selection import MOST, STRATEGY, Selection
-from taxonomy.comparison.table import Comparison, Section
+from taxonomy.comparison.selection import MOST, STRATEGY, ComparisonSelection
+from taxonomy.comparison.table import ComparisonTable, Section
 from taxonomy.comparison.tray import Tray
 from taxonomy.models import Strategy
 
@@ -22,7 +22,7 @@ from taxonomy.models import Strategy
 @require_safe
 def compare(request: HttpRequest) -> HttpResponse:
     """Show what is selected side by side, or how to select; other spellings are redirected."""
-    selection = Selection.from_query(request.GET)
+    selection = ComparisonSelection.from_query(request.GET)
     names = selection.check_known()
     if not selection.enough:
         return _picker(request, selection, names)
@@ -49,7 +49,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     return render(request, "taxonomy/compare.html", context)
 
 
-def _others(selection: Selection) -> Iterable[Strategy]:
+def _others(selection: ComparisonSelection) -> Iterable[Strategy]:
     """Return the strategies that may be added, with their families."""
     if selection.full or selection.kind != STRATEGY:
         return Strategy.objects.none()
@@ -57,7 +57,9 @@ def _others(selection: Selection) -> Iterable[Strategy]:
     return others.only("slug", "name", "group__family__name")
 
 
-def _picker(request: HttpRequest, selection: Selection, names: dict[str, str]) -> HttpResponse:
+def _picker(
+    request: HttpRequest, selection: ComparisonSelection, names: dict[str, str]
+) -> HttpResponse:
     strategies = Strategy.objects.select_related("group__family")
     picked = selection.slugs if selection.kind == STRATEGY else ()
     context = {
@@ -76,7 +78,7 @@ def export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the comparison as the page with this query shows it: csv, json or tex."""
     if extension not in EXPORTS:
         raise Http404(f"There is no export as {extension}.")
-    selection = Selection.from_query(request.GET)
+    selection = ComparisonSelection.from_query(request.GET)
     selection.check_known()
     if not selection.enough:
         raise BadRequest("A comparison needs at least two strategies or two publications.")
@@ -87,7 +89,7 @@ def export(request: HttpRequest, extension: str) -> HttpResponse:
     return download(content, f"comparison-{'-'.join(selection.slugs)}"[:120], extension)
 
 
-def _csv(comparison: Comparison, about: Provenance) -> str:
+def _csv(comparison: ComparisonTable, about: Provenance) -> str:
     header = ["section", "property", *(item.name for item in comparison.items), "differs", "note"]
     rows = [
         [
@@ -103,7 +105,7 @@ def _csv(comparison: Comparison, about: Provenance) -> str:
     return as_csv(header, rows, about)
 
 
-def _json(comparison: Comparison, about: Provenance) -> str:
+def _json(comparison: ComparisonTable, about: Provenance) -> str:
     content: dict[str, Any] = {
         "items": [asdict(item) for item in comparison.items],
         "sections": [_section(section) for section in comparison.sections],

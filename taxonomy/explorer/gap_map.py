@@ -11,10 +11,10 @@ from django.utils.safestring import SafeString
 from taxonomy.choices import Objective
 from taxonomy.explorer.tree import Node, publications_url, tree
 from taxonomy.models import TaxonomyClass
-from taxonomy.queries import Cell, cells
+from taxonomy.queries import ClaimCount, cells
 
 STEPS = 5
-NOTHING = Cell(0, 0)
+NOTHING = ClaimCount(0, 0)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MapCell:
 
 
 @dataclass(frozen=True)
-class Row:
+class MapRow:
     """A strategy with one cell for each objective."""
 
     node: Node
@@ -42,18 +42,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Section:
+class MapSection:
     """The rows of one group, with the nodes from the top of the tree down to the group."""
 
     path: tuple[Node, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MapRow, ...]
 
 
 @dataclass(frozen=True)
 class GapMap:
     """The sections in the tree's order, and the most publications that a cell of it has."""
 
-    sections: tuple[Section, ...]
+    sections: tuple[MapSection, ...]
     most: int
 
     @property
@@ -76,7 +76,7 @@ def gap_map(pivot: str, state: str) -> GapMap:
     classes = dict(TaxonomyClass.objects.values_list("slug", "id"))
     most = max((cell.publications for cell in found.values()), default=0)
     sections = tuple(
-        Section(path, tuple(_row(leaf, found, classes, most) for leaf in path[-1].children))
+        MapSection(path, tuple(_row(leaf, found, classes, most) for leaf in path[-1].children))
         for path in _group_paths(root, ())
     )
     return GapMap(sections, most)
@@ -91,13 +91,13 @@ def _group_paths(node: Node, above: tuple[Node, ...]) -> list[tuple[Node, ...]]:
 
 def _row(
     node: Node,
-    found: Mapping[tuple[int | None, int, str], Cell],
+    found: Mapping[tuple[int | None, int, str], ClaimCount],
     classes: Mapping[str, int],
     most: int,
-) -> Row:
+) -> MapRow:
     (strategy,) = node.strategies
     class_id = classes.get(node.scope)
-    return Row(
+    return MapRow(
         node,
         tuple(
             _cell(node, objective, found.get((class_id, strategy, objective), NOTHING), most)
@@ -106,7 +106,7 @@ def _row(
     )
 
 
-def _cell(node: Node, objective: str, cell: Cell, most: int) -> MapCell:
+def _cell(node: Node, objective: str, cell: ClaimCount, most: int) -> MapCell:
     query = {"class": node.scope, "strategy": node.slug, "objective": objective}
     return MapCell(
         objective=objective,

@@ -36,13 +36,13 @@ class Attribution(FixtureRecord):
     second_reading: SecondReading | None = None
 
 
-class Hardware(FixtureRecord):
+class HardwareFacts(FixtureRecord):
     name: Text
     count: Many | None
     memory_gb: Positive | None
 
 
-class LanguageModel(FixtureRecord):
+class ModelFacts(FixtureRecord):
     name: Text
     parameters_billion: Positive | None
     parameters_billion_range: (
@@ -91,13 +91,13 @@ class ClaimFacts(FixtureRecord):
     baseline_kind: (
         Literal["unmodified", "other-system", "unnamed", "other-model", "other-resource"] | None
     ) = None
-    baseline_hardware: list[Hardware] = []
-    hardware: list[Hardware] = []
-    hardware_implied: list[Hardware] = []
+    baseline_hardware: list[HardwareFacts] = []
+    hardware: list[HardwareFacts] = []
+    hardware_implied: list[HardwareFacts] = []
     hardware_alternatives: bool = False
     hardware_count_range: tuple[Many, Many] | None = None
     hardware_note: Text | None = None
-    model: list[LanguageModel] = []
+    model: list[ModelFacts] = []
     range_with: Count | None = None
     range_other_end: Number | None = None
     part: Slug | None = None

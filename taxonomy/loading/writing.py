@@ -91,8 +91,10 @@ def _load_taxonomy(fixtures: Fixtures) -> None:
             definition = texts.groups[group_row.slug]
             group = _put(Group, group_row, next(positions), definition=definition, family=family)
             for row in group_row.strategies:
-                told = texts.strategies[row.slug].model_dump()
-                strategy = _put(Strategy, row, next(positions), group=group, note=row.note, **told)
+                strategy_texts = texts.strategies[row.slug].model_dump()
+                strategy = _put(
+                    Strategy, row, next(positions), group=group, note=row.note, **strategy_texts
+                )
                 strategy.classes.set([classes[slug] for slug in row.classes])
     _remove_unnamed(fixtures)
 

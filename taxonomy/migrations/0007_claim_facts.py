@@ -11,10 +11,9 @@ UPDATE taxonomy_claim SET
         WHEN unit LIKE '%(upper bound%' THEN 'less-than'
         WHEN unit LIKE '%(up to%' THEN 'up-to'
         WHEN unit LIKE '%(approx%' THEN 'approx'
-        WHEN unit LIKE '%(top of range%' THEN 'range-high'
-        ELSE 'exact'
+        ELSE 'range-high'
     END
-WHERE unit LIKE '% (%';
+WHERE unit ~ ' [(](lower bound|upper bound|up to|approx|top of range)';
 """
 
 

@@ -16,13 +16,13 @@ class Choice:
 
     value: str
     label: str
-    said: str
+    phrase: str
     stored: Any
     heading: str = ""
 
 
 @dataclass(frozen=True)
-class Facet:
+class ListFacet:
     """Something that publications are filtered by; `column` is one of PublicationFacets."""
 
     key: str
@@ -76,7 +76,7 @@ class Filter(Protocol):
 class AnyOf:
     """Publications that have at least one of the chosen values."""
 
-    facet: Facet
+    facet: ListFacet
     chosen: tuple[Choice, ...]
 
     @property
@@ -102,7 +102,7 @@ class AnyOf:
 
     @property
     def phrase(self) -> str:
-        return " or ".join(choice.said for choice in self.chosen)
+        return " or ".join(choice.phrase for choice in self.chosen)
 
     @property
     def chips(self) -> list[Chip]:
@@ -161,20 +161,20 @@ class Years:
         )
 
 
-def read_facets() -> list[Facet]:
+def read_facets() -> list[ListFacet]:
     """Return every facet but the years, in the order of the page, with all their choices."""
     return [
-        Facet("class", "Class", "classes", _named(TaxonomyClass), many=True),
-        Facet("family", "Family", "families", _named(Family), many=True),
-        Facet("strategy", "Strategy", "strategies", _strategies(), many=True),
-        Facet(
+        ListFacet("class", "Class", "classes", _named(TaxonomyClass), many=True),
+        ListFacet("family", "Family", "families", _named(Family), many=True),
+        ListFacet("strategy", "Strategy", "strategies", _strategies(), many=True),
+        ListFacet(
             "objective", "Claims about", "objectives", _listed(Objective, "{} claims"), many=True
         ),
-        Facet("venue", "Venue", "venue_kind", _listed(VenueKind)),
-        Facet("artifact", "Artifact", "artifact_kind", _listed(ArtifactKind)),
-        Facet("code", "Code", "has_code", CODE),
-        Facet("membership", "Membership", "membership", _listed(Membership)),
-        Facet("confidence", "Confidence", "confidence", _listed(Confidence, "{} confidence")),
+        ListFacet("venue", "Venue", "venue_kind", _listed(VenueKind)),
+        ListFacet("artifact", "Artifact", "artifact_kind", _listed(ArtifactKind)),
+        ListFacet("code", "Code", "has_code", CODE),
+        ListFacet("membership", "Membership", "membership", _listed(Membership)),
+        ListFacet("confidence", "Confidence", "confidence", _listed(Confidence, "{} confidence")),
     ]
 
 
@@ -194,8 +194,8 @@ def _strategies() -> tuple[Choice, ...]:
     return tuple(Choice(slug, name, name, pk, family) for slug, name, pk, family in rows)
 
 
-def _listed(kinds: type[TextChoices], said: str = "{}") -> tuple[Choice, ...]:
+def _listed(kinds: type[TextChoices], phrase: str = "{}") -> tuple[Choice, ...]:
     return tuple(
-        Choice(kind.value, str(kind.label), said.format(str(kind.label).lower()), kind.value)
+        Choice(kind.value, str(kind.label), phrase.format(str(kind.label).lower()), kind.value)
         for kind in kinds
     )

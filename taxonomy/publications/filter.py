@@ -15,7 +15,7 @@ from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.models import PublicationFacets
-from taxonomy.publications.facets import AnyOf, Chip, Facet, Filter, Years
+from taxonomy.publications.facets import AnyOf, Chip, Filter, ListFacet, Years
 
 NEWEST = ("-year", "-month", "key")
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -46,7 +46,7 @@ class PublicationForm(forms.Form):
         error_messages={"invalid_choice": "There is no sort order “%(value)s”."},
     )
 
-    def __init__(self, data: QueryDict, facets: Iterable[Facet]) -> None:
+    def __init__(self, data: QueryDict, facets: Iterable[ListFacet]) -> None:
         super().__init__(data)
         for key, help_text in (
             ("from", "Of this year or later"),
@@ -139,7 +139,7 @@ def address(query: Iterable[tuple[str, str]]) -> str:
     return reverse("publications") + (f"?{encoded}" if encoded else "")
 
 
-def read_filter(data: QueryDict, facets: list[Facet]) -> PublicationFilter:
+def read_filter(data: QueryDict, facets: list[ListFacet]) -> PublicationFilter:
     """Return what an address asks for; keys that are not known are ignored.
 
     Raises BadRequest, with a sentence for the reader, for a value that cannot be.

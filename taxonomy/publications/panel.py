@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from taxonomy.publications.facet_counts import Counts
-from taxonomy.publications.facets import AnyOf, Choice, Facet, Years
+from taxonomy.publications.facets import AnyOf, Choice, ListFacet, Years
 from taxonomy.publications.filter import PublicationFilter
 
 WIDTH, HEIGHT = 220, 44  # of the year chart, in SVG units
@@ -13,18 +13,18 @@ FEWEST_BARS = 8  # one or two years alone would be drawn as blocks
 
 
 @dataclass(frozen=True)
-class Option:
+class FacetOption:
     choice: Choice
     count: int
     chosen: bool
 
 
 @dataclass(frozen=True)
-class Block:
+class OptionBlock:
     """Options under one heading; a facet without headings has a single block."""
 
     heading: str
-    options: list[Option]
+    options: list[FacetOption]
 
     @property
     def chosen(self) -> int:
@@ -33,8 +33,8 @@ class Block:
 
 @dataclass(frozen=True)
 class FacetPanel:
-    facet: Facet
-    blocks: list[Block]
+    facet: ListFacet
+    blocks: list[OptionBlock]
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,13 @@ def panels(shown: PublicationFilter, counts: Counts) -> Iterator[FacetPanel | Ye
 def _facet_panel(chosen: AnyOf, counts: Counts) -> FacetPanel:
     numbers = counts.by_facet[chosen.key]
     options = [
-        Option(choice, numbers[choice.stored], choice in chosen.chosen)
+        FacetOption(choice, numbers[choice.stored], choice in chosen.chosen)
         for choice in chosen.facet.choices
     ]
     headings = groupby(options, key=lambda option: option.choice.heading)
-    return FacetPanel(chosen.facet, [Block(heading, list(group)) for heading, group in headings])
+    return FacetPanel(
+        chosen.facet, [OptionBlock(heading, list(group)) for heading, group in headings]
+    )
 
 
 def _bars(years: Years, counts: Counts) -> list[Bar]:

@@ -20,7 +20,7 @@ from taxonomy.measured import measurer
 from taxonomy.models import Evidence
 from taxonomy.publications.exports import in_batches, parts, with_evidence
 from taxonomy.publications.facet_counts import count
-from taxonomy.publications.facets import Facet, read_facets
+from taxonomy.publications.facets import ListFacet, read_facets
 from taxonomy.publications.filter import PublicationFilter, read_filter
 from taxonomy.publications.panel import panels
 
@@ -76,7 +76,7 @@ def publications(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
-def _strategy_links(facets: list[Facet]) -> dict[int, tuple[str, str]]:
+def _strategy_links(facets: list[ListFacet]) -> dict[int, tuple[str, str]]:
     """Return the name and the address of each strategy, which the facets hold already."""
     strategies = next(facet.choices for facet in facets if facet.key == "strategy")
     return {c.stored: (c.label, reverse("strategy", args=[c.value])) for c in strategies}

@@ -25,7 +25,7 @@ class Box(NamedTuple):
     heading: str = ""
 
 
-class Value(NamedTuple):
+class DiagramNumber(NamedTuple):
     """One number of the diagram; a listed value may instead be a list of named numbers."""
 
     key: str
@@ -56,41 +56,43 @@ BOXES = {
     "box17": Box("meta-analysis", "Included"),
 }
 VALUES = (
-    Value("previous_studies", "box1", "study", "Studies included in previous version of review"),
-    Value(
+    DiagramNumber(
+        "previous_studies", "box1", "study", "Studies included in previous version of review"
+    ),
+    DiagramNumber(
         "previous_reports",
         "box1",
         "report",
         "Reports of studies included in previous version of review",
     ),
-    Value("database_results", "box2", "record", "Databases"),
-    Value("database_specific_results", "box2", "record", "Specific databases", listed=True),
-    Value("register_results", "box2", "record", "Registers"),
-    Value("register_specific_results", "box2", "record", "Specific registers", listed=True),
-    Value("website_results", "box11", "record", "Websites"),
-    Value("organisation_results", "box11", "record", "Organisations"),
-    Value("citations_results", "box11", "record", "Citation searching"),
-    Value("duplicates", "box3", "record", "Duplicate records removed"),
-    Value(
+    DiagramNumber("database_results", "box2", "record", "Databases"),
+    DiagramNumber("database_specific_results", "box2", "record", "Specific databases", listed=True),
+    DiagramNumber("register_results", "box2", "record", "Registers"),
+    DiagramNumber("register_specific_results", "box2", "record", "Specific registers", listed=True),
+    DiagramNumber("website_results", "box11", "record", "Websites"),
+    DiagramNumber("organisation_results", "box11", "record", "Organisations"),
+    DiagramNumber("citations_results", "box11", "record", "Citation searching"),
+    DiagramNumber("duplicates", "box3", "record", "Duplicate records removed"),
+    DiagramNumber(
         "excluded_automatic", "box3", "record", "Records marked as ineligible by automation tools"
     ),
-    Value("excluded_other", "box3", "record", "Records removed for other reasons"),
-    Value("records_screened", "box4", "record", "Records screened"),
-    Value("records_excluded", "box5", "record", "Records excluded"),
-    Value("dbr_sought_reports", "box6", "report", "Reports sought for retrieval"),
-    Value("dbr_notretrieved_reports", "box7", "report", "Reports not retrieved"),
-    Value("other_sought_reports", "box12", "report", "Reports sought for retrieval"),
-    Value("other_notretrieved_reports", "box13", "report", "Reports not retrieved"),
-    Value("dbr_assessed", "box8", "report", "Reports assessed for eligibility"),
-    Value("dbr_excluded", "box9", "report", "Reports excluded", listed=True),
-    Value("other_assessed", "box14", "report", "Reports assessed for eligibility"),
-    Value("other_excluded", "box15", "report", "Reports excluded", listed=True),
-    Value("new_studies", "box10", "study", "New studies included in review"),
-    Value("new_reports", "box10", "report", "Reports of new included studies"),
-    Value("total_studies", "box16", "study", "Total studies included in review"),
-    Value("total_reports", "box16", "report", "Reports of total included studies"),
-    Value("total_studies_ma", "box17", "study", "Total studies included in meta-analysis"),
-    Value(
+    DiagramNumber("excluded_other", "box3", "record", "Records removed for other reasons"),
+    DiagramNumber("records_screened", "box4", "record", "Records screened"),
+    DiagramNumber("records_excluded", "box5", "record", "Records excluded"),
+    DiagramNumber("dbr_sought_reports", "box6", "report", "Reports sought for retrieval"),
+    DiagramNumber("dbr_notretrieved_reports", "box7", "report", "Reports not retrieved"),
+    DiagramNumber("other_sought_reports", "box12", "report", "Reports sought for retrieval"),
+    DiagramNumber("other_notretrieved_reports", "box13", "report", "Reports not retrieved"),
+    DiagramNumber("dbr_assessed", "box8", "report", "Reports assessed for eligibility"),
+    DiagramNumber("dbr_excluded", "box9", "report", "Reports excluded", listed=True),
+    DiagramNumber("other_assessed", "box14", "report", "Reports assessed for eligibility"),
+    DiagramNumber("other_excluded", "box15", "report", "Reports excluded", listed=True),
+    DiagramNumber("new_studies", "box10", "study", "New studies included in review"),
+    DiagramNumber("new_reports", "box10", "report", "Reports of new included studies"),
+    DiagramNumber("total_studies", "box16", "study", "Total studies included in review"),
+    DiagramNumber("total_reports", "box16", "report", "Reports of total included studies"),
+    DiagramNumber("total_studies_ma", "box17", "study", "Total studies included in meta-analysis"),
+    DiagramNumber(
         "total_reports_ma",
         "box17",
         "report",
@@ -135,7 +137,7 @@ class Variant:
             "other": f"Identification of {studies} via other methods",
         }[arm]
 
-    def label(self, value: Value) -> str:
+    def label(self, value: DiagramNumber) -> str:
         """The official label of a value in this template."""
         if self.previous:
             return value.label
@@ -200,7 +202,7 @@ def _is_visible(text: str) -> bool:
 NOT_REPORTED = Entry()
 
 
-class Row(NamedTuple):
+class DiagramRow(NamedTuple):
     """One line of the table that says the same as the diagram."""
 
     key: str
@@ -238,7 +240,7 @@ class Flow:
         """The number of a value, summed where it is a list; None when it is not reported."""
         return self[key].total
 
-    def shown(self, variant: Variant) -> list[Value]:
+    def shown(self, variant: Variant) -> list[DiagramNumber]:
         """The values a template shows, in template order.
 
         Meta-analysis is in no official template: its values appear only when there are any.
@@ -250,13 +252,13 @@ class Flow:
             and (value.box != "box17" or self[value.key].origin != "not reported")
         ]
 
-    def as_rows(self, variant: Variant) -> list[Row]:
+    def as_rows(self, variant: Variant) -> list[DiagramRow]:
         """The diagram's content as a table, one row for each value the template shows."""
         return [self._row(value, variant) for value in self.shown(variant)]
 
-    def _row(self, value: Value, variant: Variant) -> Row:
+    def _row(self, value: DiagramNumber, variant: Variant) -> DiagramRow:
         entry = self[value.key]
-        return Row(
+        return DiagramRow(
             value.key,
             value.box,
             BOXES[value.box].stage,

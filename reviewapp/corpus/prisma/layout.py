@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple, get_args
 
-from reviewapp.corpus.prisma.flow import BOXES, Arm, Entry, Flow, Stage, Value, Variant
+from reviewapp.corpus.prisma.flow import BOXES, Arm, DiagramNumber, Entry, Flow, Stage, Variant
 
 SIZE, LINE = 12.0, 15.0
 NOTE_SIZE, NOTE_LINE = 9.5, 12.0
@@ -164,7 +164,7 @@ def _bars(variant: Variant, lefts: Mapping[int, float]) -> dict[Arm, Shape]:
 def _boxes(
     flow: Flow, variant: Variant, lefts: Mapping[int, float], top: float
 ) -> dict[str, Shape]:
-    values: dict[str, list[Value]] = {}
+    values: dict[str, list[DiagramNumber]] = {}
     for value in flow.shown(variant):
         values.setdefault(value.box, []).append(value)
     boxes = {}
@@ -207,7 +207,7 @@ def _footer(flow: Flow, variant: Variant) -> str:
     return f"{declared}After the PRISMA 2020 flow diagram: Page MJ, et al. BMJ 2021;372:n71."
 
 
-def _box_lines(name: str, values: list[Value], flow: Flow, variant: Variant) -> list[Line]:
+def _box_lines(name: str, values: list[DiagramNumber], flow: Flow, variant: Variant) -> list[Line]:
     width = _WIDTHS[_PLACES[name][1]] - 2 * PAD
     heading = BOXES[name].heading
     lines = _wrapped(heading.split(), width)
@@ -222,7 +222,7 @@ def _box_lines(name: str, values: list[Value], flow: Flow, variant: Variant) -> 
     return lines
 
 
-def _phrases(value: Value, entry: Entry, label: str) -> list[tuple[list[str], int]]:
+def _phrases(value: DiagramNumber, entry: Entry, label: str) -> list[tuple[list[str], int]]:
     """The words of one value, line by line, each line with its level of indentation.
 
     A count is one word, so that no line ends inside it.

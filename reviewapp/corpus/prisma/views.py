@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from reviewapp.corpus.models import Review
 from reviewapp.corpus.prisma import csv_file, drawing
 from reviewapp.corpus.prisma.checks import Check, checks
-from reviewapp.corpus.prisma.flow import VARIANTS, Flow, Row, Variant, derive, variant_for
+from reviewapp.corpus.prisma.flow import VARIANTS, DiagramRow, Flow, Variant, derive, variant_for
 from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
 from reviewapp.corpus.prisma.queries import review_flow
 from reviewapp.ui.errors import cleaned_or_400
@@ -49,7 +49,7 @@ class Diagram:
         return mark_safe(drawn)  # noqa: S308 - built as an XML tree, so all text is escaped
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[DiagramRow]:
         return self.complete.as_rows(self.variant)
 
     @property
