@@ -108,8 +108,9 @@ class Board:
     def charts(self) -> list[Chart]:
         """Return the plots that have points, as charts."""
         declared = [v.name for study in self.selection.studies for v in study.variants]
+        place = {name: n for n, name in reversed(list(enumerate(declared)))}
         found = {point.variant: point.base for plot in self.plots for point in plot.points}
-        order = sorted(found, key=lambda label: (declared.index(found[label]), label))
+        order = sorted(found, key=lambda label: (place.get(found[label], len(place)), label))
         return [chart(plot, order) for plot in self.plots if plot.points]
 
     @property

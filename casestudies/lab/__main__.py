@@ -112,10 +112,10 @@ def _add_study(parser: argparse.ArgumentParser, study: Study) -> None:
         parser.add_argument(f"--{what}", type=Path, help=ACCEPTED[what])
     parser.add_argument("--json", type=Path, help="write the result to this file")
     for parameter, schema in study.schemas.items():
-        what = f"{schema['description']} ({bounds_of(schema)})".replace("%", "%%")
+        words = f"{schema['description']} ({bounds_of(schema)})".replace("%", "%%")
         option = f"--{parameter.replace('_', '-')}"
         parser.add_argument(
-            option, dest=parameter, default=argparse.SUPPRESS, metavar="X", help=what
+            option, dest=parameter, default=argparse.SUPPRESS, metavar="X", help=words
         )
 
 

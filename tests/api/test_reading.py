@@ -138,17 +138,22 @@ def test_the_flow_is_that_of_its_page(client: Client, review: Review) -> None:
 def test_a_study_declares_itself_and_holds_claims_beside_measurements(
     client: Client, review: Review
 ) -> None:
-    run = a_finished_run()
+    run = a_finished_run("qmoe", [("bits per random weight", "paper", 0.75)])
     listed = read(client, "studies/")
     assert {study["slug"] for study in listed["results"]} == set(STUDIES)
     study = read(client, "studies/sparsegpt/")
     sparsity = study["parameters"]["properties"]["sparsity"]
     assert (sparsity["minimum"], sparsity["maximum"]) == (0.05, 0.95)
     assert study["presets"]["smoke"]["minutes"] < 1
-    compared = {row["metric"]: row for row in study["comparisons"]}["perplexity ratio"]
-    assert compared["status"] == "not comparable"
-    assert compared["claim"]["source"]
-    assert compared["measured"]["run"] == run.pk
+    assert {variant["role"] for variant in study["variants"]} == {"baseline", "method", "control"}
+    assert study["answers"][0]["status"] == "not run"
+    answered = read(client, "studies/qmoe/")["answers"]
+    assert [answer["claim_id"] for answer in answered] == [f"frantar2023qmoe-{n}" for n in range(3)]
+    assert [answer["status"] for answer in answered] == ["supported", "supported", "not run"]
+    assert answered[1]["claim"]["source"]
+    assert answered[1]["rule"].startswith("Supported if the publication's code")
+    assert (answered[1]["run"], answered[1]["numbers"][0]["value"]) == (run.pk, 0.75)
+    assert answered[2]["reason"] == "needs a GPU"
 
 
 def test_runs_and_measurements_are_chosen_by_what_they_are(client: Client, review: Review) -> None:
@@ -176,7 +181,9 @@ def test_runs_and_measurements_are_chosen_by_what_they_are(client: Client, revie
 
 
 def test_a_run_has_its_result_and_the_command_to_repeat_it(client: Client) -> None:
-    run = a_finished_run(series=[{"name": "s", "variant": "v", "points": [[0.0, 1.5]]}])
+    run = a_finished_run(
+        series=[{"name": "s", "variant": "v", "settings": {}, "points": [[0.0, 1.5]]}]
+    )
     found = read(client, f"runs/{run.pk}/")
     assert found["command"].startswith("python -m casestudies.lab run sparsegpt --preset quick")
     assert found["measurements"][0]["metric"] == "perplexity"

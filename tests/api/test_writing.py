@@ -65,7 +65,7 @@ def test_a_token_starts_the_run_that_is_asked_for(client: Client, ada: User) -> 
         ({"parameters": {"colour": "red"}}, "parameters.colour", "Extra inputs"),
         ({"parameters": [1]}, "parameters", "Expected a dictionary"),
         ({"parameters": {"block": "x" * 5000}}, "parameters.block", "'xxx"),
-        ({"preset": "enormous"}, "preset", "'enormous' is none of smoke, quick, full"),
+        ({"preset": "enormous"}, "preset", "'enormous' is none of smoke, quick, claims, full"),
         ({"study": "alchemy"}, "study", '"alchemy" is not a valid choice.'),
         ({"seed": -1}, "seed", "Ensure this value is greater than or equal to 0."),
         ({"seed": 2**63}, "seed", "Ensure this value is less than"),

@@ -25,7 +25,12 @@ MEASURED = [
     ("sparsity", "wanda", 0.5),
 ]
 CURVE = [
-    {"name": "perplexity by sparsity", "variant": "wanda", "points": [[0.0, 13.0], [0.5, 26.0]]}
+    {
+        "name": "perplexity by sparsity",
+        "variant": "wanda",
+        "settings": {},
+        "points": [[0.0, 13.0], [0.5, 26.0]],
+    }
 ]
 
 

@@ -68,7 +68,7 @@ def test_an_exported_point_says_all_that_its_number_depends_on(client: Client) -
 
 
 def test_the_address_leaves_out_defaults_and_survives_a_round_trip() -> None:
-    assert read_selection(QueryDict("study=sparsegpt&x=pruning+time&unknown=1")).url == (
+    assert read_selection(QueryDict("study=sparsegpt&x=compression+time&unknown=1")).url == (
         "/dashboards/"
     )
     asked = "hardware=A&device=cpu&preset=quick&runs=own&x=sparsity&y=perplexity&baseline=dense"
@@ -81,7 +81,7 @@ def test_the_address_leaves_out_defaults_and_survives_a_round_trip() -> None:
 
 @pytest.mark.django_db
 def test_blank_values_of_a_form_are_left_out_of_the_address(client: Client) -> None:
-    response = client.get("/dashboards/?study=sparsegpt&hardware=&runs=own&x=pruning+time")
+    response = client.get("/dashboards/?study=sparsegpt&hardware=&runs=own&x=compression+time")
     assert (response.status_code, response["Location"]) == (302, "/dashboards/?runs=own")
 
 

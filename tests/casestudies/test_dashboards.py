@@ -13,10 +13,11 @@ from casestudies.dashboards.efficiency import efficient, efficient_by
 from casestudies.dashboards.metrics import shared
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
-from casestudies.lab.metrics import Metric
+from casestudies.lab.metrics import PERPLEXITY, Metric
 from casestudies.models import Run
 from tests.casestudies.drawn import GPU, board, drawn, measured_run, page
 from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_run
+from tests.lab.declared import toy
 
 SPARSEGPT = STUDIES["sparsegpt"]
 
@@ -244,12 +245,14 @@ def test_studies_share_an_axis_only_where_metric_and_unit_are_the_same(client: C
     here = measured_run(0)
     environment = {**ENVIRONMENT, "model": {"name": "none", "sha256": ""}}
     there = a_finished_run(
-        "qmoe", [("loss increase", "gptq", 0.02), ("total", "gptq", 0.9)], environment=environment
+        "qmoe",
+        [("loss increase", "gptq", 0.02), ("bits per weight", "gptq", 0.9)],
+        environment=environment,
     )
     shown = page(client, "study=all")
     assert "metric or unit differ" in shown
-    assert "SparseGPT: perplexity ratio against pruning time" in shown
-    assert "QMoE: loss increase against total" in shown
+    assert "SparseGPT: perplexity ratio against compression time" in shown
+    assert "QMoE: loss increase against bits per weight" in shown
     assert [{p.run for p in plot.points} for plot in board("study=all").plots] == [{here}, {there}]
 
 
@@ -269,14 +272,16 @@ def test_studies_with_other_models_are_drawn_together_only_on_request() -> None:
 
 def test_a_metric_with_another_unit_or_direction_is_not_shared() -> None:
     def study(unit: str, direction: Any) -> Study:
-        metrics = (Metric("size", unit, direction, ""),)
-        return Study(**{**vars(SPARSEGPT), "metrics": metrics})
+        return toy(metrics=(Metric("size", unit, direction, None, "counted", ""), PERPLEXITY))
+
+    def names(*studies: Study) -> set[str]:
+        return {metric.name for metric in shared(studies)}
 
     lower = study("bits", "lower is better")
-    assert len(shared([lower, study("bits", "lower is better")])) == 1
-    assert shared([lower, study("bytes", "lower is better")]) == []
-    assert shared([lower, study("bits", "higher is better")]) == []
-    assert shared([lower]) == []
+    assert names(lower, study("bits", "lower is better")) == {"size", "perplexity"}
+    assert names(lower, study("bytes", "lower is better")) == {"perplexity"}
+    assert names(lower, study("bits", "higher is better")) == {"perplexity"}
+    assert names(lower) == set()
 
 
 @pytest.mark.django_db
@@ -284,10 +289,10 @@ def test_many_runs_of_one_study_do_not_hide_another(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("casestudies.dashboards.queries.MOST_RUNS", 2)
-    a_finished_run("qmoe", [("loss increase", "gptq", 0.02), ("total", "gptq", 0.9)])
+    a_finished_run("qmoe", [("loss increase", "gptq", 0.02), ("bits per weight", "gptq", 0.9)])
     several = [measured_run(hours) for hours in (1, 2, 3)]
     shared_page = page(client, "study=all")
-    assert "QMoE: loss increase against total" in shared_page
+    assert "QMoE: loss increase against bits per weight" in shared_page
     assert drawn("study=all") == {run.pk for run in several[1:]}
 
 

@@ -84,12 +84,12 @@ def test_more_than_one_message_holds_comes_with_the_next(
 
 
 def test_only_what_has_changed_is_sent(client: Client) -> None:
-    run = going_on(step="wanda: block 1 of 30", done=0.25)
+    run = going_on(stage="wanda", step="block 1 of 30", done=0.25)
     news = client.get(f"/runs/{run.pk}/news.json").json()
     assert set(news["parts"]) == {"status"}
     assert "25 %" in news["parts"]["status"]
     say(run, "started", environment={"processor": "Example Processor"})
-    say(run, "progress", done=0.2, step="wanda: block 1 of 30")
+    say(run, "progress", done=0.2, stage="wanda", step="block 1 of 30")
     say(
         run, "measurement", metric="sparsity", variant="wanda", value=0.5, unit="fraction", n=1,
         spread=None,

@@ -66,9 +66,9 @@ def test_a_run_that_waits_has_a_place_and_says_when_no_worker_is_there(client: C
 
 
 def test_a_run_that_goes_on_shows_how_far_it_is(client: Client) -> None:
-    run = going_on(done=0.415, step="wanda: block 3 of 30")
-    for step in ("dense", "wanda: block 1 of 30", "wanda: block 2 of 30"):
-        say(run, "progress", done=0.1, step=step)
+    run = going_on(done=0.415, stage="wanda", step="block 3 of 30")
+    for stage, step in (("dense", ""), ("wanda", "block 1 of 30"), ("wanda", "block 2 of 30")):
+        say(run, "progress", done=0.1, stage=stage, step=step)
     say(run, "measurement", metric="perplexity", variant="dense", value=13.1278, unit="", n=1)
     say(run, "point", series="perplexity by sparsity", variant="wanda", x=0.5, y=25.23)
     page = page_of(run, client)
@@ -110,7 +110,14 @@ def test_a_failed_run_shows_why_and_what_it_measured_before(client: Client) -> N
 
 def test_a_result_says_what_was_set_where_it_ran_and_how_to_repeat_it(client: Client) -> None:
     run = a_finished_run(
-        series=[{"name": "perplexity by sparsity", "variant": "wanda", "points": [[0.5, 25.2]]}]
+        series=[
+            {
+                "name": "perplexity by sparsity",
+                "variant": "wanda",
+                "settings": {},
+                "points": [[0.5, 25.2]],
+            }
+        ]
     )
     run.parameters["sparsity"] = 0.6
     run.save()
@@ -134,15 +141,15 @@ def test_a_run_of_a_study_that_left_the_catalogue_is_still_readable(client: Clie
 
 def test_a_reference_run_says_what_it_is(client: Client) -> None:
     load()
-    page = page_of(Run.objects.get(reference="sparsegpt-quick"), client)
+    page = page_of(Run.objects.get(reference="sparsegpt-quick-2-core-cpu"), client)
     assert "<h1>Reference run, 2-core CPU</h1>" in page
     assert "this project, as a reference" in page
 
 
 def test_the_raw_result_is_the_document_that_the_lab_wrote(client: Client) -> None:
     load()
-    shipped = json.loads((FOLDER / "sparsegpt-quick.json").read_text("utf-8"))
-    run = Run.objects.get(reference="sparsegpt-quick")
+    shipped = json.loads((FOLDER / "sparsegpt-quick-2-core-cpu.json").read_text("utf-8"))
+    run = Run.objects.get(reference="sparsegpt-quick-2-core-cpu")
     assert client.get(f"/runs/{run.pk}/result.json").json() == shipped["result"]
 
 
@@ -169,15 +176,29 @@ def test_the_measurements_are_exported_with_their_origin(client: Client) -> None
 
 def test_the_curves_are_exported(client: Client) -> None:
     run = a_finished_run(
-        series=[{"name": "perplexity by sparsity", "variant": "wanda", "points": [[0.5, 25.2]]}]
+        series=[
+            {
+                "name": "perplexity by sparsity",
+                "variant": "wanda",
+                "settings": {},
+                "points": [[0.5, 25.2]],
+            }
+        ]
     )
     text = client.get(f"/runs/{run.pk}/curves.csv").getvalue().decode()
-    assert "perplexity by sparsity,wanda,0.5,25.2," in text
+    assert "perplexity by sparsity,wanda,,0.5,25.2," in text
 
 
 def test_hostile_words_are_shown_not_obeyed(client: Client) -> None:
-    run = a_run(state=State.FAILED, error=HOSTILE, step=HOSTILE, hardware=HOSTILE, worker=HOSTILE)
-    say(run, "progress", done=0.1, step=HOSTILE)
+    run = a_run(
+        state=State.FAILED,
+        error=HOSTILE,
+        stage=HOSTILE,
+        step=HOSTILE,
+        hardware=HOSTILE,
+        worker=HOSTILE,
+    )
+    say(run, "progress", done=0.1, stage=HOSTILE, step=HOSTILE)
     say(run, "log", text=HOSTILE)
     say(run, "notice", text=HOSTILE)
     say(run, "error output", nonsense=1)
