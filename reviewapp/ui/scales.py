@@ -94,7 +94,7 @@ def short(value: float) -> str:
 
 
 def _linear_ticks(low: float, high: float) -> list[Tick]:
-    rough = (high - low) / (MOST_TICKS - 2)
+    rough = (high - low) / MOST_TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough * 0.999)
     places = range(math.ceil(low / step), math.floor(high / step) + 1)
@@ -116,7 +116,7 @@ def _log_ticks(low: float, high: float) -> list[Tick]:
 
 
 def _date_ticks(low: float, high: float) -> list[Tick]:
-    rough = (high - low) / (MOST_TICKS - 2)
+    rough = (high - low) / MOST_TICKS
     step = next((step for step in STEPS if step >= rough), None)
     if step is None:
         return _month_ticks(low, high, rough)

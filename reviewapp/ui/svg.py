@@ -20,7 +20,8 @@ LINE_HEIGHT = 16  # of text, in pixels like all heights
 NARROW = 46  # characters in a line of the narrowest chart
 BAR, GAP = 12, 12
 PLOT_TOP, PLOT_HEIGHT, COLUMNS_HEIGHT = 28, 270, 150
-MOST_COLUMN_NAMES = 8
+FEW_TICKS, MOST_COLUMN_NAMES = 3, 8
+FEWEST_COLUMNS = 6  # one or two alone would be drawn as blocks
 
 
 def drawing(chart: Chart) -> SafeString:
@@ -35,7 +36,7 @@ def drawing(chart: Chart) -> SafeString:
         tag("title", escape(chart.title), id=title),
         tag("desc", _described(chart), id=description),
         content,
-        class_=f"drawing {'in-rows' if chart.in_rows else 'with-axes'}",
+        class_=f"drawing {chart.kind}",
         height=height,
         # Links would be lost inside of an image.
         role="group" if any(mark.href for mark in chart.marks) else "img",
@@ -74,8 +75,10 @@ def _rows(chart: Chart) -> tuple[str, int]:
     for trace in chart.traces:
         for line in textwrap.wrap(trace.name, NARROW, max_lines=2, placeholder="…"):
             top += LINE_HEIGHT
-            parts.append(text(line, x=0, y=top - 4, class_="name"))
-        middle = top + BAR // 2 + 2
+            parts.append(text(line, y=top - 4, class_="name"))
+        middle = top + BAR // 2 + 3
+        if chart.kind == "dots":
+            parts.append(tag("line", x2="100%", y1=middle, y2=middle, class_="row"))
         draw = _bar if chart.kind == "bars" else _dot
         parts += [draw(chart, trace, mark, middle) for mark in trace.marks]
         top = middle + BAR // 2 + GAP
@@ -113,9 +116,9 @@ def _dot(chart: Chart, trace: Trace, mark: Mark, middle: int) -> str:
 def _columns(chart: Chart) -> tuple[str, int]:
     """Return a column for each mark, with its number above and its name below."""
     marks, bottom = chart.marks, PLOT_TOP + COLUMNS_HEIGHT
-    step = 1 / len(marks)
+    step = 1 / max(len(marks), FEWEST_COLUMNS)
     every = -(-len(marks) // MOST_COLUMN_NAMES)
-    parts = [tag("line", x1="0", x2="100%", y1=bottom, y2=bottom, class_="base")]
+    parts = [tag("line", x2="100%", y1=bottom, y2=bottom, class_="base")]
     for place, mark in enumerate(marks):
         height = round(COLUMNS_HEIGHT * chart.up.share(mark.y), 1)
         middle = percent((place + 0.5) * step)
@@ -195,11 +198,11 @@ def _stepped(points: Sequence[tuple[float, float]], step: str) -> list[tuple[flo
 
 
 def _vertical_grid(chart: Chart, top: int, bottom: int) -> str:
-    parts, scale = [], chart.across
-    for n, (share, label) in enumerate(scale.ticks):
+    parts, ticks = [], chart.across.ticks
+    for n, (share, label) in enumerate(ticks):
         x = percent(share)
-        # Dates are long: a narrow chart has room for every second only.
-        spare = " spare" if scale.kind == "date" and n % 2 else ""
+        # A narrow chart has no room for every one.
+        spare = " spare" if len(ticks) > FEW_TICKS and n % 2 else ""
         parts.append(tag("line", x1=x, x2=x, y1=top, y2=bottom))
         parts.append(text(label, x=x, y=bottom + LINE_HEIGHT, class_=f"middle{spare}"))
     for line, label in enumerate(_below(chart), start=2):
@@ -208,11 +211,11 @@ def _vertical_grid(chart: Chart, top: int, bottom: int) -> str:
 
 
 def _horizontal_grid(chart: Chart) -> str:
-    parts = [text(chart.y_label, x=0, y=12, class_="label up")]
+    parts = [text(chart.y_label, y=12, class_="label up")]
     for share, label in chart.up.ticks:
         y = round(PLOT_TOP + PLOT_HEIGHT * (1 - share), 1)
-        parts.append(tag("line", x1=0, x2="100%", y1=y, y2=y))
-        parts.append(text(label, x=0, dx=-8, y=y + 4, class_="end"))
+        parts.append(tag("line", x2="100%", y1=y, y2=y))
+        parts.append(text(label, dx=-8, y=y + 4, class_="end"))
     return tag("g", *parts, class_="grid", aria_hidden="true")
 
 
