@@ -25,7 +25,7 @@ def key(trace: Trace) -> SafeString:
     if trace.style.symbol:
         path = tag("path", d=SYMBOLS[trace.style.symbol])
         parts.append(tag("svg", path, x=13, y=7, class_=classes("mark", trace)))
-    svg = tag("svg", *parts, class_="key", width=26, height=14, aria_hidden="true")
+    svg = tag("svg", *parts, class_="legend-key", width=26, height=14, aria_hidden="true")
     return mark_safe(svg)  # noqa: S308 - tag escapes attributes; there is no text
 
 

@@ -6,6 +6,7 @@ as libraries for this draw for a fixed width and write their colours as style at
 the Content-Security-Policy forbids.
 """
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -21,6 +22,7 @@ NARROW = 46  # characters in a line of the narrowest chart
 BAR, GAP = 12, 12
 PLOT_TOP, PLOT_HEIGHT, COLUMNS_HEIGHT = 28, 270, 150
 FEW_TICKS, MOST_COLUMN_NAMES = 3, 8
+MOST_SYMBOLS = 40  # on one line: of more, every second, third or so is shown
 FEWEST_COLUMNS = 6  # one or two alone would be drawn as blocks
 
 
@@ -117,7 +119,7 @@ def _columns(chart: Chart) -> tuple[str, int]:
     """Return a column for each mark, with its number above and its name below."""
     marks, bottom = chart.marks, PLOT_TOP + COLUMNS_HEIGHT
     step = 1 / max(len(marks), FEWEST_COLUMNS)
-    every = -(-len(marks) // MOST_COLUMN_NAMES)
+    every = math.ceil(len(marks) / MOST_COLUMN_NAMES)
     parts = [tag("line", x2="100%", y1=bottom, y2=bottom, class_="base")]
     for place, mark in enumerate(marks):
         height = round(COLUMNS_HEIGHT * chart.up.share(mark.y), 1)
@@ -161,7 +163,8 @@ def _marks(chart: Chart, trace: Trace) -> Iterator[str]:
     """Yield the marks of a trace; neighbours that lead to the same address are one link."""
     if not trace.style.symbol:
         return
-    for _, together in groupby(trace.marks, key=lambda mark: mark.href):
+    every = math.ceil(len(trace.marks) / MOST_SYMBOLS) if trace.line else 1
+    for _, together in groupby(trace.marks[::every], key=lambda mark: mark.href):
         marks = list(together)
         yield linked(marks[0], "".join(_placed(chart, trace, mark) for mark in marks))
 

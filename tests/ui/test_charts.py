@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from django.template.loader import render_to_string
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +163,24 @@ def test_a_step_goes_along_one_axis_at_a_time() -> None:
     assert len(points) == 5
     for (x0, y0), (x1, y1) in pairwise(points):
         assert (x0 == x1) != (y0 == y1)
+
+
+def test_a_long_line_is_whole_but_has_a_symbol_here_and_there() -> None:
+    marks = [Mark(x, x, (f"point {x}",)) for x in range(1000)]
+    svg = parsed(chart(kind="lines", traces=[Trace("it", marks, line="solid")]))
+    [line] = svg.iter("polyline")
+    assert len(line.get("points", "").split()) == 1000
+    assert 30 < len(of_class(svg, "mark")) <= 40
+
+
+def test_the_page_shows_how_to_read_it_and_the_table() -> None:
+    shown = render_to_string(
+        "ui/_chart.html",
+        {"chart": chart(kind="dots", traces=KINDS["dots"], look_for="The gap.", note="Note.")},
+    )
+    assert shown.index("The gap.") < shown.index("Note.") < shown.index("<svg")
+    assert '<th scope="col">A</th>' in shown
+    assert "<script>alert" not in shown
 
 
 def test_traces_of_one_name_share_one_entry_of_the_legend() -> None:
