@@ -21,11 +21,11 @@ def key(trace: Trace) -> SafeString:
     """Return what the line and the marks of a trace look like, for a legend."""
     parts = []
     if trace.line:
-        parts.append(tag("line", x2=26, y1=7, y2=7, class_=classes("line", trace)))
+        parts.append(tag("line", x2=31, y1=7, y2=7, class_=classes("line", trace)))
     if trace.style.symbol:
         path = tag("path", d=SYMBOLS[trace.style.symbol])
-        parts.append(tag("svg", path, x=13, y=7, class_=classes("mark", trace)))
-    svg = tag("svg", *parts, class_="legend-key", width=26, height=14, aria_hidden="true")
+        parts.append(tag("svg", path, x=15.5, y=7, class_=classes("mark", trace)))
+    svg = tag("svg", *parts, class_="legend-key", width=31, height=14, aria_hidden="true")
     return mark_safe(svg)  # noqa: S308 - tag escapes attributes; there is no text
 
 

@@ -6,6 +6,7 @@
 (() => {
   const part = (chart, selector) => chart.querySelector(selector);
   const isDrawn = (plot) => plot.classList.contains("js-plotly-plot");
+  const isShown = (plot) => isDrawn(plot) && !plot.hidden;
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
   function colours() {
@@ -107,7 +108,7 @@
   // The picture has the page's own colours, and says what it shows and where it is from.
   async function picture(chart) {
     const c = colours(), plot = part(chart, ".plot"), font = getComputedStyle(document.body).fontFamily;
-    const { data, layout } = isDrawn(plot) ? plot : figureOf(chart);
+    const { data, layout } = isShown(plot) ? plot : figureOf(chart);
     const width = Math.round(part(chart, ".save").getBoundingClientRect().width), { height } = layout;
     const drawn = await Plotly.toImage({ data, layout: { ...layout, width } }, { format: "svg", width, height });
     const figure = decodeURIComponent(drawn.slice(drawn.indexOf(",") + 1)).replace("<svg ", '<svg y="36" ');
@@ -161,7 +162,7 @@
 
   function prepare(chart) {
     for (const button of chart.querySelectorAll("button")) button.hidden = false;
-    if (isDrawn(part(chart, ".plot"))) draw(chart);
+    if (isShown(part(chart, ".plot"))) draw(chart);
     else if (!part(chart, ".still")) inView.observe(chart);
   }
 
