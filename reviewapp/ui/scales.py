@@ -14,8 +14,9 @@ Tick = tuple[float, str]  # a coordinate and what is written there
 LOGARITHMIC_FROM = 50
 MOST_TICKS = 7
 MARGIN = 0.04  # of the axis beyond its outermost values, so that no mark is cut
-# Beyond it, differences are no longer finite.
-LARGEST = 1e300
+# Beyond it, differences, and round numbers nearby, are no longer finite.
+MOST_DECADES = 300
+LARGEST = 10.0**MOST_DECADES
 
 MINUTE, HOUR, DAY, MONTH = 60, 3_600, 86_400, 2_629_746
 STEPS = [
@@ -79,7 +80,7 @@ def _coordinate(kind: ScaleKind, value: Value) -> float:
     if isinstance(value, datetime):
         return value.timestamp()
     if kind == "log":
-        return math.log10(value)
+        return max(-MOST_DECADES, min(MOST_DECADES, math.log10(value)))
     return max(-LARGEST, min(LARGEST, value))
 
 
@@ -102,7 +103,8 @@ def _linear_ticks(low: float, high: float) -> list[Tick]:
 
 
 def _log_ticks(low: float, high: float) -> list[Tick]:
-    decades = range(math.floor(low), math.ceil(high) + 1)
+    first, last = max(-MOST_DECADES, math.floor(low)), min(MOST_DECADES, math.ceil(high))
+    decades = range(first, last + 1)
     for leading in ((1, 2, 5), (1,)):
         ticks = [
             (at, short(n * 10.0**decade))

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pandas as pd
 import pytest
 from django.template.loader import render_to_string
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reviewapp.ui.charts import Chart, Mark, Style, Trace, style_for
@@ -42,6 +42,9 @@ def of_class(svg: ET.Element, name: str) -> list[ET.Element]:
 
 
 @given(NUMBERS | DATES, st.booleans())
+@example([1e-300, 1.7e308], False)
+@example([-1.7e308, 1.7e308], False)
+@example([5e-324, 0], True)
 def test_every_value_and_tick_lies_on_the_axis_in_order(
     values: list[Value], from_zero: bool
 ) -> None:
