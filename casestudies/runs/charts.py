@@ -1,8 +1,6 @@
 """The curves of a run, each series one chart with a curve for each variant."""
 
 from collections.abc import Iterable
-from html import escape
-from typing import Any
 
 import pandas as pd
 from django.utils.text import capfirst, slugify
@@ -12,13 +10,9 @@ from casestudies.lab.contract import Series
 from casestudies.lab.metrics import Metric
 from casestudies.lab.result import Curve
 from casestudies.models import Run
-from reviewapp.ui.charts import Chart
+from reviewapp.ui.charts import LINES, Chart, Mark, Trace, style_for
+from reviewapp.ui.scales import kind_of
 from reviewapp.ui.units import labelled, rounded
-
-# A variant is told by its mark and its line too, not by its colour alone.
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-LOGARITHMIC_FROM = 30  # times the smallest value
 
 
 def charts(run: Run, curves: Iterable[Curve]) -> list[Chart]:
@@ -40,26 +34,16 @@ def charts(run: Run, curves: Iterable[Curve]) -> list[Chart]:
 def _chart(run: Run, series: Series, metric: Metric, curves: list[Curve]) -> Chart:
     across, up = labelled(series.x, series.x_unit), labelled(metric.name, metric.unit_in_words)
     rows = [(_label(run, curve), *point) for curve in curves for point in curve.points]
-    values = [row[2] for row in rows]
-    logarithmic = min(values) > 0 and max(values) > LOGARITHMIC_FROM * min(values)
-    figure = {
-        "data": [_trace(n, _label(run, curve), curve) for n, curve in enumerate(curves)],
-        "layout": {
-            "height": 340,
-            "xaxis": {"title": {"text": across}},
-            "yaxis": {"title": {"text": up}, "type": "log" if logarithmic else "linear"},
-            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-            "showlegend": True,
-        },
-    }
     shown = [(variant, rounded(x), rounded(y)) for variant, x, y in rows]
-    table = pd.DataFrame(shown, columns=["Variant", capfirst(across), capfirst(up)])
     return Chart(
-        f"curve-{slugify(series.name)}",
-        capfirst(series.name),
-        figure,
-        table,
-        _note(run, metric, logarithmic),
+        slug=f"curve-{slugify(series.name)}",
+        title=capfirst(series.name),
+        kind="lines",
+        table=pd.DataFrame(shown, columns=["Variant", capfirst(across), capfirst(up)]),
+        traces=[_line(n, _label(run, curve), curve) for n, curve in enumerate(curves)],
+        x_label=across,
+        y_label=up,
+        note=_note(run, metric, kind_of(y for _, _, y in rows) == "log"),
     )
 
 
@@ -68,18 +52,10 @@ def _label(run: Run, curve: Curve) -> str:
     return study.label(curve.variant, curve.settings) if study else curve.variant
 
 
-def _trace(number: int, label: str, curve: Curve) -> dict[str, Any]:
-    points, name = curve.points, escape(label)
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": name,
-        "x": [x for x, _ in points],
-        "y": [y for _, y in points],
-        "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 8},
-        "line": {"dash": DASHES[number % len(DASHES)]},
-        "hovertemplate": f"{name}<br>%{{x}}: %{{y:.4g}}<extra></extra>",
-    }
+def _line(place: int, name: str, curve: Curve) -> Trace:
+    """Return a curve, told by its mark and its line too, not by its colour alone."""
+    marks = [Mark(x, y, (name, f"{rounded(x)}: {rounded(y)}")) for x, y in curve.points]
+    return Trace(name, marks, style_for(place), LINES[place % len(LINES)])
 
 
 def _note(run: Run, metric: Metric, logarithmic: bool) -> str:

@@ -1,32 +1,117 @@
-"""Charts: a Plotly figure made from a table, shown with that table and its export."""
+"""Charts as data: from one come the drawing (svg.py), the Plotly figure (plotly.py), the table."""
 
-import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
-import plotly.graph_objects as go
+
+from reviewapp.ui.scales import Scale, Value, scale_for
+
+# "dots" and "bars" have a row for each trace, with marks along one axis; "columns" and "lines"
+# have two axes. Of a "figure" only Plotly's is known, so that there is no drawing.
+ChartKind = Literal["dots", "bars", "columns", "lines", "figure"]
+Symbol = Literal["circle", "square", "diamond", "triangle", "cross", "star", ""]
+Tone = Literal["c1", "c2", "c3", "c4", "c5", "c6", "soft"]  # a colour of the stylesheet
+Line = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", ""]
+Step = Literal["hv", "vh", ""]
+
+SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "triangle", "cross", "star")
+TONES: tuple[Tone, ...] = ("c1", "c2", "c3", "c4", "c5", "c6")
+LINES: tuple[Line, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 @dataclass(frozen=True)
+class Style:
+    """By what a trace is known; without a symbol, only its line is drawn."""
+
+    tone: Tone = "c1"
+    symbol: Symbol = "circle"
+
+
+def style_for(place: int) -> Style:
+    """Return the style of the trace at a place in the order of all; the first 36 differ."""
+    round_, tone = divmod(place, len(TONES))
+    return Style(TONES[tone], SYMBOLS[(place + round_) % len(SYMBOLS)])
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value at `x`, in charts with two axes at `x` and `y`.
+
+    `label` tells in lines what it is. `whisker` has the ends of one, along the axis of the value.
+    A hollow mark, or a hatched bar, differs from the others; the chart's note says in what.
+    """
+
+    x: Value
+    y: float = 0.0
+    label: tuple[str, ...] = ()
+    href: str = ""
+    whisker: tuple[float, float] | None = None
+    hollow: bool = False
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Marks that belong together, joined by a line where it has one.
+
+    With a `step`, the line goes horizontally then vertically ("hv") or the other way round.
+    A faint one stands behind the others.
+    """
+
+    name: str
+    marks: Sequence[Mark]
+    style: Style = Style()
+    line: Line = ""
+    step: Step = ""
+    faint: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A figure, the table it was drawn from, and what a reader must know to read it."""
+    """What is drawn and how, the table of the same numbers, and how to read both."""
 
     slug: str
     title: str
-    figure: go.Figure | dict[str, Any]  # plain where building a Figure would take too long
+    kind: ChartKind
     table: pd.DataFrame
+    traces: Sequence[Trace] = ()
+    x_label: str = ""
+    x_note: str = ""  # below the label
+    y_label: str = ""
     note: str = ""
+    look_for: str = ""
+    figure: dict[str, Any] | None = None  # of the kind "figure"
+
+    @property
+    def marks(self) -> list[Mark]:
+        return [mark for trace in self.traces for mark in trace.marks]
+
+    @property
+    def in_rows(self) -> bool:
+        return self.kind in ("dots", "bars")
 
     @cached_property
-    def data(self) -> dict[str, Any]:
-        """Return the figure as plain JSON values; charts.js adds the theme's colours."""
-        if isinstance(self.figure, dict):
-            return self.figure
-        parsed: dict[str, Any] = json.loads(self.figure.to_json())
-        parsed["layout"].pop("template", None)
-        return parsed
+    def across(self) -> Scale:
+        values: list[Value] = [mark.x for mark in self.marks]
+        ends = _whisker_ends(self.marks) if self.in_rows else []
+        return scale_for([*values, *ends], from_zero=self.kind == "bars")
+
+    @cached_property
+    def up(self) -> Scale:
+        values: list[Value] = [mark.y for mark in self.marks]
+        return scale_for([*values, *_whisker_ends(self.marks)], from_zero=self.kind == "columns")
+
+    @property
+    def legend(self) -> list[Trace]:
+        """Return one trace of each name, where the reader has to look up which is which."""
+        if self.kind != "lines":
+            return []
+        first: dict[str, Trace] = {}
+        for trace in self.traces:
+            first.setdefault(trace.name, trace)
+        return list(first.values())
 
     @property
     def figure_id(self) -> str:
@@ -40,3 +125,7 @@ class Chart:
     def rows(self) -> list[list[Any]]:
         values: list[list[Any]] = self.table.astype(object).values.tolist()
         return values
+
+
+def _whisker_ends(marks: Iterable[Mark]) -> list[float]:
+    return [end for mark in marks for end in mark.whisker or ()]

@@ -1,21 +1,17 @@
 """Claims of one measure as dots, one line of them for each item."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
-from django.utils.html import escape
 from django.utils.text import slugify
 
-from reviewapp.ui.charts import Chart
+from reviewapp.ui.charts import Chart, Mark, Trace
+from reviewapp.ui.scales import kind_of
 from taxonomy.comparison.claims import Claimed, Measure
 
 MOST_CHARTS = 4
 # How many claims of each measure each item has.
 Counts = Mapping[Measure, Mapping[int, int]]
-# From here on, numbers that differ by this factor leave no room for the small ones.
-LOGARITHMIC_FROM = 50
 
 
 def measures_to_draw(counts: Counts) -> list[Measure]:
@@ -43,25 +39,16 @@ def why_not_drawn(counts: Counts) -> str:
 def claims_chart(measure: Measure, series: Mapping[str, Sequence[Claimed]], total: int) -> Chart:
     """Return the chart of the claims of each item; `total` is how many claims there are."""
     shown = [claim for claims in series.values() for claim in claims]
-    values = [claim.value for claim in shown]
-    scale = "log" if 0 < min(values) * LOGARITHMIC_FROM < max(values) else "linear"
-    figure = {
-        "data": [_dots(series)],
-        "layout": {
-            "height": 90 + 42 * len(series),
-            "showlegend": False,
-            "xaxis": {"type": scale, "title": {"text": measure.unit, "font": {"size": 13}}},
-            "yaxis": {"autorange": "reversed", "type": "category"},
-        },
-    }
     rows = [(name, *_table_row(claim)) for name, claims in series.items() for claim in claims]
     title = f"{measure.label}: {measure.direction_label}"
     return Chart(
-        slugify(title),
-        title,
-        figure,
-        pd.DataFrame(rows, columns=COLUMNS),
-        _note(shown, scale, total),
+        slug=slugify(title),
+        title=title,
+        kind="dots",
+        table=pd.DataFrame(rows, columns=COLUMNS),
+        traces=[Trace(name, [_dot(claim) for claim in claims]) for name, claims in series.items()],
+        x_label=measure.unit,
+        note=_note(shown, total),
     )
 
 
@@ -80,30 +67,20 @@ def _table_row(claim: Claimed) -> Sequence[str | None]:
     )
 
 
-def _dots(series: Mapping[str, Sequence[Claimed]]) -> dict[str, Any]:
-    """Return all dots as one trace: the line a dot stands on, not its colour, names its item."""
-    shown = [claim for claims in series.values() for claim in claims]
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [claim.value for claim in shown],
-        "y": ["<br>".join(textwrap.wrap(name, 18)) for name in series for _ in series[name]],
-        "marker": {"size": 11, "opacity": 0.75, "symbol": [_symbol(claim) for claim in shown]},
-        "text": [f"{claim.quantity}: {escape(claim.publication)}" for claim in shown],
-        "customdata": [claim.href for claim in shown],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
+def _dot(claim: Claimed) -> Mark:
+    return Mark(
+        claim.value,
+        label=(f"{claim.quantity}: {claim.publication}",),
+        href=claim.href,
+        hollow=not claim.is_exact,
+    )
 
 
-def _symbol(claim: Claimed) -> str:
-    return "circle" if claim.is_exact else "circle-open"
-
-
-def _note(shown: Sequence[Claimed], scale: str, total: int) -> str:
+def _note(shown: Sequence[Claimed], total: int) -> str:
     sentences = ["Each dot is one claim with its own baseline, hardware and conditions."]
     if not all(claim.is_exact for claim in shown):
         sentences.append("A hollow dot is a bound (“up to”), the end of a range or approximate.")
-    if scale == "log":
+    if kind_of(claim.value for claim in shown) == "log":
         sentences.append("The axis is logarithmic.")
     if len(shown) < total:
         sentences.append(

@@ -2,20 +2,17 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from html import escape
 from itertools import groupby
-from textwrap import shorten
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 from django.db.models import Count, Q, QuerySet, Sum, Window
 from django.db.models.functions import RowNumber
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from reviewapp.corpus.choices import COUNTED, Membership
-from reviewapp.ui.charts import Chart
+from reviewapp.ui.charts import Chart, Mark, Trace
 from taxonomy.choices import Direction, Objective
 from taxonomy.models import CLAIM_FIELDS, Claim, PublicationFacets, Strategy
 
@@ -111,11 +108,15 @@ def _years_chart(publications: QuerySet[PublicationFacets]) -> Chart | None:
         return None
     years = list(range(min(counted), max(counted) + 1))
     numbers = [counted.get(year, 0) for year in years]
-    bars = go.Bar(x=years, y=numbers, text=numbers, hovertemplate="%{x}: %{y}<extra></extra>")
-    layout = {"height": 240, "xaxis": {"dtick": 1}, "yaxis": {"rangemode": "tozero", "nticks": 5}}
-    table = pd.DataFrame({"Year": years, "Publications": numbers})
-    note = "Counted are the review’s own publications, by year of their first version."
-    return Chart("years", "Publications by year", go.Figure(bars, layout), table, note)
+    pairs = list(zip(years, numbers, strict=True))
+    return Chart(
+        slug="years",
+        title="Publications by year",
+        kind="columns",
+        table=pd.DataFrame(pairs, columns=["Year", "Publications"]),
+        traces=[Trace("", [Mark(year, n, (f"{year}: {n}",)) for year, n in pairs])],
+        note="Counted are the review’s own publications, by year of their first version.",
+    )
 
 
 def _unit_charts(strategy: int) -> tuple[list[Chart], int]:
@@ -146,8 +147,25 @@ def _unit_chart(n: int, claims: list[Any]) -> Chart:
     unit = "times the baseline (x)" if first.unit == "x" else first.unit
     cut = "" if first.together == len(claims) else f" The newest {len(claims)} of {first.together}."
     note = NOT_A_RANKING + ("" if all(c.is_exact for c in claims) else HATCHED) + cut
-    title = f"{objective} in {unit}: {direction}"
-    return Chart(f"claims-{n}", title, _bars(claims), _table(claims), note)
+    return Chart(
+        slug=f"claims-{n}",
+        title=f"{objective} in {unit}: {direction}",
+        kind="bars",
+        table=_table(claims),
+        traces=[_bar(claim) for claim in claims],
+        note=note,
+    )
+
+
+def _bar(claim: Claim) -> Trace:
+    name = f"{claim.publication.artifact_name}, {claim.metric}"
+    mark = Mark(
+        claim.value,
+        label=(name, claim.as_stated),
+        href=claim.publication.get_absolute_url(),
+        hollow=not claim.is_exact,
+    )
+    return Trace(f"{claim.as_stated} · {name}", [mark])
 
 
 def _table(claims: list[Claim]) -> pd.DataFrame:
@@ -155,38 +173,3 @@ def _table(claims: list[Claim]) -> pd.DataFrame:
         (c.publication.artifact_name, c.metric, c.as_stated, c.baseline or None) for c in claims
     ]
     return pd.DataFrame(rows, columns=["Publication", "Metric", "Reported", "Compared with"])
-
-
-def _bars(claims: list[Claim]) -> dict[str, Any]:
-    """Return one bar for each claim, first on top, with its label over it: names are long."""
-    places = list(range(len(claims)))
-    names = [f"{c.publication.artifact_name}, {c.metric}" for c in claims]
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [claim.value for claim in claims],
-        "y": places,
-        "width": 0.34,
-        "marker": {"pattern": {"shape": ["" if c.is_exact else "/" for c in claims], "size": 6}},
-        "customdata": [claim.publication.get_absolute_url() for claim in claims],
-        "hovertext": [escape(name) for name in names],
-        "hovertemplate": "%{hovertext}<br>%{x}<extra></extra>",
-    }
-    short = [shorten(name, 44, placeholder="…") for name in names]
-    labels = {
-        "type": "scatter",
-        "mode": "text",
-        "x": [0] * len(claims),
-        "y": [place - 0.19 for place in places],
-        "text": [escape(f"{c.as_stated} · {name}") for c, name in zip(claims, short, strict=True)],
-        "textposition": "top right",
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-    }
-    layout = {
-        "height": 46 * len(claims) + 50,
-        "showlegend": False,
-        "xaxis": {"rangemode": "tozero"},
-        "yaxis": {"visible": False, "range": [len(claims) - 0.5, -0.75], "fixedrange": True},
-    }
-    return {"data": [bars, labels], "layout": layout}

@@ -6,7 +6,6 @@ from html import escape
 from textwrap import wrap
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from reviewapp.ui.charts import Chart
 from taxonomy.explorer.tree import Node
@@ -25,33 +24,37 @@ def icicle(root: Node, branch: Node, selected: str, address: str) -> Chart:
     objects for as long as the tree is remembered, and so are their charts.
     """
     nodes = [(node, parent) for node, parent in _with_parents(root) if node.links]
-    figure = go.Figure(
-        go.Icicle(
-            ids=[node.key for node, _ in nodes],
-            labels=[_label(node, selected) for node, _ in nodes],
-            parents=[parent for _, parent in nodes],
-            values=[node.links for node, _ in nodes],
-            branchvalues="total",
-            customdata=[f"{address}{node.key}" for node, _ in nodes],
-            hovertext=[
-                f"{node.links} links, {node.publications} publications" for node, _ in nodes
-            ],
-            hovertemplate="%{label}<br>%{hovertext}<extra></extra>",
-            level=branch.key if branch.links else root.key,
-            sort=False,
-            leaf={"opacity": 1},
-            maxdepth=4,
-            pathbar={"thickness": 24},
-        ),
-        layout={
-            "height": 430,
-            "uniformtext": {"minsize": 10, "mode": "hide"},
-            "margin": {"l": 8, "r": 8, "t": 8 if branch == root else 32, "b": 8},
-        },
-    )
+    areas = {
+        "type": "icicle",
+        "ids": [node.key for node, _ in nodes],
+        "labels": [_label(node, selected) for node, _ in nodes],
+        "parents": [parent for _, parent in nodes],
+        "values": [node.links for node, _ in nodes],
+        "branchvalues": "total",
+        "customdata": [f"{address}{node.key}" for node, _ in nodes],
+        "hovertext": [f"{node.links} links, {node.publications} publications" for node, _ in nodes],
+        "hovertemplate": "%{label}<br>%{hovertext}<extra></extra>",
+        "level": branch.key if branch.links else root.key,
+        "sort": False,
+        "leaf": {"opacity": 1},
+        "maxdepth": 4,
+        "pathbar": {"thickness": 24},
+    }
+    layout = {
+        "height": 430,
+        "uniformtext": {"minsize": 10, "mode": "hide"},
+        "margin": {"l": 8, "r": 8, "t": 8 if branch == root else 32, "b": 8},
+    }
     rows = [(node.level, node.name, node.links, node.publications) for node, _ in nodes]
     table = pd.DataFrame(rows, columns=["Level", "Name", "Evidence links", "Publications"])
-    return Chart("icicle", "Where the evidence lies", figure, table, NOTE + _unseen(root))
+    return Chart(
+        slug="icicle",
+        title="Where the evidence lies",
+        kind="figure",
+        table=table,
+        figure={"data": [areas], "layout": layout},
+        note=NOTE + _unseen(root),
+    )
 
 
 def _label(node: Node, selected: str) -> str:

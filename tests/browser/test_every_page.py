@@ -2,6 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 
@@ -60,6 +61,7 @@ def test_charts_are_drawn_with_their_table_behind_them(open_page: OpenPage, addr
     charts = page.locator(".chart")
     assert charts.count() >= 1
     for chart in charts.all():
-        chart.locator(".plot svg.main-svg").first.wait_for()
+        chart.scroll_into_view_if_needed()
+        expect(chart.locator(".drawing, .plot svg.main-svg").first).to_be_visible()
         chart.get_by_text("Table behind this chart").click()
         assert chart.locator("tbody tr").count() >= 1

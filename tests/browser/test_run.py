@@ -16,8 +16,10 @@ from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser.conftest import OpenPage, use_database
+from tests.casestudies.test_run_pages import going_on, say
 
 MILLISECONDS_OF_A_RUN = 180_000
+POINT = {"series": "perplexity by sparsity", "variant": "wanda", "y": 25.2}
 PASSWORD = "a long enough password"
 DESKTOP = {"width": 1440, "height": 900}
 # Both want the machine's cores for themselves.
@@ -87,7 +89,7 @@ def test_a_run_is_started_watched_and_seen_where_its_numbers_belong(open_page: O
     expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
     rows = page.get_by_role("region", name="Measurements").get_by_role("row")
     expect(rows.filter(has_text="perplexity ratio").first).to_be_visible()
-    page.locator(".plot svg.main-svg").first.wait_for()
+    expect(page.locator(".chart .drawing").first).to_be_visible()
     assert serious_violations(page) == []
 
     for address in ("/dashboards/?study=sparsegpt", "/taxonomy/pruning/", "/case-studies/"):
@@ -109,6 +111,26 @@ def test_a_run_is_cancelled_by_who_watches_it_without_a_stream(open_page: OpenPa
     page.get_by_role("button", name="Cancel").click()
     expect(status).to_contain_text("cancelled")
     expect(page.get_by_role("button", name="Run again")).to_be_visible()
+
+
+def test_a_chart_grows_while_it_is_watched_drawn_or_interactive(open_page: OpenPage) -> None:
+    page = open_page(viewport=DESKTOP)
+    page.add_init_script("delete window.EventSource")
+    run = going_on()
+    page.goto(run.get_absolute_url())
+    chart = page.locator(".chart")
+    for count in (1, 2):
+        say(run, "point", **POINT, x=count / 10)
+        expect(chart.locator(".drawing .mark")).to_have_count(count)
+    chart.get_by_text("Table behind this chart").click()
+    chart.get_by_role("button", name="Interactive").click()
+    expect(chart.locator(".plot .points path")).to_have_count(2)
+    say(run, "point", **POINT, x=0.3)
+    expect(chart.locator(".plot .points path")).to_have_count(3)
+    expect(chart.locator(".drawing")).to_be_hidden()
+    expect(chart.locator("tbody tr")).to_have_count(3)
+    expect(chart.locator("table")).to_be_visible()
+    run.delete()
 
 
 def serious_violations(page: Page) -> list[str]:

@@ -15,6 +15,8 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import PERPLEXITY, Metric
 from casestudies.models import Run
+from reviewapp.ui.plotly import figure
+from reviewapp.ui.svg import drawing
 from tests.casestudies.drawn import GPU, board, drawn, measured_run, page
 from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_run
 from tests.lab.declared import toy
@@ -141,13 +143,14 @@ def test_runs_drawn_together_on_request_say_so_on_the_page_and_in_the_chart(
     client: Client,
 ) -> None:
     measured_run(0)
-    assert "not comparable" not in str(board("together=1").charts[0].data["layout"])
+    assert "not comparable" not in board("together=1").charts[0].x_note
     measured_run(1, hardware=GPU)
     assert "Not comparable, drawn together on request." in page(client, "together=1")
     for chart in board("together=1").charts:
-        assert "not comparable" in chart.data["layout"]["xaxis"]["title"]["text"]
+        assert "not comparable" in figure(chart)["layout"]["xaxis"]["title"]["text"]
+        assert "not comparable" in drawing(chart)
     for chart in board().charts:
-        assert "not comparable" not in str(chart.data["layout"])
+        assert "not comparable" not in str(figure(chart)) + drawing(chart)
 
 
 @pytest.mark.django_db

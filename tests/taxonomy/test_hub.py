@@ -48,7 +48,7 @@ def counted_rows(slug: str) -> list[Any]:
 def charts(html: str) -> dict[str, dict[str, Any]]:
     """The charts of claims on a page, by their titles."""
     found = re.findall(
-        r'<figure class="chart" id="(claims-\d+)">.*?<h3>(.*?)</h3>', html, re.DOTALL
+        r'<figure class="chart" id="(claims-\d+)"[^>]*>.*?<h3>(.*?)</h3>', html, re.DOTALL
     )
     return {
         unescape(title): json.loads(

@@ -12,12 +12,16 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from reviewapp import __version__
+from reviewapp.ui import marks, plotly, svg
 from reviewapp.ui.units import duration, number, rounded
 
 register = template.Library()
 register.filter(number)
 register.filter(rounded)
 register.filter(duration)
+register.filter(plotly.figure)
+register.filter(svg.drawing)
+register.filter(marks.key)
 
 EXPORT_NAMES = {
     "csv": "CSV (spreadsheet)",

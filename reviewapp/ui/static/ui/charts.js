@@ -1,8 +1,12 @@
-/* Draws each .plot from the JSON beside it, in the colours of the page's theme, and saves it as a
-   picture. A click on a mark that carries an address in customdata does what a link with that
-   address on the page does, or opens the address. */
+/* Each .chart has a drawing from the server. Plotly, which is large, is loaded only to draw one from
+   the JSON beside it when asked to, when it is saved as a picture, or when one comes into view that
+   has no drawing. A click on a mark that carries an address in customdata does what a link with
+   that address on the page does, or opens the address. */
 "use strict";
 (() => {
+  const part = (chart, selector) => chart.querySelector(selector);
+  const isDrawn = (plot) => plot.classList.contains("js-plotly-plot");
+  const isShown = (plot) => isDrawn(plot) && !plot.hidden;
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
   function colours() {
@@ -33,8 +37,8 @@
     trace.line = { ...trace.line, color: colour };
   }
 
-  function draw(plot) {
-    const figure = JSON.parse(document.getElementById(plot.dataset.figure).textContent);
+  function figureOf(chart) {
+    const { data, layout: given } = JSON.parse(part(chart, "script").textContent);
     const c = colours();
     const layout = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -43,36 +47,70 @@
       margin: { l: 8, r: 8, t: 8, b: 8 },
       hoverlabel: { bgcolor: c.panel, bordercolor: c.line, font: { color: c.ink } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.accent },
-      ...figure.layout,
+      ...given,
     };
     for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], c);
-    layout.xaxis ??= axis({}, c);
-    layout.yaxis ??= axis({}, c);
-    for (const trace of figure.data) {
+    for (const trace of data) {
       if (trace.type === "icicle") colourAreas(trace, c);
       if (trace.meta?.colour) colourNamed(trace, c);
     }
-    Plotly.react(plot, figure.data, layout, {
+    return { data, layout };
+  }
+
+  let loading;
+  function load(chart) {
+    loading ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = chart.dataset.plotly;
+      script.onload = resolve;
+      script.onerror = () => { loading = undefined; reject(new Error("Plotly did not load")); };
+      document.head.append(script);
+    });
+    return loading;
+  }
+
+  // What is on the page stays there when Plotly cannot be had.
+  async function withPlotly(chart, act) {
+    const status = part(chart, "[role=status]");
+    try {
+      await load(chart);
+      status.textContent = "";
+    } catch {
+      status.textContent = "This could not be loaded.";
+      return;
+    }
+    await act(chart);
+  }
+
+  function draw(chart) {
+    const plot = part(chart, ".plot"), isNew = !isDrawn(plot), { data, layout } = figureOf(chart);
+    Plotly.react(plot, data, layout, {
       responsive: true, displaylogo: false, showSendToCloud: false,
       modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "toImage"],
     });
-    plot.closest(".chart")?.querySelectorAll("[data-save]").forEach((button) => { button.hidden = false; });
-    if (plot.dataset.bound) return;
-    plot.dataset.bound = "yes";
-    plot.on("plotly_click", (event) => {
-      const address = event.points[0]?.customdata;
-      if (typeof address !== "string" || !address.startsWith("/")) return;
-      const link = [...document.links].find((other) => other.getAttribute("href") === address);
-      if (link) link.click(); else location.assign(address);
-    });
+    if (isNew) plot.on("plotly_click", open);
+  }
+
+  function open(event) {
+    const address = event.points[0]?.customdata;
+    if (typeof address !== "string" || !address.startsWith("/")) return;
+    const link = [...document.links].find((other) => other.getAttribute("href") === address);
+    if (link) link.click(); else location.assign(address);
+  }
+
+  function setInteractive(chart, wanted) {
+    part(chart, ".plot").hidden = !wanted;
+    part(chart, ".still").hidden = wanted;
+    part(chart, "[data-interactive]").setAttribute("aria-pressed", String(wanted));
+    if (wanted) draw(chart);
   }
 
   // The picture has the page's own colours, and says what it shows and where it is from.
-  async function picture(plot) {
-    const c = colours(), size = plot.getBoundingClientRect(), font = getComputedStyle(document.body).fontFamily;
-    const [width, height] = [Math.round(size.width), Math.round(size.height)];
-    const layout = { ...plot.layout, width, height };
-    const drawn = await Plotly.toImage({ data: plot.data, layout }, { format: "svg", width, height });
+  async function picture(chart) {
+    const c = colours(), plot = part(chart, ".plot"), font = getComputedStyle(document.body).fontFamily;
+    const { data, layout } = isShown(plot) ? plot : figureOf(chart);
+    const width = Math.round(part(chart, ".save").getBoundingClientRect().width), { height } = layout;
+    const drawn = await Plotly.toImage({ data, layout: { ...layout, width } }, { format: "svg", width, height });
     const figure = decodeURIComponent(drawn.slice(drawn.indexOf(",") + 1)).replace("<svg ", '<svg y="36" ');
     const source = `Peak Atlas, ${location.host}${location.pathname}${location.search}, ${new Date().toISOString().slice(0, 10)}`;
     const line = (text, y, px, colour) => {
@@ -82,7 +120,7 @@
       return new XMLSerializer().serializeToString(element);
     };
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height + 64}">`
-      + `<rect width="100%" height="100%" fill="${c.panel}"/>${line(plot.closest(".chart").querySelector("h3").textContent, 24, 16, c.ink)}`
+      + `<rect width="100%" height="100%" fill="${c.panel}"/>${line(part(chart, "h3").textContent, 24, 16, c.ink)}`
       + `${figure}${line(source, height + 54, 11, c.soft)}</svg>`;
     return { svg, width, height: height + 64 };
   }
@@ -98,21 +136,39 @@
     return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
   }
 
-  document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-save]");
-    if (!button) return;
-    const figure = button.closest(".chart"), format = button.dataset.save;
-    const drawn = await picture(figure.querySelector(".plot"));
+  async function save(chart, format) {
+    const drawn = await picture(chart);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(format === "png" ? await asPng(drawn) : new Blob([drawn.svg], { type: "image/svg+xml" }));
-    link.download = `${figure.id}.${format}`;
+    link.download = `${chart.id}.${format}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-save], [data-interactive]");
+    if (!button) return;
+    const { save: format } = button.dataset, wanted = button.getAttribute("aria-pressed") === "false";
+    withPlotly(button.closest(".chart"), (chart) => (format ? save(chart, format) : setInteractive(chart, wanted)));
   });
 
-  const drawAll = () => document.querySelectorAll(".plot[data-figure]").forEach(draw);
-  drawAll();
-  dark.addEventListener("change", drawAll);
-  document.addEventListener("htmx:afterSettle", drawAll);
-  document.addEventListener("charts:changed", drawAll);
+  const inView = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      inView.unobserve(target);
+      withPlotly(target, draw);
+    }
+  }, { rootMargin: "200px" });
+
+  function prepare(chart) {
+    for (const button of chart.querySelectorAll("button")) button.hidden = false;
+    if (isShown(part(chart, ".plot"))) draw(chart);
+    else if (!part(chart, ".still")) inView.observe(chart);
+  }
+
+  const prepareAll = () => document.querySelectorAll(".chart").forEach(prepare);
+  prepareAll();
+  dark.addEventListener("change", prepareAll);
+  document.addEventListener("htmx:afterSettle", prepareAll);
+  document.addEventListener("charts:changed", prepareAll);
 })();

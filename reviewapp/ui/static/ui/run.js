@@ -30,7 +30,7 @@
     lines.scrollTop = lines.scrollHeight;
   }
 
-  /* A chart that is there keeps its place, its zoom and its opened table. */
+  /* A chart that is there keeps its place, its zoom, its opened table, and whether it is interactive. */
   function drawCharts() {
     drawing = 0;
     drawn = Date.now();
@@ -39,7 +39,8 @@
     for (const chart of fresh.content.querySelectorAll(".chart")) {
       const here = document.getElementById(chart.id);
       if (!here) { charts.append(chart); continue; }
-      for (const part of ["figcaption", "script", ".scroll"]) here.querySelector(part).replaceWith(chart.querySelector(part));
+      chart.querySelector(".still").hidden = here.querySelector(".still").hidden;
+      for (const part of ["figcaption", ".still", "script", ".scroll"]) here.querySelector(part).replaceWith(chart.querySelector(part));
     }
     document.dispatchEvent(new Event("charts:changed"));
   }

@@ -1,0 +1,204 @@
+"""Charts as data: their scales, the drawing that the server makes, and the Plotly figure."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pandas as pd
+import pytest
+from django.template.loader import render_to_string
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from reviewapp.ui.charts import Chart, Mark, Style, Trace, style_for
+from reviewapp.ui.plotly import figure
+from reviewapp.ui.scales import MOST_TICKS, Value, kind_of, scale_for
+from reviewapp.ui.svg import drawing
+
+EVIL = '"><script>alert(1)</script>&'
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NUMBERS = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8)
+DATES = st.lists(
+    st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    min_size=1,
+    max_size=8,
+)
+
+
+def chart(**values: Any) -> Chart:
+    return Chart(**{"slug": "it", "title": "It", "table": pd.DataFrame({"A": [1]}), **values})
+
+
+def parsed(drawn: Chart) -> ET.Element:
+    return ET.fromstring(drawing(drawn))  # noqa: S314 - made above
+
+
+def of_class(svg: ET.Element, name: str) -> list[ET.Element]:
+    return [element for element in svg.iter() if name in element.get("class", "").split()]
+
+
+# Scales
+
+
+@given(NUMBERS | DATES, st.booleans())
+@example([1e-300, 1.7e308], False)
+@example([-1.7e308, 1.7e308], False)
+@example([5e-324, 0], True)
+def test_every_value_and_tick_lies_on_the_axis_in_order(
+    values: list[Value], from_zero: bool
+) -> None:
+    scale = scale_for(values, from_zero=from_zero and not isinstance(values[0], datetime))
+    shares = [scale.share(value) for value in sorted(values)]
+    assert shares == sorted(shares)
+    assert all(0 <= share <= 1 for share in shares)
+    places = [share for share, _ in scale.ticks]
+    assert places == sorted(set(places))
+    assert all(-1e-9 <= share <= 1 + 1e-9 for share in places)
+    assert len(places) <= MOST_TICKS + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([1.5, 26], ["5", "10", "15", "20", "25"]),
+        ([0, 0.7], ["0", "0.2", "0.4", "0.6"]),
+        ([12, 100_000], ["100", "1,000", "10,000", "100,000"]),
+        ([0.02, 1.2], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]),
+        ([0, 3e6], ["0", "500,000", "1M", "1.5M", "2M", "2.5M", "3M"]),
+        ([NOON, NOON + timedelta(days=2)], ["2 Mar 00:00", "2 Mar 12:00", "3 Mar 00:00"]),
+        ([NOON, NOON + timedelta(days=700)], ["Jul 2026", "Jan 2027", "Jul 2027", "Jan 2028"]),
+    ],
+)
+def test_ticks_stand_at_round_values(values: list[Value], labels: list[str]) -> None:
+    assert {label for _, label in scale_for(values).ticks} >= set(labels)
+
+
+def test_only_values_that_could_not_be_told_apart_make_an_axis_logarithmic() -> None:
+    assert kind_of([1, 51]) == "log"
+    assert kind_of([1, 49]) == "linear"
+    assert kind_of([0, 1e6]) == "linear"
+    assert kind_of([]) == "linear"
+    assert kind_of([NOON, NOON]) == "date"
+
+
+def test_what_has_a_length_begins_at_zero() -> None:
+    bars = chart(kind="bars", traces=[Trace("a", [Mark(1)]), Trace("b", [Mark(1000)])])
+    lengths = [float(bar.get("width", "")[:-1]) for bar in of_class(parsed(bars), "bar")]
+    assert lengths[0] == pytest.approx(lengths[1] / 1000, abs=0.01)
+
+
+# Drawings
+
+LINE = Trace(EVIL, [Mark(x, x, (EVIL,), f"/runs/{x}/") for x in (1, 2)], line="dash")
+KINDS = {
+    "dots": [Trace(EVIL, [Mark(1, label=(EVIL,)), Mark(2, hollow=True)])],
+    "bars": [Trace(f"{EVIL} {n}", [Mark(n, label=(EVIL,), hollow=n > 1)]) for n in (1, 2)],
+    "columns": [Trace(EVIL, [Mark(2020 + n, n, (EVIL,)) for n in range(9)])],
+    "lines": [LINE, Trace("front", [Mark(1, 1), Mark(2, 2)], Style("soft", ""), "dot", "hv")],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_drawing_is_well_formed_names_itself_and_shows_what_it_is_given_as_text(
+    kind: str,
+) -> None:
+    drawn = chart(
+        kind=kind, title=EVIL, x_label=EVIL, x_note=EVIL, y_label=EVIL, traces=KINDS[kind]
+    )
+    svg = parsed(drawn)
+    assert svg.findtext("title") == EVIL
+    named = {element.get("id") for element in svg}
+    assert {svg.get("aria-labelledby"), svg.get("aria-describedby")} <= named
+    assert not any(element.get("style") for element in svg.iter())
+    shapes = [*of_class(svg, "mark"), *of_class(svg, "bar")]
+    with_symbol = [trace for trace in drawn.traces if trace.style.symbol]
+    assert len(shapes) == sum(len(trace.marks) for trace in with_symbol)
+    assert EVIL in {shape.findtext("title") for shape in shapes}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_figure_has_the_same_values(kind: str) -> None:
+    drawn = chart(kind=kind, traces=KINDS[kind])
+    data = [trace for trace in figure(drawn)["data"] if trace.get("mode") != "text"]
+    assert [x for trace in data for x in trace["x"]] == [mark.x for mark in drawn.marks]
+    assert "<script>" not in str(data)
+
+
+def test_marks_with_an_address_are_links_and_neighbours_to_the_same_are_one() -> None:
+    marks = [Mark(n, n, (f"point {n}",), "/runs/1/" if n < 3 else "/runs/2/") for n in range(5)]
+    svg = parsed(chart(kind="lines", traces=[Trace("it", marks)]))
+    links = {a.get("href"): len(of_class(a, "mark")) for a in svg.iter("a")}
+    assert links == {"/runs/1/": 3, "/runs/2/": 2}
+    assert svg.get("role") == "group"
+    unlinked = parsed(chart(kind="lines", traces=[Trace("it", [Mark(1, 1)])]))
+    assert unlinked.get("role") == "img"
+
+
+def test_hollow_marks_and_hatched_bars_are_told_apart() -> None:
+    dots, bars = (parsed(chart(kind=kind, traces=KINDS[kind])) for kind in ("dots", "bars"))
+    assert ["hollow" in dot.get("class", "") for dot in of_class(dots, "mark")] == [False, True]
+    assert [bar.get("fill") for bar in of_class(bars, "bar")] == [None, "url(#it-hatch)"]
+    assert dots.find(".//pattern") is None
+    assert bars.find("pattern[@id='it-hatch']") is not None
+
+
+@pytest.mark.parametrize("kind", ["dots", "lines"])
+def test_a_whisker_reaches_from_its_low_to_its_high_end(kind: str) -> None:
+    marks = [Mark(2, 2, whisker=(1, 4)), Mark(0, 0), Mark(5, 5)]
+    drawn = chart(kind=kind, traces=[Trace("it", marks)])
+    [whisker] = of_class(parsed(drawn), "whisker")
+    if kind == "dots":
+        low, high = (float(whisker.get(end, "")[:-1]) for end in ("x1", "x2"))
+        assert (low, high) == pytest.approx([100 * drawn.across.share(x) for x in (1, 4)], abs=0.01)
+    else:
+        low, high = (float(whisker.get(end, "")) for end in ("y1", "y2"))
+        assert low > high
+    error = figure(drawn)["data"][0]["error_x" if kind == "dots" else "error_y"]
+    assert (error["arrayminus"][0], error["array"][0]) == (1, 2)
+
+
+def test_a_step_goes_along_one_axis_at_a_time() -> None:
+    marks = [Mark(0, 0), Mark(1, 1), Mark(2, 3)]
+    svg = parsed(chart(kind="lines", traces=[Trace("it", marks, line="dot", step="hv")]))
+    [line] = svg.iter("polyline")
+    points = [tuple(map(int, point.split(","))) for point in line.get("points", "").split()]
+    assert len(points) == 5
+    for (x0, y0), (x1, y1) in pairwise(points):
+        assert (x0 == x1) != (y0 == y1)
+
+
+def test_a_long_line_is_whole_but_has_a_symbol_here_and_there() -> None:
+    marks = [Mark(x, x, (f"point {x}",)) for x in range(1000)]
+    svg = parsed(chart(kind="lines", traces=[Trace("it", marks, line="solid")]))
+    [line] = svg.iter("polyline")
+    assert len(line.get("points", "").split()) == 1000
+    assert 30 < len(of_class(svg, "mark")) <= 40
+
+
+def test_the_page_shows_how_to_read_it_and_the_table() -> None:
+    shown = render_to_string(
+        "ui/_chart.html",
+        {"chart": chart(kind="dots", traces=KINDS["dots"], look_for="The gap.", note="Note.")},
+    )
+    assert shown.index("The gap.") < shown.index("Note.") < shown.index("<svg")
+    assert '<th scope="col">A</th>' in shown
+    assert "<script>alert" not in shown
+
+
+def test_traces_of_one_name_share_one_entry_of_the_legend() -> None:
+    traces = [Trace(name, [Mark(1, 1)], style_for(n)) for n, name in enumerate("aba")]
+    drawn = chart(kind="lines", traces=traces)
+    assert [trace.name for trace in drawn.legend] == ["a", "b"]
+    assert [trace["showlegend"] for trace in figure(drawn)["data"]] == [True, True, False]
+
+
+def test_thirty_six_variants_look_different() -> None:
+    assert len({style_for(place) for place in range(36)}) == 36
+
+
+def test_a_chart_of_which_only_the_figure_is_known_has_no_drawing() -> None:
+    given_figure: dict[str, Any] = {"data": [], "layout": {}}
+    only = chart(kind="figure", figure=given_figure)
+    assert drawing(only) == ""
+    assert figure(only) is given_figure
