@@ -78,7 +78,8 @@ def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
     if ratios := matched_ratios(outcomes):
         report.measure("matched loss ratio", "gptq", ratios)
     with report.stage("measuring sizes and speeds of the codes", CODING):
-        products = _report_codes(report, parameters.speed_size, setup.seed)
+        _report_sizes(report, setup)
+        products = _report_products(report, setup, parameters.speed_size)
     return verdict(parameters.clip, bench, outcomes, controls["experts zeroed"], products)
 
 
@@ -273,19 +274,27 @@ def _report_method(report: Report, bench: Bench, method: str, outcome: Outcome) 
         report.measure("experts rounded instead", method, outcome.fallen_back)
 
 
-def _report_codes(report: Report, mebibytes: int, seed: int) -> dict[str, float]:
-    """Report sizes and speeds on random weights; return the speeds at that size by variant."""
+def _report_sizes(report: Report, setup: Setup) -> None:
+    """Report how small random weights get in each code, and how fast a CPU writes and reads it."""
     zeros = dictionary.PAPER_ZERO / 10_000
-    matrix = speed.random_weights(speed.CODED_ROWS, speed.COLUMNS, zeros, seed)
+    matrix = speed.random_weights(speed.CODED_ROWS, speed.COLUMNS, zeros, setup.seed)
     millions = matrix.trits.size / 1e6
     for code, coded in speed.code_all(matrix).items():
         report.measure("payload over entropy", code, coded.payload / matrix.entropy())
         report.measure("bits per random weight", code, coded.total)
-        report.measure("encoding speed", code, [millions / s for s in coded.encoding])
-        report.measure("decoding speed", code, [millions / s for s in coded.decoding])
+        if setup.device == "cpu":
+            report.measure("encoding speed", code, [millions / s for s in coded.encoding])
+            report.measure("decoding speed", code, [millions / s for s in coded.decoding])
+
+
+def _report_products(report: Report, setup: Setup, mebibytes: int) -> dict[str, float]:
+    """Report the products' speeds; return those at that size by variant, none on a GPU."""
+    if setup.device != "cpu":
+        report.log("The codes are written, read and multiplied by a CPU: no speeds on a GPU")
+        return {}
     medians = {}
     for mib in sorted({min(IN_CACHE, mebibytes), mebibytes}):
-        for name, ratios in speed.product_ratios(mib, seed).items():
+        for name, ratios in speed.product_ratios(mib, setup.seed).items():
             report.measure("product speed", name, ratios, size=mib)
             medians[name] = statistics.median(ratios)
     return medians
@@ -301,13 +310,17 @@ def verdict(
     """Return a few sentences made of the run's own numbers."""
     rtn, gptq = (outcomes[Trial(method, clip)] for method in METHODS)
     loss, ours = bench.loss, gptq.total["tunstall-16"]
-    return (
+    quality = (
         f"Perplexity goes from {math.exp(loss):.4g} to {math.exp(loss + gptq.loss_increase):.4g}"
         f" with GPTQ, {math.exp(loss + rtn.loss_increase):.4g} with round-to-nearest and"
         f" {math.exp(loss + zeroed):.4g} without experts. GPTQ's experts take"
         f" {gptq.total['paper']:.3g} bits per weight in the publication's code and {ours:.3g} in"
         f" ours, metadata included; the whole model {bench.whole_model(ours):.3g} per parameter."
-        f" A product of {bench.parameters.speed_size} MiB of weights runs at"
+    )
+    if not products:
+        return quality
+    return (
+        f"{quality} A product of {bench.parameters.speed_size} MiB of weights runs at"
         f" {products['paper']:.2f} x dense from the publication's code,"
         f" {products['tunstall-16']:.2f} x from ours and {products['int8']:.2f} x from one byte a"
         f" weight."

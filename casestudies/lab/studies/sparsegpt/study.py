@@ -15,7 +15,7 @@ from casestudies.lab.models import files as model_files
 from casestudies.lab.quantize import layerwise
 from casestudies.lab.quantize.hessian import gram
 from casestudies.lab.report import Report, Stage
-from casestudies.lab.studies.sparsegpt import baselines, masks, solver
+from casestudies.lab.studies.sparsegpt import baselines, masks, opt_block, solver
 from casestudies.lab.studies.sparsegpt.about import SparseGptParameters
 from casestudies.lab.studies.sparsegpt.speed import TOKENS, speeds
 
@@ -63,8 +63,11 @@ def run(parameters: SparseGptParameters, setup: Setup, report: Report) -> str:
         _report_curve(report, trial, dense, outcomes[trial])
     for method in METHODS:
         _report_method(report, method, dense, _repeats(outcomes, method, pattern))
-    with report.stage("measuring the speed of sparse products", 0.05):
+    with report.stage("measuring the speed of sparse products", 0.03):
         speed = _report_speed(bench, report)
+    if parameters.opt_block:
+        with report.stage("pruning a block of OPT-175B’s shape", 0.02):
+            _report_opt_block(parameters, setup, report)
     return verdict(pattern, dense, outcomes, speed)
 
 
@@ -186,6 +189,27 @@ def _report_speed(bench: Bench, report: Report) -> dict[tuple[str, int], float]:
             report.measure("product speed", variant, ratios, tokens=tokens)
             medians[variant, tokens] = statistics.median(ratios)
     return medians
+
+
+def _report_opt_block(parameters: SparseGptParameters, setup: Setup, report: Report) -> None:
+    if reason := _why_no_opt_block(setup.device):
+        report.log(f"No block of OPT-175B's shape was pruned: {reason}")
+        return
+    pattern = masks.parse(parameters.pattern, parameters.sparsity)
+    settings = solver.Settings(pattern, parameters.block, parameters.damping)
+    cost = opt_block.measured(settings, setup.device, setup.seed)
+    hours = opt_block.BLOCKS * cost.seconds / 3600
+    report.measure("OPT-175B pruning time", "sparsegpt", hours)
+    report.log(f"A block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
+
+
+def _why_no_opt_block(device: str) -> str:
+    if device == "cpu":
+        return "that needs a GPU"
+    gib = torch.cuda.get_device_properties(0).total_memory / 2**30
+    if gib < opt_block.NEEDED_GPU_GIB:
+        return f"that needs {opt_block.NEEDED_GPU_GIB} GiB; this GPU has {gib:.0f}"
+    return ""
 
 
 def describe(pattern: masks.Pattern) -> str:
