@@ -30,7 +30,7 @@ WITHOUT_MARKS = str.maketrans("", "", HIT_START + HIT_STOP)
 
 
 @dataclass(frozen=True)
-class Result:
+class ListedPublication:
     """A publication in the list, with the name and the address of each of its strategies."""
 
     publication: Publication
@@ -67,7 +67,8 @@ def publications(request: HttpRequest) -> HttpResponse:
         "panels": list(panels(shown, counts)),
         "page": page,
         "results": [
-            Result(row, [links[pk] for pk in row.strategy_ids if pk in links]) for row in page
+            ListedPublication(row, [links[pk] for pk in row.strategy_ids if pk in links])
+            for row in page
         ],
         "partial": partial,
         "page_range": page.paginator.get_elided_page_range(page.number),

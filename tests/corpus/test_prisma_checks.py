@@ -1,7 +1,7 @@
 import pytest
 
 from reviewapp.corpus.prisma.checks import Check, checks
-from reviewapp.corpus.prisma.flow import VARIANTS, Flow, Variant, derive
+from reviewapp.corpus.prisma.flow import VARIANTS, Flow, FlowTemplate, derive
 from tests.corpus.prisma_flows import FIGURE_ONE, FIGURE_TWO, FILLED, REVIEW, declared, listed
 
 
@@ -14,7 +14,7 @@ def changed(flow: Flow, **numbers: int) -> Flow:
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_all_fifteen_are_answered_for_every_template(variant: Variant):
+def test_all_fifteen_are_answered_for_every_template(variant: FlowTemplate):
     codes = [f"E{number}" for number in range(1, 16)]
     assert [check.code for check in checks(FILLED, variant)] == codes
     assert [check.code for check in checks(Flow(), variant)] == codes

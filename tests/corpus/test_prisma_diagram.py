@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from pypdf import PdfReader
 
 from reviewapp.corpus.prisma.drawing import pdf, png, svg
-from reviewapp.corpus.prisma.flow import VARIANTS, Entry, Flow, Variant, derive
+from reviewapp.corpus.prisma.flow import VARIANTS, Entry, Flow, FlowTemplate, derive
 from reviewapp.corpus.prisma.layout import layout
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, declared, flows, listed
 
@@ -110,7 +110,7 @@ def test_any_label_gives_a_well_formed_drawing(flow):
 
 
 @EACH_VARIANT
-def test_nothing_overlaps_however_long_the_lists_are(variant: Variant):
+def test_nothing_overlaps_however_long_the_lists_are(variant: FlowTemplate):
     reasons = [(f"A reason that needs more than a single line, number {n}", n) for n in range(30)]
     long = Flow({**FILLED.entries, "dbr_excluded": listed(*reasons)})
     for flow in (Flow(), REVIEW, FILLED, long):

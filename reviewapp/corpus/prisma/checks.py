@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from reviewapp.corpus.prisma.flow import BOXES, BY_KEY, Flow, Variant, equations
+from reviewapp.corpus.prisma.flow import BOXES, BY_KEY, Flow, FlowTemplate, equations
 
 Result = Literal["holds", "does not hold", "cannot be evaluated", "not applicable"]
 
@@ -36,7 +36,7 @@ class _Finding(NamedTuple):
     missing: tuple[str, ...] = ()
 
 
-def checks(flow: Flow, variant: Variant) -> list[Check]:
+def checks(flow: Flow, variant: FlowTemplate) -> list[Check]:
     """E1 to E15 in order, evaluated on the flow as the template `variant` shows it."""
     case = _Case(flow, variant)
     found = []
@@ -51,7 +51,7 @@ class _Case:
     """The numbers under check, and how to speak of them."""
 
     flow: Flow
-    variant: Variant
+    variant: FlowTemplate
 
     def name(self, key: str) -> str:
         value = BY_KEY[key]
@@ -216,7 +216,7 @@ _LEFT_OUT_OTHER = (
 )
 
 
-def _stages(variant: Variant) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def _stages(variant: FlowTemplate) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Pairs of (a part or later stage, an earlier stage), at any distance.
 
     Comparing at a distance keeps a gap between two known stages from hiding an error.

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import vl_convert
 
-from reviewapp.corpus.prisma.flow import BOXES, Arm, Flow, Variant
+from reviewapp.corpus.prisma.flow import BOXES, Arm, Flow, FlowTemplate
 from reviewapp.corpus.prisma.layout import (
     NOTE_SIZE,
     PAD,
@@ -58,7 +58,9 @@ _HEAD = 7.0
 _Points = list[tuple[float, float]]
 
 
-def svg(flow: Flow, variant: Variant, *, title: str, links: Mapping[str, str] | None = None) -> str:
+def svg(
+    flow: Flow, variant: FlowTemplate, *, title: str, links: Mapping[str, str] | None = None
+) -> str:
     """The diagram of a flow in one of the four templates, as a standalone SVG document.
 
     `links` maps a box ("box4") to the address of the records behind it. Every box can be reached

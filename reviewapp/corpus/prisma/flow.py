@@ -108,7 +108,7 @@ _NEW_REVIEW_LABELS = {
 
 
 @dataclass(frozen=True)
-class Variant:
+class FlowTemplate:
     """One of the four official templates.
 
     `previous` adds the columns of an updated review, `other` the searches beside databases.
@@ -151,7 +151,7 @@ class Variant:
 
 VARIANTS = {
     variant.slug: variant
-    for variant in (Variant(p, o) for p in (False, True) for o in (False, True))
+    for variant in (FlowTemplate(p, o) for p in (False, True) for o in (False, True))
 }
 
 
@@ -240,7 +240,7 @@ class Flow:
         """The number of a value, summed where it is a list; None when it is not reported."""
         return self[key].total
 
-    def shown(self, variant: Variant) -> list[DiagramNumber]:
+    def shown(self, variant: FlowTemplate) -> list[DiagramNumber]:
         """The values a template shows, in template order.
 
         Meta-analysis is in no official template: its values appear only when there are any.
@@ -252,11 +252,11 @@ class Flow:
             and (value.box != "box17" or self[value.key].origin != "not reported")
         ]
 
-    def as_rows(self, variant: Variant) -> list[DiagramRow]:
+    def as_rows(self, variant: FlowTemplate) -> list[DiagramRow]:
         """The diagram's content as a table, one row for each value the template shows."""
         return [self._row(value, variant) for value in self.shown(variant)]
 
-    def _row(self, value: DiagramNumber, variant: Variant) -> DiagramRow:
+    def _row(self, value: DiagramNumber, variant: FlowTemplate) -> DiagramRow:
         entry = self[value.key]
         return DiagramRow(
             value.key,
@@ -297,14 +297,14 @@ class Flow:
         return cls(entries)
 
 
-def variant_for(flow: Flow) -> Variant:
+def variant_for(flow: Flow) -> FlowTemplate:
     """The smallest template with a place for every number of the flow."""
     arms = {
         BOXES[BY_KEY[key].box].arm
         for key, entry in flow.entries.items()
         if entry.origin != "not reported"
     }
-    return Variant(previous=bool(arms & {"previous", "total"}), other="other" in arms)
+    return FlowTemplate(previous=bool(arms & {"previous", "total"}), other="other" in arms)
 
 
 class Equation(NamedTuple):
@@ -364,13 +364,13 @@ _UPDATED = (
 )
 
 
-def equations(variant: Variant) -> tuple[Equation, ...]:
+def equations(variant: FlowTemplate) -> tuple[Equation, ...]:
     """The exact sums of a template, each after those whose result it may use."""
     included = _WITH_OTHER if variant.other else _DATABASES_ONLY
     return _DATABASES + included + (_UPDATED if variant.previous else ())
 
 
-def derive(flow: Flow, variant: Variant) -> Flow:
+def derive(flow: Flow, variant: FlowTemplate) -> Flow:
     """The flow with every unreported number that follows exactly from reported ones.
 
     A derived entry's note is its equation in numbers. Reported numbers are never changed, and

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple, get_args
 
-from reviewapp.corpus.prisma.flow import BOXES, Arm, DiagramNumber, Entry, Flow, Stage, Variant
+from reviewapp.corpus.prisma.flow import BOXES, Arm, DiagramNumber, Entry, Flow, FlowTemplate, Stage
 
 SIZE, LINE = 12.0, 15.0
 NOTE_SIZE, NOTE_LINE = 9.5, 12.0
@@ -118,7 +118,7 @@ class Layout:
     footer: Shape
 
 
-def layout(flow: Flow, variant: Variant) -> Layout:
+def layout(flow: Flow, variant: FlowTemplate) -> Layout:
     """The diagram of a flow in one of the four templates, its boxes in template order."""
     lefts = _lefts(variant)
     bars = _bars(variant, lefts)
@@ -137,7 +137,7 @@ def clean(text: str) -> str:
     return " ".join(legal.split())
 
 
-def _lefts(variant: Variant) -> dict[int, float]:
+def _lefts(variant: FlowTemplate) -> dict[int, float]:
     """Where each column of the template begins."""
     lefts: dict[int, float] = {}
     x = MARGIN + _BAND + GAP / 2
@@ -149,7 +149,7 @@ def _lefts(variant: Variant) -> dict[int, float]:
     return lefts
 
 
-def _bars(variant: Variant, lefts: Mapping[int, float]) -> dict[Arm, Shape]:
+def _bars(variant: FlowTemplate, lefts: Mapping[int, float]) -> dict[Arm, Shape]:
     bars: dict[Arm, Shape] = {}
     for arm, (first, last) in _BARS.items():
         if variant.has(arm):
@@ -162,7 +162,7 @@ def _bars(variant: Variant, lefts: Mapping[int, float]) -> dict[Arm, Shape]:
 
 
 def _boxes(
-    flow: Flow, variant: Variant, lefts: Mapping[int, float], top: float
+    flow: Flow, variant: FlowTemplate, lefts: Mapping[int, float], top: float
 ) -> dict[str, Shape]:
     values: dict[str, list[DiagramNumber]] = {}
     for value in flow.shown(variant):
@@ -201,13 +201,15 @@ def _bands(boxes: Mapping[str, Shape]) -> dict[Stage, Shape]:
     return bands
 
 
-def _footer(flow: Flow, variant: Variant) -> str:
+def _footer(flow: Flow, variant: FlowTemplate) -> str:
     origins = {flow[value.key].origin for value in flow.shown(variant)}
     declared = "Numbers without a mark are declared. " if "declared" in origins else ""
     return f"{declared}After the PRISMA 2020 flow diagram: Page MJ, et al. BMJ 2021;372:n71."
 
 
-def _box_lines(name: str, values: list[DiagramNumber], flow: Flow, variant: Variant) -> list[Line]:
+def _box_lines(
+    name: str, values: list[DiagramNumber], flow: Flow, variant: FlowTemplate
+) -> list[Line]:
     width = _WIDTHS[_PLACES[name][1]] - 2 * PAD
     heading = BOXES[name].heading
     lines = _wrapped(heading.split(), width)

@@ -15,7 +15,14 @@ from django.views.decorators.http import require_POST, require_safe
 from reviewapp.corpus.models import Review
 from reviewapp.corpus.prisma import csv_file, drawing
 from reviewapp.corpus.prisma.checks import Check, checks
-from reviewapp.corpus.prisma.flow import VARIANTS, DiagramRow, Flow, Variant, derive, variant_for
+from reviewapp.corpus.prisma.flow import (
+    VARIANTS,
+    DiagramRow,
+    Flow,
+    FlowTemplate,
+    derive,
+    variant_for,
+)
 from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
 from reviewapp.corpus.prisma.queries import review_flow
 from reviewapp.ui.errors import cleaned_or_400
@@ -28,7 +35,7 @@ class Diagram:
     """A flow in one template, with all that the page and the exports show of it."""
 
     flow: Flow
-    variant: Variant
+    variant: FlowTemplate
     title: str
     links: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
