@@ -41,12 +41,12 @@ class Machine:
 def gpus() -> tuple[str, ...]:
     """Return the UUIDs of this machine's NVIDIA graphics processors."""
     try:
-        told = subprocess.run(
+        listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=20
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    found = re.findall(r"^GPU \d+:.*\(UUID: (GPU-[0-9a-f-]+)\)", told, flags=re.MULTILINE)
+    found = re.findall(r"^GPU \d+:.*\(UUID: (GPU-[0-9a-f-]+)\)", listed, flags=re.MULTILINE)
     return tuple(found)
 
 

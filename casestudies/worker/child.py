@@ -57,13 +57,16 @@ class Child:
         """
         return self._process.returncode
 
-    async def read(self, said: Callable[[str], None], complained: Callable[[str], None]) -> None:
-        """Tell `said` each line of standard output and `complained` each of standard error.
+    async def read(
+        self, on_line: Callable[[str], None], on_error_line: Callable[[str], None]
+    ) -> None:
+        """Give `on_line` each line of standard output and `on_error_line` each of standard error.
 
         Returns when both are closed. Raises ValueError for a line over LONGEST_LINE.
         """
         await asyncio.gather(
-            _read_lines(self._process.stdout, said), _read_lines(self._process.stderr, complained)
+            _read_lines(self._process.stdout, on_line),
+            _read_lines(self._process.stderr, on_error_line),
         )
 
     async def close(self) -> None:
@@ -113,6 +116,6 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in SECRETS}
 
 
-async def _read_lines(stream: asyncio.StreamReader | None, tell: Callable[[str], None]) -> None:
+async def _read_lines(stream: asyncio.StreamReader | None, give: Callable[[str], None]) -> None:
     while stream and (line := await stream.readline()):
-        tell(line.decode("utf-8", "replace").rstrip("\n"))
+        give(line.decode("utf-8", "replace").rstrip("\n"))

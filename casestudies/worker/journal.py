@@ -30,23 +30,23 @@ class Journal:
         self._room = 1024 * settings.RUN_LOG_KIB
         self._started: result.Started | None = None
         self._progress: result.Progress | None = None
-        self._complaints: list[str] = []
+        self._error_lines: list[str] = []
         self.result: Result | None = None
         self.failure = ""
 
-    def said(self, line: str) -> None:
-        """Take in a line of the process's standard output; what is no event is a complaint."""
+    def take_line(self, line: str) -> None:
+        """Take in a line of the process's standard output; what is no event goes beside the errors."""
         try:
             event = EVENT.validate_json(line)
         except ValidationError:
-            self.complained(line)
+            self.take_error_line(line)
         else:
             self._take(event)
 
-    def complained(self, line: str) -> None:
+    def take_error_line(self, line: str) -> None:
         """Take in a line of the process's standard error."""
         text = line[:LONGEST_TEXT].replace("\0", "\ufffd")
-        self._complaints = [*self._complaints, text][-LINES_OF_AN_ERROR:]
+        self._error_lines = [*self._error_lines, text][-LINES_OF_AN_ERROR:]
         self._keep(EventKind.ERROR_OUTPUT, {"text": text})
 
     def notice(self, text: str) -> None:
@@ -55,7 +55,7 @@ class Journal:
 
     def last_words(self) -> str:
         """Return why the process says that it failed, else the end of its standard error."""
-        return self.failure or "\n".join(self._complaints)
+        return self.failure or "\n".join(self._error_lines)
 
     def flush(self) -> Run | None:
         """Write what waits, with a sign of life, and return the run as it now is.

@@ -151,11 +151,11 @@ async def _live(run: Run, journal: Journal, lease: Lease) -> End:
         return End(State.FAILED, f"The study {run.study} is no longer in the catalogue")
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(lease.gpus)} if lease.gpus else {}
     child = await Child.start(run_command.arguments(run), environment, lease.descriptors)
-    reading = asyncio.create_task(child.read(journal.said, journal.complained))
+    reading = asyncio.create_task(child.read(journal.take_line, journal.take_error_line))
     endings = [
         asyncio.create_task(_exit(child, journal, reading)),
         asyncio.create_task(_past_limits(child)),
-        asyncio.create_task(_told_to_end(journal)),
+        asyncio.create_task(_asked_to_end(journal)),
     ]
     try:
         done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
@@ -201,7 +201,7 @@ async def _past_limits(child: Child) -> End:
     return End(State.TIMED_OUT, f"It took longer than the {limit} that a run may take")
 
 
-async def _told_to_end(journal: Journal) -> End:
+async def _asked_to_end(journal: Journal) -> End:
     while True:
         try:
             run = await sync_to_async(journal.flush)()

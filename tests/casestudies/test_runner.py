@@ -295,7 +295,7 @@ def cancel_and_lose(run: Run) -> bool:
 def test_a_run_asked_to_stop_before_its_success_was_stored_is_cancelled() -> None:
     run = a_run(state=State.RUNNING)
     journal = Journal(run)
-    journal.said(json.dumps({"event": "result", "result": RESULT}))
+    journal.take_line(json.dumps({"event": "result", "result": RESULT}))
     assert starting.cancel(run)
     journal.close(State.SUCCEEDED)
     run.refresh_from_db()

@@ -108,9 +108,9 @@ def _combined(findings: list[_Finding], otherwise: str) -> _Finding:
         return _Finding("not applicable", otherwise)
     order: tuple[Result, ...] = ("does not hold", "holds", "cannot be evaluated")
     result = min((finding.result for finding in findings), key=order.index)
-    told = [f for f in findings if result in {"holds", f.result}]
-    missing = dict.fromkeys(key for finding in told for key in finding.missing)
-    return _Finding(result, "; ".join(finding.detail for finding in told), tuple(missing))
+    telling = [f for f in findings if result in {"holds", f.result}]
+    missing = dict.fromkeys(key for finding in telling for key in finding.missing)
+    return _Finding(result, "; ".join(finding.detail for finding in telling), tuple(missing))
 
 
 def _equation(code: str, absent: _Finding = _ONE_COLUMN) -> Callable[[_Case], _Finding]:
