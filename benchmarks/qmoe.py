@@ -15,17 +15,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.bars import Bar, all_reached
+from benchmarks.oracles.qmoe import PATTERNS, fewest_codes, sequences, ternary
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.result import Result
 from casestudies.lab.studies.qmoe import speed
 from casestudies.lab.studies.qmoe.codes import coding, container, dictionary
 from casestudies.lab.studies.qmoe.codes.container import CODES
 from casestudies.lab.studies.qmoe.codes.ternary import Ternary
-from tests.lab.qmoe.oracle import PATTERNS, fewest_codes, sequences, ternary
 
 ZEROS = 0.885
 OURS = {0.7: 1.04, 0.8: 1.04, 0.885: 1.05, 0.95: 1.12}
@@ -33,27 +34,6 @@ SHAPES = [(1, 1), (1, 2), (1, 27), (1, 28), (1, 29), (5, 31), (3, 4095), (7, 409
 EMPTY = [(0, 5), (5, 0)]
 OUT_OF_CACHE, IN_CACHE = 768, 16  # MiB in float32
 COPIED = 2**28  # bytes
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A number that must lie between two others."""
-
-    name: str
-    found: float
-    least: float = -math.inf
-    most: float = math.inf
-
-    @property
-    def reached(self) -> bool:
-        """Return whether the number lies where it must."""
-        return self.least <= self.found <= self.most
-
-    def __str__(self) -> str:
-        bounds = [f"at least {self.least:g}"] * (self.least > -math.inf)
-        bounds += [f"at most {self.most:g}"] * (self.most < math.inf)
-        verdict = "ok" if self.reached else "MISSED"
-        return f"{self.name:62} {self.found:10.4g}  {', '.join(bounds):28} {verdict}"
 
 
 def main() -> int:
@@ -64,11 +44,7 @@ def main() -> int:
     parts = [sizes(), exactness(), speeds()]
     if not options.codes_only:
         parts.append(compression())
-    missed = 0
-    for bar in itertools.chain(*parts):
-        print(bar, flush=True)
-        missed += not bar.reached
-    return int(missed > 0)
+    return int(not all_reached(itertools.chain(*parts)))
 
 
 def sizes() -> Iterator[Bar]:
@@ -174,33 +150,32 @@ def product_error(code: container.Code) -> float:
 def compression() -> Iterator[Bar]:
     """Yield what compressing the experts costs, from a run of the study."""
     result = study_result()
-    value = {(m["metric"], m["variant"]): m["value"] for m in result["measurements"]}
     by_clip = {
-        series["variant"]: dict(map(tuple, series["points"]))
-        for series in result["series"]
-        if series["name"] == "loss increase by clip"
+        curve.variant: dict(curve.points)
+        for curve in result.series
+        if curve.name == "loss increase by clip"
     }
     rtn, gptq = by_clip["rtn"][1.0], by_clip["gptq"][1.0]
     yield Bar("loss increase, GPTQ / round-to-nearest, paper's grid", gptq / rtn, most=0.35)
-    matched = value["matched loss ratio", "gptq"]
+    matched = result.value("matched loss ratio", "gptq")
     yield Bar("the same at the same entropy", matched, most=0.5)
-    zeroed = value["loss increase", "experts zeroed"]
+    zeroed = result.value("loss increase", "experts zeroed")
     yield Bar("loss increase, GPTQ / experts zeroed, paper's grid", gptq / zeroed, most=0.05)
-    total = value["total", "gptq, tunstall-16"]
+    total = result.value("bits per weight", "gptq", code="tunstall-16")
     yield Bar("GPTQ's bits per expert weight in our code, metadata included", total, most=1)
-    yield Bar("loss increase there, nats", value["loss increase", "gptq"], most=0.08)
-    paper = value["total", "gptq, paper"]
+    yield Bar("loss increase there, nats", result.value("loss increase", "gptq"), most=0.08)
+    paper = result.value("bits per weight", "gptq", code="paper")
     yield Bar("bits per expert weight in our code / in the paper's", total / paper, most=1)
 
 
-def study_result() -> dict[str, Any]:
+def study_result() -> Result:
     """Return the result of the study's preset "quick", run as the site runs it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         command = [sys.executable, "-m", "casestudies.lab", "run", "qmoe", "--device", "cpu"]
         subprocess.run([*command, "--json", str(path)], stdout=subprocess.DEVNULL, check=True)
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    print(result["verdict"])
+        result = STUDIES["qmoe"].read(json.loads(path.read_text(encoding="utf-8")))
+    print(result.verdict)
     return result
 
 

@@ -1,12 +1,11 @@
 """Home, about, health, error pages and headers: what every visitor meets."""
 
 import pytest
-from django.db import connection
 from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
 
 from benchmarks.synthetic import add_publications
 from reviewapp.wsgi import application
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -100,14 +99,9 @@ def test_a_monitor_may_ask_for_the_headers_only(client: Client, review: None) ->
 def test_the_number_of_queries_does_not_depend_on_the_corpus(
     client: Client, review: None, address: str
 ) -> None:
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            assert client.get(address).status_code == 200
-        return len(captured)
-
-    small = queries()
+    small = count_queries(client, address)
     add_publications(150)
-    assert queries() == small
+    assert count_queries(client, address) == small
     assert small <= 30
 
 

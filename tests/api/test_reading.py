@@ -5,9 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from drf_spectacular.drainage import GENERATOR_STATS
 
 from benchmarks.synthetic import add_publications
@@ -16,6 +14,7 @@ from reviewapp.corpus.models import Review
 from reviewapp.rest import listing
 from reviewapp.ui.export import neutralise
 from tests.casestudies.making import a_finished_run, a_person, a_run
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -290,9 +289,9 @@ def test_what_is_read_cannot_be_written(client: Client, method: str) -> None:
 def test_the_number_of_queries_does_not_depend_on_the_corpus(
     client: Client, review: Review, address: str
 ) -> None:
-    before = queries(client, address)
+    before = count_queries(client, f"{V1}{address}")
     add_publications(150)
-    assert queries(client, address) == before <= 10
+    assert count_queries(client, f"{V1}{address}") == before <= 10
 
 
 @pytest.mark.parametrize("address", ["runs/", "measurements/", "studies/sparsegpt/"])
@@ -300,16 +299,10 @@ def test_the_number_of_queries_does_not_depend_on_the_runs(
     client: Client, review: Review, address: str
 ) -> None:
     a_finished_run(owner=a_person("ada"))
-    before = queries(client, address)
+    before = count_queries(client, f"{V1}{address}")
     for n in range(5):
         a_finished_run(owner=a_person(f"ada{n}"))
-    assert queries(client, address) == before <= 6
-
-
-def queries(client: Client, address: str) -> int:
-    with CaptureQueriesContext(connection) as captured:
-        read(client, address)
-    return len(captured)
+    assert count_queries(client, f"{V1}{address}") == before <= 6
 
 
 def test_nothing_breaks_before_a_review_is_loaded(client: Client) -> None:

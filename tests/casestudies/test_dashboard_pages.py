@@ -6,10 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.http import QueryDict
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from casestudies.dashboards.forms import read_selection
 from casestudies.dashboards.queries import MOST_RUNS
@@ -17,6 +15,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Run
 from tests.casestudies.drawn import GPU, board, measured_run, page
 from tests.casestudies.making import NOON
+from tests.queries import count_queries
 
 SPARSEGPT = STUDIES["sparsegpt"]
 
@@ -133,21 +132,17 @@ def test_a_filter_that_leaves_nothing_says_how_to_go_back(client: Client) -> Non
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("query", ["", "together=1", "study=all", "study=all&x=perplexity&y=CPU"])
+@pytest.mark.parametrize(
+    "query", ["", "together=1", "study=all", "study=all&x=perplexity&y=peak+memory"]
+)
 def test_the_number_of_queries_does_not_depend_on_the_runs(
     client: Client, many_runs: Callable[[int], None], query: str
 ) -> None:
-    query = query.replace("y=CPU", "y=peak+memory")
-
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            page(client, query)
-        return len(captured)
-
+    address = f"/dashboards/?{query}"
     many_runs(2)
-    few = queries()
+    few = count_queries(client, address)
     many_runs(20)
-    assert queries() == few
+    assert count_queries(client, address) == few
     assert few <= 6
 
 

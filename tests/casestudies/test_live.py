@@ -6,9 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from casestudies.choices import State
@@ -16,6 +14,7 @@ from casestudies.models import Run
 from casestudies.runs import live
 from tests.casestudies.making import a_finished_run
 from tests.casestudies.test_run_pages import HOSTILE, going_on, say
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 # A stream hands its connection back between two looks, and with it a test's own transaction.
@@ -161,14 +160,9 @@ def test_streams_leave_threads_for_other_visitors(client: Client) -> None:
 
 def test_a_look_costs_as_many_queries_however_much_was_said(client: Client) -> None:
     run = going_on()
-
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            client.get(f"/runs/{run.pk}/news.json")
-        return len(captured)
-
+    address = f"/runs/{run.pk}/news.json"
     say(run, "progress", done=0.1, step="a: 1")
-    few = queries()
+    few = count_queries(client, address)
     for n in range(20):
         say(run, "progress", done=0.1, step=f"{n}: 1")
-    assert queries() == few <= 4
+    assert count_queries(client, address) == few <= 4

@@ -1,14 +1,19 @@
 """What a database of an older version holds is brought over."""
 
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
-from tests.casestudies.making import a_person
+from casestudies.lab.catalogue import STUDIES
+from casestudies.models import Run
+from tests.casestudies.making import ENVIRONMENT, NOON, a_person
 
 # What procrastinate's schema has one of each kind of: a type, tables that refer to each other, a
 # function that returns rows, one that takes the type, and a trigger.
@@ -59,3 +64,88 @@ def test_all_that_the_former_queue_left_is_removed_and_nothing_else() -> None:
     assert names() == {"procrastinated"}
     assert not person.user_permissions.exists()
     assert not ContentType.objects.filter(app_label="procrastinate").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "variant", "settings"),
+    [
+        ("dense", "dense", {}),
+        ("gptq, paper", "gptq", {"code": "paper"}),
+        ("gptq, tunstall-16", "gptq", {"code": "tunstall-16"}),
+        ("int8, 128 MiB", "int8", {"size": 128}),
+        ("2-bit, 16 MiB", "2-bit", {"size": 16}),
+        ("sparse rows (CSR), 1 token", "sparse rows", {"tokens": 1}),
+        ("dense bfloat16, 512 tokens", "bfloat16", {"tokens": 512}),
+        ("zeros in a dense product, 512 tokens", "zeros in a dense product", {"tokens": 512}),
+    ],
+)
+def test_what_variants_were_called_is_divided(text, variant, settings) -> None:
+    divided = import_module("casestudies.migrations.0004_settings").divided
+    assert divided(text) == (variant, settings)
+
+
+BEFORE_SETTINGS = [("casestudies", "0003_no_procrastinate")]
+OLD_MEASUREMENTS = [
+    ("loss increase", "gptq", "nats"),
+    ("zeros", "gptq", "fraction"),
+    ("total", "gptq, paper", "bits per weight"),
+    ("total", "gptq, rans", "bits per weight"),
+    ("total at 88.5 % zeros", "paper", "bits per weight"),
+    ("whole model", "gptq, paper", "bits per parameter"),
+    ("compression", "gptq, paper", "x bfloat16"),
+    ("product speed", "int8, 128 MiB", "x dense"),
+    ("product speed", "int8, 16 MiB", "x dense"),
+]
+OLD_CURVE = {"name": "loss increase by size", "variant": "gptq, paper", "points": [[0.8, 0.1]]}
+
+
+@pytest.fixture
+def old_models() -> Iterator[Any]:
+    """Take the database back to what it was before settings, and forward again in the end."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(BEFORE_SETTINGS)
+    yield MigrationExecutor(connection).loader.project_state(BEFORE_SETTINGS).apps
+    migrate_forward()
+
+
+def migrate_forward() -> None:
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_old_result_is_read_by_the_study_of_today(old_models: Any) -> None:
+    values = {
+        "study": "qmoe",
+        "state": "succeeded",
+        "preset": "quick",
+        "parameters": {"clip": 1.2},
+        "environment": ENVIRONMENT,
+        "series": [OLD_CURVE],
+        "verdict": "It is small.",
+        **dict.fromkeys(("created", "started", "finished"), NOON),
+    }
+    old_run, old_measurement = (
+        old_models.get_model("casestudies", name) for name in ("Run", "Measurement")
+    )
+    own = old_run.objects.create(**values)
+    for run in (own, old_run.objects.create(reference="qmoe-quick", **values)):
+        for metric, variant, unit in OLD_MEASUREMENTS:
+            old_measurement.objects.create(
+                run=run, metric=metric, variant=variant, unit=unit, value=0.5, n=1
+            )
+    migrate_forward()
+    run = Run.objects.get()  # the reference run comes again from the fixtures
+    assert run.pk == own.pk
+    result = STUDIES["qmoe"].read(run.result.model_dump(mode="json"))
+    assert len(result.measurements) == len(OLD_MEASUREMENTS)
+    for metric, variant, settings in (
+        ("loss increase", "gptq", {}),
+        ("sparsity", "gptq", {}),
+        ("bits per weight", "gptq", {"code": "paper"}),
+        ("bits per random weight", "paper", {}),
+        ("product speed", "int8", {"size": 16}),
+    ):
+        assert result.value(metric, variant, **settings) == 0.5
+    (curve,) = result.series
+    assert (curve.variant, curve.settings) == ("gptq", {"code": "paper"})

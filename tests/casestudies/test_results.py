@@ -8,9 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Run
@@ -19,6 +17,7 @@ from casestudies.studies.results import answered_claims, headline, origin, setti
 from reviewapp.corpus.models import Review
 from taxonomy.models import Claim
 from tests.casestudies.making import MEASURED, NOON, a_finished_run, a_run
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 STUDY = STUDIES["sparsegpt"]
@@ -209,14 +208,9 @@ def test_the_comparison_shows_what_was_measured_with_its_run_in_every_export(
 def test_the_number_of_queries_does_not_depend_on_the_runs(
     client: Client, review: Review, address: str
 ) -> None:
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            assert client.get(address).status_code == 200
-        return len(captured)
-
     a_finished_run()
-    queries()
-    before = queries()
+    count_queries(client, address)
+    before = count_queries(client, address)
     for n in range(6):
         a_finished_run(measured=MEASURED[n:], reference=f"r{n}" if n % 2 else None)
-    assert queries() == before
+    assert count_queries(client, address) == before

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from casestudies.choices import Device, State
 from casestudies.models import Run, RunEvent
 from casestudies.studies.reference_runs import FOLDER, load
 from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -223,15 +222,10 @@ def test_the_number_of_queries_does_not_depend_on_what_the_run_said(client: Clie
             say(run, "log", text="line")
             say(run, "point", series="perplexity by sparsity", variant=f"v{n}", x=0.5, y=1.0)
 
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            page_of(run, client)
-        return len(captured)
-
     talk(3)
-    few = queries()
+    few = count_queries(client, run.get_absolute_url())
     talk(30)
-    assert queries() == few
+    assert count_queries(client, run.get_absolute_url()) == few
     assert few <= 8
 
 

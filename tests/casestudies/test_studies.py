@@ -5,9 +5,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils.text import capfirst
 
 from casestudies.choices import State
@@ -15,6 +13,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Run
 from reviewapp.corpus.models import Review
 from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 STUDY = STUDIES["sparsegpt"]
@@ -236,20 +235,15 @@ def test_the_history_tells_of_every_run_and_can_be_filtered(client: Client, db: 
 def test_the_number_of_queries_does_not_depend_on_the_runs(
     client: Client, review: Review, address: str
 ) -> None:
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            assert client.get(address).status_code == 200
-        return len(captured)
-
     person = a_person()
     a_finished_run(owner=person)
     a_finished_run(reference="first")
-    before = queries()
+    before = count_queries(client, address)
     for number, state in enumerate(State.values):
         a_finished_run(owner=person)
         a_run(state=state, owner=a_person(f"p{number}"))
         a_finished_run(reference=f"r{number}")
-    assert queries() == before <= 15
+    assert count_queries(client, address) == before <= 15
 
 
 @pytest.mark.parametrize("query", ["page=abc", "page=-1", "page=9999", "seed=x", "preset=%00"])

@@ -1,44 +1,26 @@
 """`python -m casestudies.lab` as a child process, which is how the site runs it."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-
-def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "casestudies.lab", *arguments]
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=root, env=environment
-    )
+from tests.lab.smoke import lab, shares_the_smoke_run, smoke_run
 
 
 def test_list_names_the_studies() -> None:
     assert lab("list").stdout.startswith("sparsegpt\tSparseGPT: ")
 
 
-def test_the_smoke_preset_prunes_the_bundled_model_and_reports_it(tmp_path) -> None:
-    done = lab("run", "sparsegpt", "--preset", "smoke", "--json", str(tmp_path / "result.json"))
-    assert done.returncode == 0, done.stderr
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [events[0]["event"], events[-1]["event"]] == ["started", "result"]
-    fractions = [event["done"] for event in events if event["event"] == "progress"]
-    assert fractions == sorted(fractions)
-    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert result == events[-1]["result"]
-    assert result["environment"]["model"]["name"].startswith("SmolLM2-135M")
-    assert len(result["environment"]["text"]["sha256"]) == 64
-    measured = {(m["metric"], m["variant"]): m["value"] for m in result["measurements"]}
-    assert 10 < measured["perplexity", "dense"] < 100
-    assert measured["sparsity", "sparsegpt"] == pytest.approx(0.5, abs=0.001)
-    error = {name: measured["reconstruction error", name] for name in ("wanda", "sparsegpt")}
+@shares_the_smoke_run("sparsegpt")
+def test_sparsegpt_prunes_the_bundled_model() -> None:
+    found = smoke_run("sparsegpt").result
+    assert found.environment.model
+    assert found.environment.model.name.startswith("SmolLM2-135M")
+    assert 10 < found.value("perplexity", "dense") < 100
+    assert found.value("sparsity", "sparsegpt") == pytest.approx(0.5, abs=0.001)
+    error = {name: found.value("reconstruction error", name) for name in ("wanda", "sparsegpt")}
     assert error["sparsegpt"] < 0.5 * error["wanda"]
-    assert f"{measured['perplexity', 'sparsegpt']:.4g} with SparseGPT" in result["verdict"]
+    assert f"{found.value('perplexity', 'sparsegpt'):.4g} with SparseGPT" in found.verdict
 
 
 def test_a_failed_run_says_why_in_its_last_event(tmp_path) -> None:

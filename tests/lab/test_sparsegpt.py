@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks.oracles import sparsegpt as oracle
 from casestudies.lab.quantize.hessian import gram, inverse_factor
 from casestudies.lab.studies.sparsegpt import baselines, solver
 from casestudies.lab.studies.sparsegpt.masks import Pattern, parse, smallest, smallest_in_column
-from tests.lab import oracle
 
 HALF, TWO_OF_FOUR, FOUR_OF_EIGHT = Pattern(0.5), Pattern(0.5, 4), Pattern(0.5, 8)
 

@@ -9,9 +9,7 @@ from itertools import accumulate
 from urllib.parse import quote
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +18,7 @@ from reviewapp.corpus.models import Publication, Review
 from taxonomy.comparison.latex import escape
 from taxonomy.models import Claim, Evidence, Strategy
 from tests.factories import publication
+from tests.queries import count_queries
 
 THREE = "/compare/?strategies=offloading,pruning,quantization"
 
@@ -272,16 +271,9 @@ def test_escaped_text_never_leaves_its_cell(text: str):
 def test_the_number_of_queries_does_not_grow_with_the_corpus(
     client: Client, review: Review, url: str
 ):
-    def queries() -> int:
-        with CaptureQueriesContext(
-            connection,
-        ) as captured:
-            assert client.get(url).status_code == 200
-        return len(captured)
-
-    before = queries()
+    before = count_queries(client, url)
     add_publications(150)
-    assert queries() == before <= 12
+    assert count_queries(client, url) == before <= 12
 
 
 def test_a_long_list_of_claims_shows_both_ends_and_counts_the_rest(client: Client, review: Review):

@@ -2,11 +2,10 @@
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from reviewapp.corpus.models import Review
+from tests.queries import count_queries
 
 TRAY = "/compare/tray/"
 SIX = ("pruning", "quantization", "offloading", "distillation", "fine-tuning", "model-cascade")
@@ -35,15 +34,10 @@ def test_an_empty_tray_also_varies_by_cookie(client: Client, review: Review):
 
 
 def test_the_tray_costs_one_query_and_no_session(client: Client, review: Review):
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            client.get("/about/")
-        return len(captured)
-
-    empty = queries()
+    empty = count_queries(client, "/about/")
     press(client, "add", "pruning")
-    queries()  # shows the message, once
-    assert queries() == empty + 1
+    client.get("/about/")  # shows the message, once
+    assert count_queries(client, "/about/") == empty + 1
     assert not Session.objects.exists()
 
 

@@ -11,7 +11,6 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
@@ -22,6 +21,7 @@ from taxonomy.models import Claim, Evidence, Strategy
 from taxonomy.queries import revision
 from tests.conftest import real_fixtures
 from tests.factories import publication
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -252,9 +252,7 @@ def test_the_number_of_queries_does_not_depend_on_the_corpus(
     def queries(address: str) -> int:
         tree.cache_clear()
         gap_map.cache_clear()
-        with CaptureQueriesContext(connection) as captured:
-            get(client, address)
-        return len(captured)
+        return count_queries(client, f"/taxonomy/{address}")
 
     addresses = ["", "?pivot=class", "?select=group:size-reduction"]
     before = [queries(address) for address in addresses]

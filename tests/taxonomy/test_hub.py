@@ -11,9 +11,7 @@ from typing import Any
 import bibtexparser
 import pytest
 import rispy
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
@@ -22,6 +20,7 @@ from taxonomy.explorer.hub import hub
 from taxonomy.models import Claim, Evidence, Strategy
 from tests.conftest import real_fixtures
 from tests.factories import publication
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -203,9 +202,7 @@ def test_the_number_of_queries_does_not_depend_on_the_corpus(
 ) -> None:
     def queries() -> int:
         hub.cache_clear()
-        with CaptureQueriesContext(connection) as captured:
-            page(client, "pruning")
-        return len(captured)
+        return count_queries(client, "/taxonomy/pruning/")
 
     before = queries()
     add_publications(150)

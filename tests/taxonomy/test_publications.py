@@ -4,11 +4,9 @@ import re
 from html import unescape
 
 import pytest
-from django.db import connection
 from django.db.models import Count, F
 from django.http import QueryDict
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +17,7 @@ from taxonomy.publications.facet_counts import count
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import read_filter
 from tests.factories import publication
+from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -239,15 +238,9 @@ def test_the_number_of_queries_does_not_grow(client: Client, review: Review) -> 
         "/publications/?q=memory&strategy=offloading&from=2020&sort=claims",
         "/publications/frantar2023sparsegpt/",
     ]
-    before = [queries(client, address) for address in addresses]
+    before = [count_queries(client, address) for address in addresses]
     add_publications(150)
-    assert [queries(client, address) for address in addresses] == before
-
-
-def queries(client: Client, address: str) -> int:
-    with CaptureQueriesContext(connection) as captured:
-        assert client.get(address).status_code == 200
-    return len(captured)
+    assert [count_queries(client, address) for address in addresses] == before
 
 
 def test_one_publication_shows_its_evidence_and_where_it_is_from(

@@ -79,9 +79,12 @@ class Descendants:
 
     @property
     def cpu_seconds(self) -> float:
-        """Return the time of descendants that still live; that of the ended is their parents'."""
-        alive = {process: used for process, used in self._latest.items() if process.is_running()}
-        return sum(used - self._before.get(process, 0.0) for process, used in alive.items())
+        """Return the time of descendants that still live; that of the ended is their parents'.
+
+        What either used before `start` is taken off, since a parent is given all of it.
+        """
+        alive = [used for process, used in self._latest.items() if process.is_running()]
+        return sum(alive) - sum(self._before.values())
 
     def _watch(self) -> None:
         while not self._stopped.wait(SECONDS_BETWEEN_LOOKS):

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.oracles.qmoe import PATTERNS, fewest_codes, sequences, ternary
 from casestudies.lab.studies.qmoe.codes import coding, container, dictionary
 from casestudies.lab.studies.qmoe.codes.container import CODES, CorruptMatrix, Packed, pack, unpack
 from casestudies.lab.studies.qmoe.codes.ternary import Ternary
 from casestudies.lab.studies.qmoe.speed import random_weights
-from tests.lab.qmoe.oracle import PATTERNS, fewest_codes, sequences, ternary
 
 DICTIONARY_CODES = [code for code in CODES if code != "rans"]
 SHAPES = [(0, 5), (5, 0), (0, 0), (1, 1), (1, 2), (1, 27), (1, 28), (1, 29), (5, 31), (33, 257)]

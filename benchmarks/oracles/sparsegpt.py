@@ -69,7 +69,7 @@ def prune_model(
         linears = block.linears()
         grams = {name: torch.zeros(2 * [layer.in_features]) for name, layer in linears.items()}
 
-        def hook(name: str):
+        def hook(name: str) -> Callable[[object, tuple[Tensor], object], None]:
             def add(layer: object, inputs: tuple[Tensor], output: object) -> None:
                 x = inputs[0].flatten(0, -2)
                 grams[name] += x.T @ x  # noqa: B023
