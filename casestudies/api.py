@@ -69,7 +69,7 @@ class OneStudy(RetrieveAPIView[Any]):
         return study
 
 
-class RunForm(forms.Form):
+class RunFilterForm(forms.Form):
     """The keys that choose runs."""
 
     study = forms.SlugField(required=False, max_length=50, help_text="Slug of a study")
@@ -104,7 +104,7 @@ class Runs(Listing[Run]):
 
     serializer_class = RunSerializer
     permission_classes = [MayStart]
-    form = RunForm
+    form = RunFilterForm
     file_name = "runs"
     throttle_scope = "start"
     examples = {

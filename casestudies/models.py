@@ -258,10 +258,10 @@ class Measurement(models.Model):
             return ", ".join([self.variant, *map(str, self.settings.values())])
         return study.label(self.variant, self.settings)
 
-    def as_result(self) -> result.Measurement:
+    def as_result(self) -> result.MeasuredValue:
         """Return the measurement as it stands in the run's result."""
-        fields = result.Measurement.model_fields
-        return result.Measurement(**{name: getattr(self, name) for name in fields})
+        fields = result.MeasuredValue.model_fields
+        return result.MeasuredValue(**{name: getattr(self, name) for name in fields})
 
 
 class Worker(models.Model):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from casestudies.lab.catalogue import STUDIES, this_machine
 from casestudies.lab.contract import QUICK, InvalidParameter, Parameters, Setup, Study, bounds_of
 from casestudies.lab.describe import describe
-from casestudies.lab.report import Report, Run
+from casestudies.lab.report import Report, StudyRun
 from casestudies.lab.result import Event, Failed, Finished, Result, Started
 
 ACCEPTED = {
@@ -72,7 +72,7 @@ def run(
     found = environment(setup.device)
     emit(Started(**head, environment=found))
     report = Report(study, emit)
-    measure: Run = import_module(study.module).run
+    measure: StudyRun = import_module(study.module).run
     try:
         verdict = measure(parameters, setup, report)
     except Exception as error:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from casestudies.lab.machine import Machine, Needs
 from casestudies.lab.metrics import Metric
-from casestudies.lab.result import Measurement, NotMeasured, Result
+from casestudies.lab.result import MeasuredValue, NotMeasured, Result
 
 SMOKE = "smoke"  # seconds: shows that the study works, not what it finds
 QUICK = "quick"  # about 90 seconds on two CPU cores
@@ -302,7 +302,7 @@ class Study:
             raise InvalidResult(str(error.args[0])) from None
         return result
 
-    def check_measurement(self, measurement: Measurement) -> None:
+    def check_measurement(self, measurement: MeasuredValue) -> None:
         """Raise KeyError for a metric, variant or setting that is not declared, or a wrong unit."""
         metric = next((m for m in self.metrics if m.name == measurement.metric), None)
         if metric is None or metric.unit != measurement.unit:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from casestudies.lab import result
 from casestudies.lab.contract import Setup, Study
-from casestudies.lab.result import Curve, Event, Measurement
+from casestudies.lab.result import Curve, Event, MeasuredValue
 
 
 class Stage:
@@ -28,8 +28,8 @@ class Report:
     def __init__(self, study: Study, emit: Callable[[Event], None]) -> None:
         self._study, self._emit = study, emit
         self._begun = self._done = 0.0
-        self.measurements: list[Measurement] = []
-        self.sources: dict[str, result.Source] = {}
+        self.measurements: list[MeasuredValue] = []
+        self.sources: dict[str, result.SourceFile] = {}
         self.precision: str | None = None
         self._points: dict[tuple[str, str, frozenset[Any]], Curve] = {}
 
@@ -52,7 +52,7 @@ class Report:
 
     def source(self, kind: str, name: str, sha256: str) -> None:
         """Record a model or text that the run reads."""
-        self.sources[kind] = result.Source(name=name, sha256=sha256)
+        self.sources[kind] = result.SourceFile(name=name, sha256=sha256)
 
     def measure(
         self, metric: str, variant: str, values: float | Iterable[float], **settings: Any
@@ -62,7 +62,7 @@ class Report:
         `settings` name the conditions. Raises KeyError for what the study does not declare.
         """
         several = [values] if isinstance(values, int | float) else list(values)
-        measurement = Measurement(
+        measurement = MeasuredValue(
             metric=metric,
             variant=variant,
             settings=settings,
@@ -73,7 +73,7 @@ class Report:
         )
         self._study.check_measurement(measurement)
         self.measurements.append(measurement)
-        self._emit(result.Measured(**measurement.model_dump()))
+        self._emit(result.MeasuredEvent(**measurement.model_dump()))
 
     def point(self, series: str, variant: str, x: float, y: float, **settings: Any) -> None:
         """Add a point to a variant's curve; raises KeyError for what is not declared."""
@@ -81,7 +81,7 @@ class Report:
         key = series, variant, frozenset(settings.items())
         empty = Curve(name=series, variant=variant, settings=settings, points=[])
         self._points.setdefault(key, empty).points.append((x, y))
-        self._emit(result.Point(series=series, variant=variant, settings=settings, x=x, y=y))
+        self._emit(result.CurvePoint(series=series, variant=variant, settings=settings, x=x, y=y))
 
     def curve(self, series: str, variant: str) -> list[tuple[float, float]]:
         """Return the points so far of a variant's curve without settings."""
@@ -102,7 +102,7 @@ def _interquartile_range(values: list[float]) -> float:
     return third - first
 
 
-class Run(Protocol):
+class StudyRun(Protocol):
     """The `run` of a study's module: measures into `report` and returns the verdict sentence."""
 
     def __call__(self, parameters: Any, setup: Setup, report: Report) -> str: ...

@@ -40,7 +40,7 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Measurement(Form):
+class MeasuredValue(Form):
     """The median of `n` values of one metric of a variant, and their interquartile range.
 
     `settings` are the named conditions of the study under which it was measured; `spread` is None
@@ -70,7 +70,7 @@ class Curve(Form):
     points: Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(max_length=MOST_POINTS)]
 
 
-class Source(Form):
+class SourceFile(Form):
     """A model or a text that the run read."""
 
     name: Name
@@ -101,8 +101,8 @@ class Environment(Form):
     libraries: Annotated[dict[Name, Name | None], Field(max_length=100)]
     commit: Name | None = None
     precision: Name | None = None
-    model: Source | None = None
-    text: Source | None = None
+    model: SourceFile | None = None
+    text: SourceFile | None = None
 
     @property
     def hardware(self) -> str:
@@ -129,7 +129,7 @@ class Result(Form):
     parameters: Parameters
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     environment: Environment
-    measurements: Annotated[list[Measurement], Field(max_length=MOST_MEASUREMENTS)]
+    measurements: Annotated[list[MeasuredValue], Field(max_length=MOST_MEASUREMENTS)]
     series: Annotated[list[Curve], Field(max_length=1_000)]
     verdict: Text
 
@@ -173,11 +173,11 @@ class Log(Form):
     text: Annotated[str, AfterValidator(_without_nul)]
 
 
-class Measured(Measurement):
+class MeasuredEvent(MeasuredValue):
     event: Literal["measurement"] = "measurement"
 
 
-class Point(Form):
+class CurvePoint(Form):
     """One point of a curve, as it is found."""
 
     event: Literal["point"] = "point"
@@ -202,5 +202,5 @@ class Failed(Form):
     error: Annotated[str, AfterValidator(_without_nul)]
 
 
-Event = Started | Progress | Log | Measured | Point | Finished | Failed
+Event = Started | Progress | Log | MeasuredEvent | CurvePoint | Finished | Failed
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

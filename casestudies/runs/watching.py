@@ -114,7 +114,7 @@ def measured(run: Run) -> list[Measurement]:
 
 
 def _measured_so_far(run: Run) -> list[Measurement]:
-    told = _events(run, EventKind.MEASUREMENT, TypeAdapter(result.Measurement))
+    told = _events(run, EventKind.MEASUREMENT, TypeAdapter(result.MeasuredValue))
     return [Measurement(run=run, **measurement.model_dump()) for measurement in told]
 
 
@@ -123,7 +123,7 @@ def curves(run: Run) -> list[result.Curve]:
     if run.state == State.SUCCEEDED:
         return [result.Curve(**curve) for curve in run.series]
     found: dict[tuple[str, str, frozenset[Any]], result.Curve] = {}
-    for point in _events(run, EventKind.POINT, TypeAdapter(result.Point)):
+    for point in _events(run, EventKind.POINT, TypeAdapter(result.CurvePoint)):
         key = point.series, point.variant, frozenset(point.settings.items())
         empty = result.Curve(
             name=point.series, variant=point.variant, settings=point.settings, points=[]

@@ -35,7 +35,7 @@ class Journal:
         self.failure = ""
 
     def take_line(self, line: str) -> None:
-        """Take in a line of the process's standard output; what is no event goes beside the errors."""
+        """Take in a line of the process's standard output; what is no event is kept as an error."""
         try:
             event = EVENT.validate_json(line)
         except ValidationError:
@@ -122,9 +122,9 @@ class Journal:
             case result.Progress():
                 self._progress = event
                 self._keep(EventKind.PROGRESS, data)
-            case result.Measured():
+            case result.MeasuredEvent():
                 self._keep(EventKind.MEASUREMENT, data)
-            case result.Point():
+            case result.CurvePoint():
                 self._keep(EventKind.POINT, data)
 
     def _take_result(self, document: dict[str, Any]) -> None:

@@ -14,12 +14,12 @@ from tests.lab.declared import document
 SETTINGS = solver.Settings(Pattern(0.6), block=16)
 
 
-def pruned() -> tuple[opt_block.Block, opt_block.Block, torch.Tensor, torch.Tensor]:
+def pruned() -> tuple[opt_block.OptBlock, opt_block.OptBlock, torch.Tensor, torch.Tensor]:
     """Return the block before and after pruning, and the hidden states likewise."""
     generator = torch.Generator().manual_seed(0)
-    shape = opt_block.Shape(width=32, heads=4)
-    block = opt_block.Block.random(shape, torch.float32, generator)
-    before = opt_block.Block(shape, {name: w.clone() for name, w in block.weights.items()})
+    shape = opt_block.OptShape(width=32, heads=4)
+    block = opt_block.OptBlock.random(shape, torch.float32, generator)
+    before = opt_block.OptBlock(shape, {name: w.clone() for name, w in block.weights.items()})
     hidden = torch.randn(3, 40, 32, generator=generator)
     first = hidden.clone()
     opt_block.prune(block, hidden, SETTINGS)

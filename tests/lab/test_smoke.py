@@ -8,7 +8,14 @@ import pytest
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study, StudyChart
-from casestudies.lab.result import Curve, Finished, Measured, Measurement, Progress, Result, Started
+from casestudies.lab.result import (
+    Curve,
+    Finished,
+    MeasuredEvent,
+    Progress,
+    Result,
+    Started,
+)
 from tests.lab.smoke import ROOT, shares_the_smoke_run, smoke_run
 
 each_study = pytest.mark.parametrize(
@@ -43,7 +50,7 @@ def test_it_says_how_it_goes_on_and_ends_with_the_result_that_it_writes(study: S
     assert all(event.stage for event in progress)
     # The shares of the stages make up the whole, so the last of them begins near its end.
     assert shares[-1] > 0.5
-    told = [event for event in run.events if isinstance(event, Measured)]
+    told = [event for event in run.events if isinstance(event, MeasuredEvent)]
     assert [event.key for event in told] == [row.key for row in run.result.measurements]
 
 
@@ -88,7 +95,7 @@ def test_what_it_declares_is_measured_here_or_in_a_run_that_ships(study: Study) 
     rows = [row for result in results for row in result.measurements]
     curves = [curve for result in results for curve in result.series if curve.points]
     assert {row.metric for row in rows} == {metric.name for metric in study.metrics}
-    entries: list[Measurement | Curve] = [*rows, *curves]
+    entries: list[MeasuredValue | Curve] = [*rows, *curves]
     named = {entry.variant for entry in entries}
     assert named == {variant.name for variant in study.variants}
     used = {setting for entry in entries for setting in entry.settings}

@@ -26,7 +26,7 @@ class Config:
     norm_epsilon: float
 
 
-class Stage(NamedTuple):
+class LinearInputs(NamedTuple):
     """Activations on their way through a block, and the linear layers that will read them."""
 
     readers: tuple[nn.Linear, ...]
@@ -61,22 +61,22 @@ class Block(nn.Module):
         self.up = nn.Linear(width, hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
 
-    def stages(self, hidden: Tensor) -> Iterator[Stage]:
+    def stages(self, hidden: Tensor) -> Iterator[LinearInputs]:
         """Yield the activations before each group of linear layers reads them.
 
         A caller may change a group's weights while the block waits; what follows uses the new
         ones. The last stage has no readers and holds the block's output (B, T, C).
         """
         x = self.attention_norm(hidden)
-        yield Stage((self.query, self.key, self.value), x)
+        yield LinearInputs((self.query, self.key, self.value), x)
         x = self._attend(x)
-        yield Stage((self.output,), x)
+        yield LinearInputs((self.output,), x)
         hidden = hidden + self.output(x)
         x = self.feed_forward_norm(hidden)
-        yield Stage((self.gate, self.up), x)
+        yield LinearInputs((self.gate, self.up), x)
         x = F.silu(self.gate(x)) * self.up(x)
-        yield Stage((self.down,), x)
-        yield Stage((), hidden + self.down(x))
+        yield LinearInputs((self.down,), x)
+        yield LinearInputs((), hidden + self.down(x))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the block's output (B, T, C)."""

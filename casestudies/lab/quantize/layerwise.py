@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from casestudies.lab.models.language_model import Block, LanguageModel, Stage
+from casestudies.lab.models.language_model import Block, LanguageModel, LinearInputs
 
 # The new weights of linear layers that read the same inputs, from (their weights, the inputs).
 Method = Callable[[Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor]]
@@ -46,7 +46,7 @@ def compress(
             readers, hidden = _advance(waiting)
 
 
-def _advance(waiting: Sequence[Iterator[Stage]]) -> tuple[Sequence[nn.Linear], list[Tensor]]:
+def _advance(waiting: Sequence[Iterator[LinearInputs]]) -> tuple[Sequence[nn.Linear], list[Tensor]]:
     """Run each window's block up to the next linear layers; return these and their inputs."""
     stages = [next(block) for block in waiting]
     return stages[0].readers, [stage.activations for stage in stages]

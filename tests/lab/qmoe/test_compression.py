@@ -11,11 +11,11 @@ from casestudies.lab.data.text import Document
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.studies.qmoe import compression, gptq, study, training
 from casestudies.lab.studies.qmoe.codes.container import CODES
-from casestudies.lab.studies.qmoe.grid import Grid, round_to_nearest
-from casestudies.lab.studies.qmoe.model import Config, SwitchModel, losses
-from casestudies.lab.studies.qmoe.study import Outcome, Trial
+from casestudies.lab.studies.qmoe.grid import TernaryGrid, round_to_nearest
+from casestudies.lab.studies.qmoe.model import SwitchConfig, SwitchModel, losses
+from casestudies.lab.studies.qmoe.study import RoundedModel, RoundingTrial
 
-CONFIG = Config(vocabulary=300, width=64, layers=2, experts=4)
+CONFIG = SwitchConfig(vocabulary=300, width=64, layers=2, experts=4)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -45,7 +45,7 @@ def fitted(weights: Tensor, grams: Tensor, damping: float = 0.1) -> gptq.Quantiz
 def brute_force(weights: Tensor, gram: Tensor, damping: float) -> Tensor:
     """GPTQ for one expert with a fresh inverse for every column."""
     w, columns = weights.clone(), len(gram)
-    grid = Grid.of(weights, 1.0)
+    grid = TernaryGrid.of(weights, 1.0)
     damped = gram + damping * gram.diagonal().mean() * torch.eye(columns, dtype=gram.dtype)
     for i in range(columns):
         inverse = torch.linalg.inv(damped[i:, i:])
@@ -175,17 +175,17 @@ def test_experts_that_see_no_token_are_rounded() -> None:
     assert found.fallen_back == 2 * 2 * 3
 
 
-def outcome(entropy: float, loss_increase: float) -> Outcome:
+def outcome(entropy: float, loss_increase: float) -> RoundedModel:
     cost = Measured("cpu")
-    return Outcome(loss_increase, 0.0, 0.9, entropy, {}, {}, 0, cost)
+    return RoundedModel(loss_increase, 0.0, 0.9, entropy, {}, {}, 0, cost)
 
 
 def test_methods_are_compared_where_their_entropy_is_the_same() -> None:
     outcomes = {
-        Trial("gptq", 0.8): outcome(1.0, 0.01),
-        Trial("gptq", 1.2): outcome(0.6, 0.04),
-        Trial("rtn", 1.0): outcome(0.8, 0.1),
-        Trial("rtn", 1.4): outcome(0.5, 0.9),
+        RoundingTrial("gptq", 0.8): outcome(1.0, 0.01),
+        RoundingTrial("gptq", 1.2): outcome(0.6, 0.04),
+        RoundingTrial("rtn", 1.0): outcome(0.8, 0.1),
+        RoundingTrial("rtn", 1.4): outcome(0.5, 0.9),
     }
     assert study.matched_ratios(outcomes) == pytest.approx([0.02 / 0.1])
-    assert study.matched_ratios({Trial("rtn", 1.0): outcome(0.8, 0.1)}) == []
+    assert study.matched_ratios({RoundingTrial("rtn", 1.0): outcome(0.8, 0.1)}) == []

@@ -11,7 +11,7 @@ from casestudies.lab.quantize.hessian import gram
 from casestudies.lab.studies.qmoe import gptq
 from casestudies.lab.studies.qmoe.codes.ternary import Ternary
 from casestudies.lab.studies.qmoe.grid import round_to_nearest
-from casestudies.lab.studies.qmoe.model import Block, SwitchModel
+from casestudies.lab.studies.qmoe.model import SwitchBlock, SwitchModel
 
 BATCH = 16  # calibration windows that pass through a block at once
 
@@ -51,7 +51,7 @@ def by_gptq(
     matrices: list[Ternary] = []
     fallen_back = 0
     hidden = [model.embed(batch) for batch in windows.split(BATCH)]
-    for index, block in enumerate(cast(Sequence[Block], model.blocks)):
+    for index, block in enumerate(cast(Sequence[SwitchBlock], model.blocks)):
         hidden = [block.attend(part) for part in hidden]
         inputs = _inputs_by_expert(block, hidden)
         for weights in (block.experts.up, block.experts.down):
@@ -67,12 +67,12 @@ def by_gptq(
     return Compressed(matrices, fallen_back)
 
 
-def _inputs_by_expert(block: Block, hidden: Sequence[Tensor]) -> list[Tensor]:
+def _inputs_by_expert(block: SwitchBlock, hidden: Sequence[Tensor]) -> list[Tensor]:
     x = torch.cat([block.experts_norm(part).flatten(0, 1) for part in hidden])
     chosen, _ = block.experts.route(x)
     return [x[chosen == expert] for expert in range(len(block.experts.router))]
 
 
-def _add_experts(block: Block, hidden: Tensor) -> Tensor:
+def _add_experts(block: SwitchBlock, hidden: Tensor) -> Tensor:
     output, _ = block.experts(block.experts_norm(hidden).flatten(0, 1))
     return hidden + output.view_as(hidden)

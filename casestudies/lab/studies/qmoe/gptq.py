@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from casestudies.lab.studies.qmoe.codes.ternary import Ternary
-from casestudies.lab.studies.qmoe.grid import Grid
+from casestudies.lab.studies.qmoe.grid import TernaryGrid
 
 # Columns after which the rest of a block, and then of the matrix, are brought up to date by one
 # matrix product.
@@ -40,7 +40,7 @@ def quantize(
     solved &= tokens.to(solved.device) * 8 >= weights.shape[-1]
     # With no coupling between columns the same steps round to nearest.
     factors[~solved] = torch.eye(grams.shape[-1]).to(grams)
-    grid = Grid.of(weights, clip)
+    grid = TernaryGrid.of(weights, clip)
     values = _round_columns(weights.mT.contiguous(), factors, grid).mT.contiguous()
     return Quantized(values, grid.trits(values), (~solved).nonzero().flatten().tolist())
 
@@ -72,7 +72,7 @@ def inverse_factors(grams: Tensor, damping: float) -> tuple[Tensor, Tensor]:
     return factors, solved
 
 
-def _round_columns(w: Tensor, u: Tensor, grid: Grid) -> Tensor:
+def _round_columns(w: Tensor, u: Tensor, grid: TernaryGrid) -> Tensor:
     """Round the columns w (E, columns, rows) in place, one after another, and return them."""
     # Row i of U / U[i, i] is how later columns make up for an error in column i.
     factors = u / u.diagonal(dim1=-2, dim2=-1)[..., None]
@@ -83,7 +83,7 @@ def _round_columns(w: Tensor, u: Tensor, grid: Grid) -> Tensor:
     return w
 
 
-def _round_block(w: Tensor, factors: Tensor, grid: Grid) -> Tensor:
+def _round_block(w: Tensor, factors: Tensor, grid: TernaryGrid) -> Tensor:
     """Round the columns w (E, B, rows) in place and return their errors."""
     errors = torch.empty_like(w)
     for first in range(0, w.shape[1], INNER):

@@ -9,14 +9,14 @@ from casestudies.lab.studies.qmoe.codes.ternary import Ternary
 
 
 @dataclass(frozen=True)
-class Grid:
+class TernaryGrid:
     """Three values for each row of a stack of matrices: `low`, zero and `high` (..., rows)."""
 
     low: Tensor
     high: Tensor
 
     @classmethod
-    def of(cls, weights: Tensor, clip: float) -> "Grid":
+    def of(cls, weights: Tensor, clip: float) -> "TernaryGrid":
         """Return `clip` times the least and greatest weights of each row (..., rows, columns).
 
         They are rounded to bfloat16, in which they will be stored.
@@ -42,6 +42,6 @@ class Grid:
 
 def round_to_nearest(weights: Tensor, clip: float) -> tuple[Tensor, Ternary]:
     """Return a stack of matrices (..., rows, columns) on their grid, as weights and as trits."""
-    grid = Grid.of(weights, clip)
+    grid = TernaryGrid.of(weights, clip)
     rounded = grid.nearest(weights.movedim(-1, 0)).movedim(0, -1).contiguous()
     return rounded, grid.trits(rounded)

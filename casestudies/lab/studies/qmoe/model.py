@@ -19,7 +19,7 @@ HIDDEN_PER_WIDTH = 4
 
 
 @dataclass(frozen=True)
-class Config:
+class SwitchConfig:
     """The sizes of a model. An expert's hidden width is four times the width."""
 
     vocabulary: int
@@ -37,7 +37,7 @@ def gaussian(*shape: int, generator: torch.Generator) -> nn.Parameter:
 class Experts(nn.Module):
     """A router and its experts: two linear layers each, stacked, with zeros cut off between."""
 
-    def __init__(self, config: Config, generator: torch.Generator) -> None:
+    def __init__(self, config: SwitchConfig, generator: torch.Generator) -> None:
         super().__init__()
         width, hidden = config.width, HIDDEN_PER_WIDTH * config.width
         self.router = gaussian(config.experts, width, generator=generator)
@@ -63,10 +63,10 @@ class Experts(nn.Module):
         return output * gate, len(counts) * (shares * probabilities.mean(0)).sum()
 
 
-class Block(nn.Module):
+class SwitchBlock(nn.Module):
     """Attention, then experts."""
 
-    def __init__(self, config: Config, generator: torch.Generator) -> None:
+    def __init__(self, config: SwitchConfig, generator: torch.Generator) -> None:
         super().__init__()
         width = config.width
         self.attention_norm = nn.RMSNorm(width)
@@ -97,10 +97,10 @@ class Block(nn.Module):
 class SwitchModel(nn.Module):
     """Tokens in, next-token logits out, through the embedding both ways."""
 
-    def __init__(self, config: Config, generator: torch.Generator) -> None:
+    def __init__(self, config: SwitchConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.embedding = gaussian(config.vocabulary, config.width, generator=generator)
-        self.blocks = nn.ModuleList(Block(config, generator) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(SwitchBlock(config, generator) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class SwitchModel(nn.Module):
 
     def experts(self) -> list[Experts]:
         """Return the experts of each block."""
-        return [cast(Block, block).experts for block in self.blocks]
+        return [cast(SwitchBlock, block).experts for block in self.blocks]
 
 
 @torch.inference_mode()

@@ -29,7 +29,7 @@ READING, TRAINING, CONTROLS, COMPRESSING, CODING = 0.05, 0.53, 0.02, 0.35, 0.05
 
 
 @dataclass(frozen=True)
-class Trial:
+class RoundingTrial:
     """One method on a grid that reaches to `clip` times each row's extremes."""
 
     method: str
@@ -45,7 +45,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RoundedModel:
     """What one trial measured, sizes in bits per weight of the experts."""
 
     loss_increase: float
@@ -63,7 +63,7 @@ def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
 
     Raises ValueError if the text is too short.
     """
-    bench = Bench(parameters, setup, report)
+    bench = QMoeBench(parameters, setup, report)
     report.measure("perplexity", "trained", math.exp(bench.loss))
     with report.stage("measuring the model without its experts", CONTROLS):
         controls = {
@@ -74,7 +74,7 @@ def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
         _report_loss(report, control, bench.loss, increase)
     outcomes = bench.carry_out_all(plan(parameters))
     for method in METHODS:
-        _report_method(report, bench, method, outcomes[Trial(method, parameters.clip)])
+        _report_method(report, bench, method, outcomes[RoundingTrial(method, parameters.clip)])
     if ratios := matched_ratios(outcomes):
         report.measure("matched loss ratio", "gptq", ratios)
     with report.stage("measuring sizes and speeds of the codes", CODING):
@@ -83,13 +83,15 @@ def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
     return verdict(parameters.clip, bench, outcomes, controls["experts zeroed"], products)
 
 
-def plan(parameters: QMoeParameters) -> list[Trial]:
+def plan(parameters: QMoeParameters) -> list[RoundingTrial]:
     """Return the trials, those with the reader's own grid first."""
     others = [clip for clip in CURVE if clip != parameters.clip] if parameters.curve else []
-    return [Trial(method, clip) for clip in [parameters.clip, *others] for method in METHODS]
+    return [
+        RoundingTrial(method, clip) for clip in [parameters.clip, *others] for method in METHODS
+    ]
 
 
-class Bench:
+class QMoeBench:
     """The trained model with its experts at hand, and the texts."""
 
     def __init__(self, parameters: QMoeParameters, setup: Setup, report: Report) -> None:
@@ -106,7 +108,7 @@ class Bench:
         self.evaluation = evaluation.to(setup.device)
         self.calibration = calibration.to(setup.device)
         generator = torch.Generator().manual_seed(setup.seed)
-        config = model.Config(
+        config = model.SwitchConfig(
             tokenizer.get_vocab_size(), parameters.width, parameters.layers, parameters.experts
         )
         self.model = model.SwitchModel(config, generator).to(setup.device)
@@ -117,7 +119,7 @@ class Bench:
         self._losses = model.losses(self.model, self.evaluation)
         self.loss = self._losses.mean().item()
 
-    def carry_out_all(self, trials: list[Trial]) -> dict[Trial, Outcome]:
+    def carry_out_all(self, trials: list[RoundingTrial]) -> dict[RoundingTrial, RoundedModel]:
         """Carry out the trials in turn and report their points of each curve."""
         outcomes = {}
         for trial in trials:
@@ -127,7 +129,7 @@ class Bench:
             _report_curves(self.report, trial, outcomes[trial])
         return outcomes
 
-    def carry_out(self, trial: Trial, stage: Stage) -> Outcome:
+    def carry_out(self, trial: RoundingTrial, stage: Stage) -> RoundedModel:
         """Compress the trained experts as the trial says and measure what is left."""
         self._restore(self.trained)
         stage.at(0, "rounding")
@@ -139,7 +141,7 @@ class Bench:
         increases = model.losses(self.model, self.evaluation) - self._losses
         sizes = {code: size(compressed, code) for code in CODES}
         weights = self.expert_weights
-        return Outcome(
+        return RoundedModel(
             loss_increase=increases.mean().item(),
             standard_error=increases.std().item() / len(increases) ** 0.5,
             zeros=sum(m.zeros() * m.trits.size for m in compressed.matrices) / weights,
@@ -185,7 +187,7 @@ class Bench:
 
         training.train(self.model, windows, steps, generator, observe)
 
-    def _compress(self, trial: Trial, observe: Callable[[int], None]) -> Compressed:
+    def _compress(self, trial: RoundingTrial, observe: Callable[[int], None]) -> Compressed:
         if trial.method == "rtn":
             return compression.by_rounding(self.model, trial.clip)
         damping = self.parameters.damping
@@ -220,7 +222,7 @@ def size(compressed: Compressed, code: Code) -> Size:
     return Size(8 * payload, 8 * sum(map(len, files)))
 
 
-def matched_ratios(outcomes: dict[Trial, Outcome]) -> list[float]:
+def matched_ratios(outcomes: dict[RoundingTrial, RoundedModel]) -> list[float]:
     """Return GPTQ's loss increase over round-to-nearest's at the entropy of each of its grids.
 
     GPTQ's loss at that entropy is read between its two nearest grids, in logarithms. Grids of
@@ -240,7 +242,7 @@ def matched_ratios(outcomes: dict[Trial, Outcome]) -> list[float]:
     return ratios
 
 
-def _report_curves(report: Report, trial: Trial, outcome: Outcome) -> None:
+def _report_curves(report: Report, trial: RoundingTrial, outcome: RoundedModel) -> None:
     rise = outcome.loss_increase
     report.point("loss increase by entropy", trial.method, outcome.entropy, rise)
     report.point("loss increase by clip", trial.method, trial.clip, rise)
@@ -258,7 +260,7 @@ def _report_loss(report: Report, variant: str, loss: float, increase: float) -> 
     report.measure("perplexity", variant, math.exp(loss + increase))
 
 
-def _report_method(report: Report, bench: Bench, method: str, outcome: Outcome) -> None:
+def _report_method(report: Report, bench: QMoeBench, method: str, outcome: RoundedModel) -> None:
     _report_loss(report, method, bench.loss, outcome.loss_increase)
     report.measure("sparsity", method, outcome.zeros)
     report.measure("entropy", method, outcome.entropy)
@@ -302,13 +304,13 @@ def _report_products(report: Report, setup: Setup, mebibytes: int) -> dict[str, 
 
 def verdict(
     clip: float,
-    bench: Bench,
-    outcomes: dict[Trial, Outcome],
+    bench: QMoeBench,
+    outcomes: dict[RoundingTrial, RoundedModel],
     zeroed: float,
     products: dict[str, float],
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
-    rtn, gptq = (outcomes[Trial(method, clip)] for method in METHODS)
+    rtn, gptq = (outcomes[RoundingTrial(method, clip)] for method in METHODS)
     loss, ours = bench.loss, gptq.total["tunstall-16"]
     quality = (
         f"Perplexity goes from {math.exp(loss):.4g} to {math.exp(loss + gptq.loss_increase):.4g}"

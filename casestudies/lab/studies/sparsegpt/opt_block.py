@@ -26,7 +26,7 @@ Name = Literal["query", "key", "value", "out", "up", "down"]
 
 
 @dataclass(frozen=True)
-class Shape:
+class OptShape:
     """Width of the model, which is four times as wide inside its feed-forward layer."""
 
     width: int = 12_288
@@ -34,14 +34,14 @@ class Shape:
 
 
 @dataclass
-class Block:
+class OptBlock:
     """The weights (outputs, inputs) by name, in the precision in which the block computes."""
 
-    shape: Shape
+    shape: OptShape
     weights: dict[Name, Tensor]
 
     @classmethod
-    def random(cls, shape: Shape, dtype: torch.dtype, generator: torch.Generator) -> "Block":
+    def random(cls, shape: OptShape, dtype: torch.dtype, generator: torch.Generator) -> "OptBlock":
         """Return a block on the generator's device."""
         d = shape.width
         sizes: dict[Name, tuple[int, int]] = {
@@ -80,8 +80,8 @@ class Block:
 
 def measured(settings: solver.Settings, device: str, seed: int) -> Measured:
     """Return what it costs to calibrate and prune one block of OPT-175B's shape in bfloat16."""
-    generator, shape = torch.Generator(device).manual_seed(seed), Shape()
-    block = Block.random(shape, torch.bfloat16, generator)
+    generator, shape = torch.Generator(device).manual_seed(seed), OptShape()
+    block = OptBlock.random(shape, torch.bfloat16, generator)
     hidden = _random((WINDOWS, TOKENS, shape.width), torch.bfloat16, generator)
     with Measured(device) as cost:
         prune(block, hidden, settings)
@@ -93,7 +93,7 @@ def _random(size: tuple[int, ...], dtype: torch.dtype, generator: torch.Generato
 
 
 @torch.inference_mode()
-def prune(block: Block, hidden: Tensor, settings: solver.Settings) -> None:
+def prune(block: OptBlock, hidden: Tensor, settings: solver.Settings) -> None:
     """Prune the block in place, and let `hidden` (windows, tokens, width) pass through it.
 
     Each layer is fitted to inputs that have passed through the pruned ones before it.
@@ -109,7 +109,7 @@ def prune(block: Block, hidden: Tensor, settings: solver.Settings) -> None:
 
 
 def _fit(
-    block: Block,
+    block: OptBlock,
     names: Sequence[Name],
     hidden: Tensor,
     inputs_of: Callable[[Tensor], Tensor],

@@ -25,7 +25,7 @@ NOISE = 1e-6
 
 
 @dataclass(frozen=True)
-class Trial:
+class PruningTrial:
     """One method with one pattern; repeats after the first start from slightly changed weights."""
 
     method: str
@@ -34,7 +34,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PrunedModel:
     """What one trial measured; `errors` are the layers' reconstruction errors by name."""
 
     perplexity: float
@@ -50,7 +50,7 @@ def run(parameters: SparseGptParameters, setup: Setup, report: Report) -> str:
     the text is too short or the model's layers do not divide into the pattern's groups.
     """
     with report.stage("reading the model and the text", 0.02):
-        bench = Bench(parameters, setup, report)
+        bench = PruningBench(parameters, setup, report)
         report.precision = "float32"
     pattern = masks.parse(parameters.pattern, parameters.sparsity)
     with report.stage("measuring the dense model", 0.03):
@@ -71,17 +71,19 @@ def run(parameters: SparseGptParameters, setup: Setup, report: Report) -> str:
     return verdict(pattern, dense, outcomes, speed)
 
 
-def plan(parameters: SparseGptParameters, pattern: masks.Pattern) -> list[Trial]:
+def plan(parameters: SparseGptParameters, pattern: masks.Pattern) -> list[PruningTrial]:
     """Return the trials: each method with the pattern, SparseGPT's repeats, then the curve."""
-    trials = [Trial(method, pattern) for method in METHODS]
-    trials += [Trial("sparsegpt", pattern, repeat) for repeat in range(1, parameters.repeats)]
+    trials = [PruningTrial(method, pattern) for method in METHODS]
+    trials += [
+        PruningTrial("sparsegpt", pattern, repeat) for repeat in range(1, parameters.repeats)
+    ]
     if parameters.curve and not pattern.group:
         others = [masks.Pattern(share) for share in CURVE if share != pattern.sparsity]
-        trials += [Trial(method, other) for other in others for method in METHODS]
+        trials += [PruningTrial(method, other) for other in others for method in METHODS]
     return trials
 
 
-class Bench:
+class PruningBench:
     """The model with its dense weights at hand, the texts, and the run's parameters."""
 
     def __init__(self, parameters: SparseGptParameters, setup: Setup, report: Report) -> None:
@@ -100,7 +102,7 @@ class Bench:
         self.calibration = calibration.to(setup.device)
         self.evaluation = text.spaced(evaluation, parameters.evaluation_windows).to(setup.device)
 
-    def carry_out(self, trial: Trial, stage: Stage) -> Outcome:
+    def carry_out(self, trial: PruningTrial, stage: Stage) -> PrunedModel:
         """Prune the dense model as the trial says and measure what is left."""
         self._restore(trial.repeat)
         errors: dict[str, float] = {}
@@ -117,7 +119,9 @@ class Bench:
         with Measured(self.setup.device) as cost:
             layerwise.compress(self.model, windows, self._method(trial), self.layers, observe)
         stage.at(0.7, "perplexity")
-        return Outcome(perplexity(self.model, self.evaluation), self._zeros(errors), errors, cost)
+        return PrunedModel(
+            perplexity(self.model, self.evaluation), self._zeros(errors), errors, cost
+        )
 
     def first_large_layer(self) -> tuple[Tensor, Tensor]:
         """Return the dense and the present weights of the first block's `gate` layer."""
@@ -132,7 +136,7 @@ class Bench:
                 weight = weight * (1 + NOISE * noise)
             linear.weight.copy_(weight)
 
-    def _method(self, trial: Trial) -> layerwise.Method:
+    def _method(self, trial: PruningTrial) -> layerwise.Method:
         p, pattern = self.parameters, trial.pattern
         bits = None if p.bits == "none" else int(p.bits)
 
@@ -152,11 +156,13 @@ class Bench:
         return zeros / sum(weight.numel() for weight in weights)
 
 
-def _repeats(outcomes: dict[Trial, Outcome], method: str, pattern: masks.Pattern) -> list[Outcome]:
+def _repeats(
+    outcomes: dict[PruningTrial, PrunedModel], method: str, pattern: masks.Pattern
+) -> list[PrunedModel]:
     return [o for t, o in outcomes.items() if t.method == method and t.pattern == pattern]
 
 
-def _report_curve(report: Report, trial: Trial, dense: float, outcome: Outcome) -> None:
+def _report_curve(report: Report, trial: PruningTrial, dense: float, outcome: PrunedModel) -> None:
     if trial.repeat == 0:
         curve = "perplexity by sparsity"
         if not report.curve(curve, trial.method):
@@ -164,7 +170,7 @@ def _report_curve(report: Report, trial: Trial, dense: float, outcome: Outcome) 
         report.point(curve, trial.method, trial.pattern.sparsity, outcome.perplexity)
 
 
-def _report_method(report: Report, method: str, dense: float, repeats: list[Outcome]) -> None:
+def _report_method(report: Report, method: str, dense: float, repeats: list[PrunedModel]) -> None:
     report.measure("perplexity", method, [o.perplexity for o in repeats])
     report.measure("perplexity ratio", method, [o.perplexity / dense for o in repeats])
     report.measure("sparsity", method, [o.sparsity for o in repeats])
@@ -180,7 +186,7 @@ def _report_method(report: Report, method: str, dense: float, repeats: list[Outc
         report.point("reconstruction error by layer", method, block, statistics.mean(found))
 
 
-def _report_speed(bench: Bench, report: Report) -> dict[tuple[str, int], float]:
+def _report_speed(bench: PruningBench, report: Report) -> dict[tuple[str, int], float]:
     """Report every speed, and return the medians by variant and number of tokens."""
     generator = torch.Generator().manual_seed(bench.setup.seed)
     medians = {}
@@ -222,7 +228,7 @@ def describe(pattern: masks.Pattern) -> str:
 def verdict(
     pattern: masks.Pattern,
     dense: float,
-    outcomes: dict[Trial, Outcome],
+    outcomes: dict[PruningTrial, PrunedModel],
     speed: dict[tuple[str, int], float],
 ) -> str:
     """Return one or two sentences made of the run's own numbers."""
