@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from casestudies.dashboards import queries
-from casestudies.dashboards.comparability import Group, Member, grouped
+from casestudies.dashboards.comparability import ComparableRuns, Member, grouped
 from casestudies.dashboards.drawing import MOST_OVERLAID, Subject, over_time, overlaid, pareto
 from casestudies.dashboards.facets import Facet, facets
 from casestudies.dashboards.figures import chart
@@ -23,7 +23,7 @@ from reviewapp.ui.units import labelled
 class Listed:
     """A group with its runs, latest first."""
 
-    group: Group
+    group: ComparableRuns
     members: Sequence[Member]
 
     @property

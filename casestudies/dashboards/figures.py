@@ -7,10 +7,7 @@ from typing import Any, TypeVar
 
 from casestudies.dashboards.plots import Plot, Point, when
 from reviewapp.ui.charts import Chart, Line, Mark, Step, Style, Trace, style_for
-from reviewapp.ui.scales import kind_of as scale
 from reviewapp.ui.units import rounded
-
-__all__ = ["chart", "scale"]
 
 TOGETHER = "Drawn together on request: not comparable"
 
