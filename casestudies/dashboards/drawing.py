@@ -11,6 +11,7 @@ from casestudies.dashboards.queries import Measured
 from casestudies.lab.contract import Series, Study
 from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
+from casestudies.runs.charts import look_for
 from casestudies.runs.pairing import measured_as, pairs, whatever_settings
 from reviewapp.ui.scales import kind_of
 
@@ -180,4 +181,5 @@ def overlaid(
         notes.append(f"Drawn are the newest {MOST_OVERLAID} of {len(members)} runs.")
     metric = study.metric(series.metric)
     axes = Axis(series.x, series.x_unit), Axis(metric.name, metric.unit_in_words)
-    return Plot("curves", series.name.capitalize(), "of runs", *axes, points, notes)
+    title, told = series.name.capitalize(), look_for(study, series=series.name)
+    return Plot("curves", title, "of runs", *axes, points, notes, look_for=told)

@@ -26,6 +26,7 @@ def chart(plot: Plot, order: Sequence[str]) -> Chart:
         x_label=plot.x.label,
         x_note=TOGETHER if together else "",
         y_label=plot.y.label,
+        look_for=plot.look_for,
         note=" ".join(plot.notes),
     )
 
