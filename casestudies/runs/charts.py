@@ -1,6 +1,6 @@
 """The charts of a run: those by which its study tells its result, then its other curves."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +31,7 @@ def charts(run: Run, measured: Sequence[Measurement], curves: Sequence[Curve]) -
     drawn = {chart.series for chart in study.charts}
     others = [s.name for s in study.series if s.name not in drawn]
     undeclared = [StudyChart("curves", "", series=name) for name in others]
-    return _Drawing(run, study, measured, curves).charts([*study.charts, *undeclared])
+    return _Drawing(run, study, measured, curves, [*study.charts, *undeclared]).charts()
 
 
 def declared_charts(
@@ -39,7 +39,7 @@ def declared_charts(
 ) -> list[Chart]:
     """Return the charts by which the run's study tells its result, in its order."""
     study = run.definition
-    return _Drawing(run, study, measured, curves).charts(study.charts) if study else []
+    return _Drawing(run, study, measured, curves, study.charts).charts() if study else []
 
 
 def look_for(study: Study, *, x: str = "", y: str = "", series: str = "") -> str:
@@ -56,16 +56,17 @@ class _Drawing:
     study: Study
     measured: Sequence[Measurement]
     curves: Sequence[Curve]
+    wanted: Sequence[StudyChart]
 
-    def charts(self, wanted: Iterable[StudyChart]) -> list[Chart]:
+    def charts(self) -> list[Chart]:
         draw = {"trade": self._trade, "bars": self._bars, "curves": self._lines}
-        found = (draw[chart.kind](chart) for chart in wanted)
+        found = (draw[chart.kind](chart) for chart in self.wanted)
         return [chart for chart in found if chart.marks]
 
     def _trade(self, declared: StudyChart) -> Chart:
         """Return each variant by two metrics."""
         x, y = self.study.metric(declared.x), self.study.metric(declared.y)
-        found = sorted(self._pairs(x, y), key=lambda pair: self._place(pair.named.variant))
+        found = self._pairs(declared)
         rows = [
             (pair.named.label, self._role(pair.named), _cell(pair.x), _cell(pair.y))
             for pair in found
@@ -126,7 +127,7 @@ class _Drawing:
         """Return the curves of a series."""
         series = next(s for s in self.study.series if s.name == declared.series)
         metric, across = self.study.metric(series.metric), labelled(series.x, series.x_unit)
-        found = [curve for curve in self.curves if curve.name == series.name and curve.points]
+        found = self._curves(declared)
         rows = [(self._label(curve), x, y) for curve in found for x, y in curve.points]
         return Chart(
             slug=f"curve-{slugify(series.name)}",
@@ -150,9 +151,16 @@ class _Drawing:
         place = self._order[name]
         return Trace(name, marks, style_for(place), LINES[place % len(LINES)])
 
-    def _pairs(self, x: Metric, y: Metric) -> Iterable[Pair]:
-        xs, ys = ([row for row in self.measured if row.metric == m.name] for m in (x, y))
-        return pairs(xs, ys)
+    def _pairs(self, declared: StudyChart) -> list[Pair]:
+        xs, ys = (
+            [row for row in self.measured if row.metric == name]
+            for name in (declared.x, declared.y)
+        )
+        return sorted(pairs(xs, ys), key=lambda pair: self._place(pair.named.variant))
+
+    def _curves(self, declared: StudyChart) -> list[Curve]:
+        found = [c for c in self.curves if c.name == declared.series and c.points]
+        return sorted(found, key=lambda curve: self._place(curve.variant))
 
     def _label(self, curve: Curve) -> str:
         return self.study.label(curve.variant, curve.settings)
@@ -167,19 +175,17 @@ class _Drawing:
 
     @cached_property
     def _order(self) -> dict[str, int]:
-        """Return the place of each variant with its settings among all that the charts tell apart.
+        """Return the place of each variant with its settings, those of the first chart first.
 
         From it come colour, mark and line, which so are the same in all charts of the run.
         """
-        trades = [chart for chart in self.study.charts if chart.kind == "trade"]
-        named = [(curve.variant, self._label(curve)) for curve in self.curves]
-        named += [
-            (pair.named.variant, pair.named.label)
-            for chart in trades
-            for pair in self._pairs(self.study.metric(chart.x), self.study.metric(chart.y))
-        ]
-        in_order = sorted(named, key=lambda pair: self._place(pair[0]))
-        return {label: n for n, label in enumerate(dict.fromkeys(label for _, label in in_order))}
+        labels: dict[str, None] = {}
+        for chart in self.wanted:
+            if chart.kind == "trade":
+                labels |= dict.fromkeys(pair.named.label for pair in self._pairs(chart))
+            elif chart.kind == "curves":
+                labels |= dict.fromkeys(self._label(curve) for curve in self._curves(chart))
+        return {label: place for place, label in enumerate(labels)}
 
     def _note(self, metrics: Sequence[Metric], *more: str) -> str:
         """Return whose numbers these are, in which direction they are better, and the rest."""

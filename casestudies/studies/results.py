@@ -1,7 +1,8 @@
 """What the runs of a study measured, and how claims of publications stand beside it.
 
 Of a study's runs one stands for it: the latest that succeeded, those made on this site before
-the reference runs. Where numbers are held against others, the smoke preset comes last.
+the reference runs. Where numbers are held against others, the smoke preset comes last, and the
+claims preset, which leaves out what no rule asks for, after the others.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.utils.dateformat import format as format_date
 
-from casestudies.lab.contract import SMOKE, Answer, Study
+from casestudies.lab.contract import CLAIMS, SMOKE, Answer, Study
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
 from taxonomy.choices import Status
@@ -51,7 +52,7 @@ def latest_results(studies: Collection[str]) -> dict[str, Run]:
 
 def results_to_compare(studies: Collection[str]) -> dict[str, Run]:
     """Return the run whose numbers stand for each of the studies that has one."""
-    return _first_of_each(studies, "smoke", "shipped")
+    return _first_of_each(studies, "smoke", "shipped", "claims")
 
 
 def answered_claims(study: Study) -> list[AnsweredClaim]:
@@ -110,7 +111,7 @@ def _first_of_each(studies: Collection[str], *last: str) -> dict[str, Run]:
     runs = (
         Run.objects.succeeded()
         .filter(study__in=studies)
-        .alias(smoke=Q(preset=SMOKE), shipped=Q(reference__isnull=False))
+        .alias(smoke=Q(preset=SMOKE), shipped=Q(reference__isnull=False), claims=Q(preset=CLAIMS))
         .order_by("study", *last, "-finished", "-id")
         .distinct("study")
     )

@@ -85,7 +85,7 @@ def _rows(chart: Chart) -> tuple[str, int]:
         parts += [draw(chart, trace, mark, middle) for mark in trace.marks]
         top = middle + BAR // 2 + GAP
     grid = _vertical_grid(chart, 0, top)
-    return "".join([grid, *parts, _reference(chart, top)]), top + _height_below(chart)
+    return "".join([grid, _reference(chart, top), *parts]), top + _height_below(chart)
 
 
 def _reference(chart: Chart, bottom: int) -> str:
