@@ -247,7 +247,7 @@ def _of_this_moment(metrics: Sequence[Metric], run: Run) -> str:
     load = run.environment.get("load")
     loaded = "" if load is None else f", whose load was {load:.2g} when the run began"
     are = "are" if len(timed) > 1 else "is"
-    return f"{capfirst(' and '.join(timed))} {are} of this machine at that time{loaded}."
+    return f"{capfirst(' and '.join(timed))} {are} of that machine at that time{loaded}."
 
 
 def _so_far(run: Run) -> str:

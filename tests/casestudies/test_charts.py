@@ -93,7 +93,7 @@ def test_bars_stand_in_the_declared_order_and_tell_roles_and_spread(run: Run) ->
         "Product speed: higher is better.",
         "The line at 1 is dense itself.",
         "Hatched bars are baselines and controls.",
-        "Product speed is of this machine at that time, whose load was 3.5 when the run began.",
+        "Product speed is of that machine at that time, whose load was 3.5 when the run began.",
     ):
         assert sentence in chart.note
 
