@@ -88,7 +88,8 @@ def _reference(chart: Chart) -> list[Figure]:
     if chart.reference is None:
         return []
     ends = {"x0": chart.reference, "x1": chart.reference, "y0": 0, "y1": 1, "yref": "paper"}
-    return [{"type": "line", "line": {"dash": "dash", "width": 1.5}, **ends}]
+    line = {"dash": "dash", "width": 1.5}
+    return [{"type": "line", "layer": "below", "line": line, **ends}]
 
 
 def _columns(chart: Chart) -> Figure:
