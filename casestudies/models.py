@@ -13,7 +13,7 @@ from django.urls import reverse
 from casestudies.choices import UNFINISHED, Device, EventKind, State
 from casestudies.lab import result
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Study
+from casestudies.lab.contract import SMOKE, Study
 from casestudies.lab.machine import Machine, Needs
 from casestudies.lab.result import Environment, Result
 from casestudies.querysets import RunQuerySet, WorkerQuerySet
@@ -198,7 +198,15 @@ class Run(models.Model):
             )
             for claim, found in judged.items()
         ]
-        outcomes.keep(self.pk, self.study, result.environment.hardware_class, findings)
+        hardware = result.environment.hardware_class
+        outcomes.keep(self.pk, self.study, hardware, findings, self._rank)
+
+    @property
+    def _rank(self) -> int:
+        """Return which run stands for a claim: one made here, else one that ships, not a test."""
+        if self.preset == SMOKE:
+            return 0
+        return 1 if self.reference else 2
 
 
 class RunEvent(models.Model):

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.db.models import QuerySet
 from django.http import QueryDict
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import RetrieveAPIView
 
@@ -15,8 +16,9 @@ from reviewapp.rest.listing import Listing
 from reviewapp.rest.records import Page, Record
 from reviewapp.ui.export import provenance
 from taxonomy.choices import Objective
+from taxonomy.claims.outcomes import standing_of, with_outcomes
 from taxonomy.explorer.hub import NEWEST
-from taxonomy.models import CLAIM_FIELDS, Claim, Strategy
+from taxonomy.models import CLAIM_FIELDS, Claim, Outcome, Strategy
 from taxonomy.publications.exports import BATCH, FIELDS, parts, with_evidence
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import PublicationForm, read_filter
@@ -179,18 +181,47 @@ class ClaimForm(forms.Form):
     )
 
 
+class OutcomeSerializer(Record[Outcome]):
+    """What a run on this site found of a claim, by the rule written before it."""
+
+    class Meta:
+        model = Outcome
+        fields = ("status", "reason", "hardware", "run")
+        read_only_fields = fields
+
+
 class ClaimSerializer(PublicationClaimSerializer):
-    """A claim with the publication that makes it."""
+    """A claim with the publication that makes it, and what came of it on this site."""
 
     publication = serializers.SlugRelatedField[Any]("key", read_only=True)
     title = serializers.CharField(source="publication.title", read_only=True)
     in_review = serializers.BooleanField(source="publication.in_review", read_only=True)
+    outcome = serializers.SerializerMethodField()
+    outcome_in_words = serializers.SerializerMethodField()
     page = Page(source="publication.get_absolute_url")
 
     class Meta:
         model = Claim
-        fields = ("publication", "title", "in_review", *CLAIM_FIELDS, "page")
+        fields = (
+            "publication",
+            "title",
+            "in_review",
+            *CLAIM_FIELDS,
+            "outcome",
+            "outcome_in_words",
+            "page",
+        )
         read_only_fields = fields
+
+    @extend_schema_field(OutcomeSerializer(allow_null=True))
+    def get_outcome(self, claim: Claim) -> Any:
+        """The outcome of the latest run that speaks to the claim, if any was judged by it."""
+        outcome = standing_of(claim).outcome
+        return OutcomeSerializer(outcome).data if outcome else None
+
+    def get_outcome_in_words(self, claim: Claim) -> str:
+        """The same with its reason, or why there is none."""
+        return standing_of(claim).in_words
 
 
 class Claims(Listing[Claim]):
@@ -208,7 +239,11 @@ class Claims(Listing[Claim]):
         """Return the claims chosen, each with its publication."""
         claims = Claim.objects.select_related("publication").order_by(*NEWEST)
         claims = claims.only(
-            "publication__key", "publication__title", "publication__membership", *CLAIM_FIELDS
+            "publication__key",
+            "publication__title",
+            "publication__membership",
+            "study",
+            *CLAIM_FIELDS,
         )
         if chosen["publication"]:
             claims = claims.filter(publication__in=chosen["publication"])
@@ -217,4 +252,4 @@ class Claims(Listing[Claim]):
             claims = claims.filter(publication__facets__strategies__overlap=wanted)
         if chosen["objective"]:
             claims = claims.filter(objective__in=chosen["objective"])
-        return claims
+        return with_outcomes(claims)

@@ -219,6 +219,8 @@ class Outcome(models.Model):
     run = models.PositiveBigIntegerField()
     study = models.SlugField()
     hardware = models.TextField()
+    # Of several outcomes of a claim, one of the highest rank stands for it.
+    rank = models.PositiveSmallIntegerField(default=0)
     status = models.TextField(choices=Status)
     reason = models.TextField(blank=True)
     numbers = models.JSONField(default=list)

@@ -1,11 +1,11 @@
 """Everything that one address of the dashboards shows; the page and the exports both use it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from casestudies.dashboards import queries
-from casestudies.dashboards.comparability import Group, Member, grouped
+from casestudies.dashboards.comparability import ComparableRuns, Member, grouped
 from casestudies.dashboards.drawing import MOST_OVERLAID, Subject, over_time, overlaid, pareto
 from casestudies.dashboards.facets import Facet, facets
 from casestudies.dashboards.figures import chart
@@ -15,6 +15,7 @@ from casestudies.dashboards.selection import Selection
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import Metric
 from casestudies.models import Run
+from casestudies.runs.charts import look_for
 from reviewapp.ui.charts import Chart
 from reviewapp.ui.units import labelled
 
@@ -23,7 +24,7 @@ from reviewapp.ui.units import labelled
 class Listed:
     """A group with its runs, latest first."""
 
-    group: Group
+    group: ComparableRuns
     members: Sequence[Member]
 
     @property
@@ -157,8 +158,10 @@ def _of_study(board: Board, study: Study) -> list[Plot]:
         return []
     measured = queries.measured([member.run for member in drawn], [x, y])
     subject = Subject(drawn, measured, board.selection.baseline)
-    plots = [pareto(subject, x, y, "pareto", f"{y.name} against {x.name}")]
-    plots.append(over_time(subject, y))
+    trade = pareto(subject, x, y, "pareto", f"{y.name} against {x.name}")
+    # What the study says of the values as measured need not hold of ratios.
+    told = "" if subject.baseline else look_for(study, x=x.name, y=y.name)
+    plots = [replace(trade, look_for=told), over_time(subject, y)]
     if study.series:
         plots.append(_curves(drawn, study, board.selection.curve))
     return plots
@@ -197,7 +200,8 @@ def _headline(board: Board, study: Study, measured: queries.Measured) -> Plot:
     x, y = default_pair(study)
     title = f"{study.full_name}: {y.name} against {x.name}"
     subject = Subject(next(filter(None, of_study), []), measured)
-    return pareto(subject, x, y, f"headline-{study.slug}", title)
+    plot = pareto(subject, x, y, f"headline-{study.slug}", title)
+    return replace(plot, look_for=look_for(study, x=x.name, y=y.name))
 
 
 def cannot_share(studies: Sequence[Study]) -> str:

@@ -34,7 +34,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Group:
+class ComparableRuns:
     """What runs have in common that may be drawn on one axis."""
 
     hardware: str
@@ -54,7 +54,7 @@ class Group:
         """Return by name, in words, all that the runs agree in."""
         return {name: str(value) for name, value in self._values.items()}
 
-    def differences(self, other: "Group") -> list[str]:
+    def differences(self, other: "ComparableRuns") -> list[str]:
         """Return the names of what keeps the two groups apart."""
         mine, theirs = self._values, other._values
         return [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
@@ -70,9 +70,9 @@ class Group:
         }
 
 
-def group_of(run: Run, study: Study) -> Group:
+def group_of(run: Run, study: Study) -> ComparableRuns:
     """Return the group that a run of the study belongs to."""
-    return Group(
+    return ComparableRuns(
         run.hardware,
         str(run.environment.get("precision", "not reported")),
         Source.of(run.environment, "model"),
@@ -86,16 +86,16 @@ class Member:
     """A run with the group that it belongs to and that group's number on the page."""
 
     run: Run
-    group: Group
+    group: ComparableRuns
     number: int
 
 
-def grouped(runs: Iterable[Run]) -> dict[Group, list[Member]]:
+def grouped(runs: Iterable[Run]) -> dict[ComparableRuns, list[Member]]:
     """Return the runs by group, both in the order in which they come.
 
     Runs of a study that the catalogue no longer has are left out.
     """
-    groups: dict[Group, list[Member]] = {}
+    groups: dict[ComparableRuns, list[Member]] = {}
     for run in runs:
         if study := run.definition:
             group = group_of(run, study)

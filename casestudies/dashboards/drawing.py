@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.utils.text import capfirst
-
 from casestudies.dashboards.comparability import Member
 from casestudies.dashboards.efficiency import SIGNS, efficient_by
-from casestudies.dashboards.figures import scale
 from casestudies.dashboards.plots import Axis, Plot, Point
 from casestudies.dashboards.queries import Measured
 from casestudies.lab.contract import Series, Study
 from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
+from casestudies.runs.charts import look_for
+from casestudies.runs.pairing import measured_as, pairs, whatever_settings
+from reviewapp.ui.scales import kind_of
 
 MOST_OVERLAID = 10
 
@@ -82,62 +82,29 @@ class Subject:
 
 def pareto(subject: Subject, x: Metric, y: Metric, slug: str, title: str) -> Plot:
     """Return each variant of each run by two metrics, with those that nothing else beats."""
-    points = [point for member in subject.members for point in _pairs(subject, member, x, y)]
+    found = [
+        (member, pair)
+        for member in subject.members
+        for pair in pairs(subject.of(member.run, x), subject.of(member.run, y))
+    ]
+    points = [
+        point
+        for member, pair in found
+        for point in subject.points(member, pair.named, pair.x.value, pair.y)
+    ]
     if marks := efficient_by(x, y, [(point.x, point.y) for point in points]):
         points = [replace(p, efficient=mark) for p, mark in zip(points, marks, strict=True)]
+    inherited = (whatever_settings(metric, [pair for _, pair in found]) for metric in (x, y))
     notes = [
         "Each mark is one variant of one run.",
         *_directions(x, y),
         *_settings(subject.members),
-        *_inherited(subject, (x, y), points),
+        *filter(None, inherited),
         *subject.left_out(y),
         *_scales(points),
     ]
     axes = Axis(x.name, x.unit_in_words), subject.axis(y)
     return Plot(slug, subject.title(title), "marks", *axes, points, notes, x.direction)
-
-
-def _pairs(subject: Subject, member: Member, x: Metric, y: Metric) -> list[Point]:
-    """Return a point for each variant and settings that have both, or one and the other's part."""
-    xs, ys = subject.of(member.run, x), subject.of(member.run, y)
-    points = []
-    for named in {_key(row): row for row in (*xs, *ys)}.values():
-        across = measured_as(xs, named.variant, named.settings)
-        up = measured_as(ys, named.variant, named.settings)
-        if across and up and not _is_part(named, (*xs, *ys)):
-            points += subject.points(member, named, across.value, up)
-    return points
-
-
-def _key(row: Measurement) -> tuple[str, frozenset[Any]]:
-    return row.variant, frozenset(row.settings.items())
-
-
-def _is_part(key: Measurement, rows: Sequence[Measurement]) -> bool:
-    """Return whether the variant stands here with more settings too, which have its value."""
-    mine = key.settings.items()
-    return any(row.variant == key.variant and mine < row.settings.items() for row in rows)
-
-
-def measured_as(
-    rows: Sequence[Measurement], variant: str, settings: Mapping[str, Any]
-) -> Measurement | None:
-    """Return the variant's value with these settings, or what it has whatever the settings."""
-    found = {_key(row): row for row in rows}
-    return found.get((variant, frozenset(settings.items()))) or found.get((variant, frozenset()))
-
-
-def _inherited(subject: Subject, metrics: Sequence[Metric], points: Sequence[Point]) -> list[str]:
-    """Return in words that a value stands for all settings under which it was not measured."""
-    for metric in metrics:
-        for member in subject.members:
-            rows = subject.of(member.run, metric)
-            plain = {row.variant for row in rows if not row.settings}
-            whole = {row.variant for row in rows if row.settings}
-            names = {p.base for p in points if p.base in plain - whole and p.variant != p.base}
-            if names:
-                return [f"{capfirst(metric.name)} is that of “{min(names)}” whatever the settings."]
-    return []
 
 
 def _directions(x: Metric, y: Metric) -> list[str]:
@@ -168,7 +135,7 @@ def _settings(members: Sequence[Member]) -> list[str]:
 
 
 def _scales(points: Sequence[Point]) -> list[str]:
-    horizontal, vertical = scale([p.x for p in points]), scale([p.y for p in points])
+    horizontal, vertical = kind_of(p.x for p in points), kind_of(p.y for p in points)
     if horizontal == vertical == "log":
         return ["Both axes are logarithmic."]
     axes = {"horizontal": horizontal, "vertical": vertical}
@@ -214,4 +181,5 @@ def overlaid(
         notes.append(f"Drawn are the newest {MOST_OVERLAID} of {len(members)} runs.")
     metric = study.metric(series.metric)
     axes = Axis(series.x, series.x_unit), Axis(metric.name, metric.unit_in_words)
-    return Plot("curves", series.name.capitalize(), "of runs", *axes, points, notes)
+    title, told = series.name.capitalize(), look_for(study, series=series.name)
+    return Plot("curves", title, "of runs", *axes, points, notes, look_for=told)

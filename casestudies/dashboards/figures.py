@@ -7,10 +7,7 @@ from typing import Any, TypeVar
 
 from casestudies.dashboards.plots import Plot, Point, when
 from reviewapp.ui.charts import Chart, Line, Mark, Step, Style, Trace, style_for
-from reviewapp.ui.scales import kind_of as scale
 from reviewapp.ui.units import rounded
-
-__all__ = ["chart", "scale"]
 
 TOGETHER = "Drawn together on request: not comparable"
 
@@ -29,6 +26,7 @@ def chart(plot: Plot, order: Sequence[str]) -> Chart:
         x_label=plot.x.label,
         x_note=TOGETHER if together else "",
         y_label=plot.y.label,
+        look_for=plot.look_for,
         note=" ".join(plot.notes),
     )
 

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from casestudies.dashboards.comparability import Member
 from casestudies.models import Run
 from casestudies.studies.results import settings_of
-from reviewapp.ui.units import labelled, rounded
+from reviewapp.ui.units import labelled, rounded, with_spread
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Plot:
     points: Sequence[Point]
     notes: Sequence[str] = ()
     better: str = ""
+    look_for: str = ""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -104,8 +105,8 @@ class Plot:
                 format_html('<a href="{}">{}</a>', point.run.get_absolute_url(), point.run.label),
                 point.variant,
                 when(point.x) if isinstance(point.x, datetime) else rounded(point.x),
-                rounded(point.y) + ("" if self.relative else _how_sure(point)),
-                *([rounded(point.measured) + _how_sure(point)] if self.relative else []),
+                *([rounded(point.y)] if self.relative else []),
+                with_spread(point.measured, point.n, point.spread),
                 *(["yes" if point.efficient else "no"] if self.judged else []),
                 settings_of(point.run),
                 point.run.hardware or None,
@@ -155,9 +156,3 @@ class Plot:
 def when(moment: datetime | None) -> str | None:
     """Return a time to the minute, as everything here in UTC."""
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else None
-
-
-def _how_sure(point: Point) -> str:
-    if point.spread is None:
-        return ""
-    return f" (median of {point.n}, interquartile range {rounded(point.spread)})"

@@ -1,69 +1,256 @@
-"""The curves of a run, each series one chart with a curve for each variant."""
+"""The charts of a run: those by which its study tells its result, then its other curves."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 from django.utils.text import capfirst, slugify
 
 from casestudies.choices import State
-from casestudies.lab.contract import Series
+from casestudies.lab.contract import Study, StudyChart
 from casestudies.lab.metrics import Metric
 from casestudies.lab.result import Curve
-from casestudies.models import Run
+from casestudies.models import Measurement, Run
+from casestudies.runs.pairing import Pair, pairs, whatever_settings
 from reviewapp.ui.charts import LINES, Chart, Mark, Trace, style_for
 from reviewapp.ui.scales import kind_of
-from reviewapp.ui.units import labelled, rounded
+from reviewapp.ui.units import labelled, rounded, with_spread
+
+HELD_AGAINST = ("baseline", "control")  # roles of what methods are compared with
 
 
-def charts(run: Run, curves: Iterable[Curve]) -> list[Chart]:
-    """Return a chart for each series that the study declares and that has points."""
-    by_name: dict[str, list[Curve]] = {}
-    for curve in curves:
-        if curve.points:
-            by_name.setdefault(curve.name, []).append(curve)
+def charts(run: Run, measured: Sequence[Measurement], curves: Sequence[Curve]) -> list[Chart]:
+    """Return the charts that the run's study declares, in its order, then its other series.
+
+    Those of which nothing was measured are left out.
+    """
     study = run.definition
-    declared = study.series if study else ()
-    metrics = {metric.name: metric for metric in study.metrics} if study else {}
-    return [
-        _chart(run, series, metrics[series.metric], by_name[series.name])
-        for series in declared
-        if series.name in by_name
-    ]
+    if study is None:
+        return []
+    drawn = {chart.series for chart in study.charts}
+    others = [s.name for s in study.series if s.name not in drawn]
+    undeclared = [StudyChart("curves", "", series=name) for name in others]
+    return _Drawing(run, study, measured, curves, [*study.charts, *undeclared]).charts()
 
 
-def _chart(run: Run, series: Series, metric: Metric, curves: list[Curve]) -> Chart:
-    across, up = labelled(series.x, series.x_unit), labelled(metric.name, metric.unit_in_words)
-    rows = [(_label(run, curve), *point) for curve in curves for point in curve.points]
-    shown = [(variant, rounded(x), rounded(y)) for variant, x, y in rows]
-    return Chart(
-        slug=f"curve-{slugify(series.name)}",
-        title=capfirst(series.name),
-        kind="lines",
-        table=pd.DataFrame(shown, columns=["Variant", capfirst(across), capfirst(up)]),
-        traces=[_line(n, _label(run, curve), curve) for n, curve in enumerate(curves)],
-        x_label=across,
-        y_label=up,
-        note=_note(run, metric, kind_of(y for _, _, y in rows) == "log"),
-    )
-
-
-def _label(run: Run, curve: Curve) -> str:
+def declared_charts(
+    run: Run, measured: Sequence[Measurement], curves: Sequence[Curve]
+) -> list[Chart]:
+    """Return the charts by which the run's study tells its result, in its order."""
     study = run.definition
-    return study.label(curve.variant, curve.settings) if study else curve.variant
+    return _Drawing(run, study, measured, curves, study.charts).charts() if study else []
 
 
-def _line(place: int, name: str, curve: Curve) -> Trace:
-    """Return a curve, told by its mark and its line too, not by its colour alone."""
-    marks = [Mark(x, y, (name, f"{rounded(x)}: {rounded(y)}")) for x, y in curve.points]
-    return Trace(name, marks, style_for(place), LINES[place % len(LINES)])
+def look_for(study: Study, *, x: str = "", y: str = "", series: str = "") -> str:
+    """Return what the study says to look for in its chart of these; empty if it declares none."""
+    declared = {(chart.x, chart.y, chart.series): chart.look_for for chart in study.charts}
+    return declared.get((x, y, series), "")
 
 
-def _note(run: Run, metric: Metric, logarithmic: bool) -> str:
-    better = "" if metric.direction == "neither" else f", {metric.direction}"
-    scale = " The vertical axis is logarithmic." if logarithmic else ""
-    so_far = "" if run.state == State.SUCCEEDED else " Only what was measured before the end."
+@dataclass(frozen=True)
+class _Drawing:
+    """A run as it is to be drawn. A variant with its settings looks the same in all charts."""
+
+    run: Run
+    study: Study
+    measured: Sequence[Measurement]
+    curves: Sequence[Curve]
+    wanted: Sequence[StudyChart]
+
+    def charts(self) -> list[Chart]:
+        draw = {"trade": self._trade, "bars": self._bars, "curves": self._lines}
+        found = (draw[chart.kind](chart) for chart in self.wanted)
+        return [chart for chart in found if chart.marks]
+
+    def _trade(self, declared: StudyChart) -> Chart:
+        """Return each variant by two metrics."""
+        x, y = self.study.metric(declared.x), self.study.metric(declared.y)
+        found = self._pairs(declared)
+        rows = [
+            (pair.named.label, self._role(pair.named), _cell(pair.x), _cell(pair.y))
+            for pair in found
+        ]
+        return Chart(
+            slug=f"trade-{slugify(f'{y.name}-{x.name}')}",
+            title=capfirst(f"{y.name} against {x.name}"),
+            kind="lines",
+            table=pd.DataFrame(rows, columns=["Variant", "Role", _column(x), _column(y)]),
+            traces=[self._dot(pair) for pair in found],
+            x_label=_named(x),
+            y_label=_named(y),
+            look_for=declared.look_for,
+            note=self._note(
+                [x, y],
+                *(whatever_settings(metric, found) for metric in (x, y)),
+                _scales([(pair.x.value, pair.y.value) for pair in found]),
+            ),
+        )
+
+    def _dot(self, pair: Pair) -> Trace:
+        name = pair.named.label
+        label = (name, *(f"{row.metric}: {_in_unit(row)}" for row in (pair.x, pair.y)))
+        mark = Mark(pair.x.value, pair.y.value, label)
+        return Trace(name, [mark], style_for(self._order[name]))
+
+    def _bars(self, declared: StudyChart) -> Chart:
+        """Return one metric of each variant, hatched where a method is held against it."""
+        metric = self.study.metric(declared.y)
+        rows = (row for row in self.measured if row.metric == metric.name)
+        found = sorted(rows, key=lambda row: self._place(row.variant))
+        base = metric.relative_to if metric.unit == "x" else ""
+        return Chart(
+            slug=f"bars-{slugify(metric.name)}",
+            title=capfirst(metric.name),
+            kind="bars",
+            table=pd.DataFrame(
+                [(row.label, self._role(row), _cell(row)) for row in found],
+                columns=["Variant", "Role", _column(metric)],
+            ),
+            traces=[self._bar(row) for row in found],
+            x_label=_named(metric),
+            reference=1 if base else None,
+            look_for=declared.look_for,
+            note=self._note(
+                [metric],
+                f"The line at 1 is {base} itself." if base else "",
+                _hatched({self._role(row) for row in found}),
+            ),
+        )
+
+    def _bar(self, row: Measurement) -> Trace:
+        label = (row.label, _in_unit(row))
+        mark = Mark(row.value, label=label, hollow=self._role(row) in HELD_AGAINST)
+        return Trace(" · ".join(reversed(label)), [mark])
+
+    def _lines(self, declared: StudyChart) -> Chart:
+        """Return the curves of a series."""
+        series = next(s for s in self.study.series if s.name == declared.series)
+        metric, across = self.study.metric(series.metric), labelled(series.x, series.x_unit)
+        found = self._curves(declared)
+        rows = [(self._label(curve), x, y) for curve in found for x, y in curve.points]
+        return Chart(
+            slug=f"curve-{slugify(series.name)}",
+            title=capfirst(series.name),
+            kind="lines",
+            table=pd.DataFrame(
+                [(label, rounded(x), rounded(y)) for label, x, y in rows],
+                columns=["Variant", capfirst(across), _column(metric)],
+            ),
+            traces=[self._line(curve) for curve in found],
+            x_label=across,
+            y_label=_named(metric),
+            look_for=declared.look_for,
+            note=self._note([metric], _scales([(x, y) for _, x, y in rows])),
+        )
+
+    def _line(self, curve: Curve) -> Trace:
+        """Return a curve, told by its mark and its line too, not by its colour alone."""
+        name = self._label(curve)
+        marks = [Mark(x, y, (name, f"{rounded(x)}: {rounded(y)}")) for x, y in curve.points]
+        place = self._order[name]
+        return Trace(name, marks, style_for(place), LINES[place % len(LINES)])
+
+    def _pairs(self, declared: StudyChart) -> list[Pair]:
+        xs, ys = (
+            [row for row in self.measured if row.metric == name]
+            for name in (declared.x, declared.y)
+        )
+        return sorted(pairs(xs, ys), key=lambda pair: self._place(pair.named.variant))
+
+    def _curves(self, declared: StudyChart) -> list[Curve]:
+        found = [c for c in self.curves if c.name == declared.series and c.points]
+        return sorted(found, key=lambda curve: self._place(curve.variant))
+
+    def _label(self, curve: Curve) -> str:
+        return self.study.label(curve.variant, curve.settings)
+
+    def _role(self, row: Measurement) -> str:
+        return next((v.role for v in self.study.variants if v.name == row.variant), "")
+
+    def _place(self, variant: str) -> int:
+        """Return where the variant stands among those that the study declares."""
+        names = [declared.name for declared in self.study.variants]
+        return names.index(variant) if variant in names else len(names)
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        """Return the place of each variant with its settings, those of the first chart first.
+
+        From it come colour, mark and line, which so are the same in all charts of the run.
+        """
+        labels: dict[str, None] = {}
+        for chart in self.wanted:
+            if chart.kind == "trade":
+                labels |= dict.fromkeys(pair.named.label for pair in self._pairs(chart))
+            elif chart.kind == "curves":
+                labels |= dict.fromkeys(self._label(curve) for curve in self._curves(chart))
+        return {label: place for place, label in enumerate(labels)}
+
+    def _note(self, metrics: Sequence[Metric], *more: str) -> str:
+        """Return whose numbers these are, in which direction they are better, and the rest."""
+        run = self.run
+        where = f" on {run.hardware}" if run.hardware else ""
+        when = f", {run.started:%-d %B %Y}" if run.started else ""
+        directions = (
+            f"{capfirst(metric.name)}: {metric.direction}."
+            for metric in metrics
+            if metric.direction != "neither"
+        )
+        sentences = (
+            f"{capfirst(run.label)}{where}{when}.",
+            *directions,
+            *more,
+            _of_this_moment(metrics, run),
+            _so_far(run),
+        )
+        return " ".join(filter(None, sentences))
+
+
+def _named(metric: Metric) -> str:
+    return labelled(metric.name, metric.unit_in_words)
+
+
+def _column(metric: Metric) -> str:
+    return str(capfirst(_named(metric)))
+
+
+def _in_unit(row: Measurement) -> str:
+    return f"{rounded(row.value)} {row.unit}".strip()
+
+
+def _cell(row: Measurement) -> str:
+    return with_spread(row.value, row.n, row.spread)
+
+
+def _hatched(roles: set[str]) -> str:
+    """Return in words which bars are hatched."""
+    found = [f"{role}s" for role in HELD_AGAINST if role in roles]
+    return f"Hatched bars are {' and '.join(found)}." if found else ""
+
+
+def _scales(points: Sequence[tuple[float, float]]) -> str:
+    """Return in words which axes are logarithmic."""
+    horizontal, vertical = kind_of(x for x, _ in points), kind_of(y for _, y in points)
+    if horizontal == vertical == "log":
+        return "Both axes are logarithmic."
+    if "log" not in (horizontal, vertical):
+        return ""
+    return f"The {'horizontal' if horizontal == 'log' else 'vertical'} axis is logarithmic."
+
+
+def _of_this_moment(metrics: Sequence[Metric], run: Run) -> str:
+    """Return in words that what is timed belongs to the machine and the moment."""
+    timed = [metric.name for metric in metrics if metric.evidence == "timed"]
+    if not timed:
+        return ""
+    load = run.environment.get("load")
+    loaded = "" if load is None else f", whose load was {load:.2g} when the run began"
+    are = "are" if len(timed) > 1 else "is"
+    return f"{capfirst(' and '.join(timed))} {are} of that machine at that time{loaded}."
+
+
+def _so_far(run: Run) -> str:
     if not run.over:
-        so_far = " So far; more may come."
-    where = f" on {run.hardware}" if run.hardware else ""
-    when = f", {run.started:%-d %B %Y}" if run.started else ""
-    return f"{capfirst(run.label)}{where}{when}{better}.{scale}{so_far}"
+        return "So far; more may come."
+    return "" if run.state == State.SUCCEEDED else "Only what was measured before the end."

@@ -119,10 +119,11 @@ def news(moment: Moment, after: int) -> dict[str, Any]:
         parts["environment"] = _html("environment", run=run, environment=list(environment(run)))
     if EventKind.PROGRESS in kinds:
         parts["stages"] = _html("stages", run=run, stages=stages(moment))
-    if EventKind.MEASUREMENT in kinds:
-        parts["measured"] = _html("measured", run=run, measured=measured(run))
-    if EventKind.POINT in kinds:
-        parts["charts"] = _html("charts", charts=charts(run, curves(run)))
+    if kinds & {EventKind.MEASUREMENT, EventKind.POINT}:
+        rows = measured(run)
+        if EventKind.MEASUREMENT in kinds:
+            parts["measured"] = _html("measured", run=run, measured=rows)
+        parts["charts"] = _html("charts", charts=charts(run, rows, curves(run)))
     return {
         "state": run.shown_state,
         "over": run.over,

@@ -86,6 +86,7 @@ def _page(request: HttpRequest, pk: int, problem: str = "", status: int = 200) -
     run = moment.run
     # First of all, so that the live view goes on exactly where this page ends.
     last = run.events.aggregate(last=Max("id", default=0))["last"]
+    rows = measured(run)
     context = {
         "moment": moment,
         "run": run,
@@ -95,8 +96,8 @@ def _page(request: HttpRequest, pk: int, problem: str = "", status: int = 200) -
         "stages": stages(moment),
         "lines": last_lines(run, last),
         "lines_shown": LINES_SHOWN,
-        "measured": measured(run),
-        "charts": charts(run, curves(run)),
+        "measured": rows,
+        "charts": charts(run, rows, curves(run)),
         "parameters": list(parameters(run)),
         "environment": list(environment(run)),
         "may_start": may_start(request.user),

@@ -1,19 +1,21 @@
 """What the runs of a study measured, and how claims of publications stand beside it.
 
 Of a study's runs one stands for it: the latest that succeeded, those made on this site before
-the reference runs. Where numbers are held against others, the smoke preset comes last.
+the reference runs. Where numbers are held against others, the smoke preset comes last, and the
+claims preset, which leaves out what no rule asks for, after the others.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Q
 from django.utils.dateformat import format as format_date
 
-from casestudies.lab.contract import SMOKE, Answer, Study
+from casestudies.lab.contract import CLAIMS, SMOKE, Answer, Study
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
 from taxonomy.choices import Status
+from taxonomy.claims.outcomes import NO_RUN, Standing, standings
 from taxonomy.models import Claim, Outcome
 
 RULE = (
@@ -40,7 +42,7 @@ class AnsweredClaim:
     @property
     def reason(self) -> str:
         """Return why there is no more to say."""
-        return self.outcome.reason if self.outcome else "no run yet"
+        return self.outcome.reason if self.outcome else NO_RUN
 
 
 def latest_results(studies: Collection[str]) -> dict[str, Run]:
@@ -50,39 +52,24 @@ def latest_results(studies: Collection[str]) -> dict[str, Run]:
 
 def results_to_compare(studies: Collection[str]) -> dict[str, Run]:
     """Return the run whose numbers stand for each of the studies that has one."""
-    return _first_of_each(studies, "smoke", "shipped")
+    return _first_of_each(studies, "smoke", "shipped", "claims")
 
 
 def answered_claims(study: Study) -> list[AnsweredClaim]:
     """Return each claim that the study answers, with its standing outcome; three queries."""
-    claims = {
-        claim.code: claim for claim in Claim.objects.by_code([a.claim for a in study.answers])
-    }
-    outcomes = {outcome.claim_id: outcome for outcome in _standing(claims.values())}
-    runs = Run.objects.defer("series").in_bulk([outcome.run for outcome in outcomes.values()])
-    found = []
-    for answer in study.answers:
-        claim = claims.get(answer.claim)
-        outcome = outcomes.get(claim.pk) if claim else None
-        found.append(
-            AnsweredClaim(answer, claim, outcome, runs.get(outcome.run) if outcome else None)
-        )
-    return found
+    claims = Claim.objects.by_code([answer.claim for answer in study.answers])
+    found = {s.claim.code: s for s in standings(claims.select_related("publication"))}
+    wanted = [standing.outcome.run for standing in found.values() if standing.outcome]
+    runs = Run.objects.defer("series").in_bulk(wanted)
+    return [_answered(answer, found.get(answer.claim), runs) for answer in study.answers]
 
 
-def _standing(claims: Collection[Claim]) -> QuerySet[Outcome]:
-    """Return for each claim the outcome of the run that stands for it."""
-    run = Run.objects.filter(pk=OuterRef("run"))
-    return (
-        Outcome.objects.filter(claim__in=claims)
-        .alias(
-            silent=Q(status=Status.NOT_RUN),
-            smoke=Exists(run.filter(preset=SMOKE)),
-            shipped=Exists(run.exclude(reference=None)),
-            finished=Subquery(run.values("finished")),
-        )
-        .order_by("claim_id", "silent", "smoke", "shipped", "-finished", "-run")
-        .distinct("claim_id")
+def _answered(answer: Answer, standing: Standing | None, runs: Mapping[int, Run]) -> AnsweredClaim:
+    if standing is None:
+        return AnsweredClaim(answer, None, None, None)
+    outcome = standing.outcome
+    return AnsweredClaim(
+        answer, standing.claim, outcome, runs.get(outcome.run) if outcome else None
     )
 
 
@@ -124,7 +111,7 @@ def _first_of_each(studies: Collection[str], *last: str) -> dict[str, Run]:
     runs = (
         Run.objects.succeeded()
         .filter(study__in=studies)
-        .alias(smoke=Q(preset=SMOKE), shipped=Q(reference__isnull=False))
+        .alias(smoke=Q(preset=SMOKE), shipped=Q(reference__isnull=False), claims=Q(preset=CLAIMS))
         .order_by("study", *last, "-finished", "-id")
         .distinct("study")
     )

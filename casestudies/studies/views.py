@@ -17,6 +17,8 @@ from casestudies.lab.contract import Study
 from casestudies.models import Run
 from casestudies.permissions import may_start
 from casestudies.runs import starting
+from casestudies.runs.charts import declared_charts
+from casestudies.runs.watching import curves, measured
 from casestudies.studies.forms import HistoryForm, RunForm
 from casestudies.studies.results import (
     RULE,
@@ -111,6 +113,7 @@ def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) 
         "publications": _publications().filter(key__in=study.publications),
         "strategies": Strategy.objects.filter(slug__in=study.strategies),
         "result": result,
+        "charts": declared_charts(result, measured(result), curves(result)) if result else [],
         "claims": answered_claims(study),
         "rule": RULE,
         "form": form,

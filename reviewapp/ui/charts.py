@@ -80,6 +80,7 @@ class Chart:
     x_label: str = ""
     x_note: str = ""  # below the label
     y_label: str = ""
+    reference: float | None = None  # across rows, the value that the others are held against
     note: str = ""
     look_for: str = ""
     figure: dict[str, Any] | None = None  # of the kind "figure"
@@ -96,7 +97,8 @@ class Chart:
     def across(self) -> Scale:
         values: list[Value] = [mark.x for mark in self.marks]
         ends = _whisker_ends(self.marks) if self.in_rows else []
-        return scale_for([*values, *ends], from_zero=self.kind == "bars")
+        references = [] if self.reference is None else [self.reference]
+        return scale_for([*values, *ends, *references], from_zero=self.kind == "bars")
 
     @cached_property
     def up(self) -> Scale:

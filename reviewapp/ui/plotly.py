@@ -75,12 +75,21 @@ def _bars(chart: Chart) -> Figure:
         "hoverinfo": "skip",
     }
     layout = {
-        "height": 46 * len(marks) + 50,
+        "height": 46 * len(marks) + 50 + 20 * bool(chart.x_label),
         "showlegend": False,
-        "xaxis": {"rangemode": "tozero"},
+        "shapes": _reference(chart),
+        "xaxis": {**_axis(chart.across, chart.x_label, chart.x_note), "rangemode": "tozero"},
         "yaxis": {"visible": False, "range": [len(marks) - 0.5, -0.75], "fixedrange": True},
     }
     return {"data": [bars, labels], "layout": layout}
+
+
+def _reference(chart: Chart) -> list[Figure]:
+    if chart.reference is None:
+        return []
+    ends = {"x0": chart.reference, "x1": chart.reference, "y0": 0, "y1": 1, "yref": "paper"}
+    line = {"dash": "dash", "width": 1.5}
+    return [{"type": "line", "layer": "below", "line": line, **ends}]
 
 
 def _columns(chart: Chart) -> Figure:

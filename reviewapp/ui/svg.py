@@ -85,7 +85,14 @@ def _rows(chart: Chart) -> tuple[str, int]:
         parts += [draw(chart, trace, mark, middle) for mark in trace.marks]
         top = middle + BAR // 2 + GAP
     grid = _vertical_grid(chart, 0, top)
-    return "".join([grid, *parts]), top + _height_below(chart)
+    return "".join([grid, _reference(chart, top), *parts]), top + _height_below(chart)
+
+
+def _reference(chart: Chart, bottom: int) -> str:
+    if chart.reference is None:
+        return ""
+    x = percent(chart.across.share(chart.reference))
+    return tag("line", x1=x, x2=x, y2=bottom, class_="reference")
 
 
 def _bar(chart: Chart, trace: Trace, mark: Mark, middle: int) -> str:

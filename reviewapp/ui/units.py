@@ -15,6 +15,13 @@ def rounded(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def with_spread(value: float, n: int | None, spread: float | None) -> str:
+    """Return the number and how sure it is: "1.5 (median of 3, interquartile range 0.02)"."""
+    if spread is None:
+        return rounded(value)
+    return f"{rounded(value)} (median of {n}, interquartile range {rounded(spread)})"
+
+
 def labelled(name: str, unit: str) -> str:
     """Return a metric's name with its unit: "pruning time (s)"."""
     return f"{name} ({unit})" if unit else name

@@ -16,6 +16,7 @@ from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
 from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
+from taxonomy.claims.outcomes import standings
 from taxonomy.measured import measurer
 from taxonomy.models import Evidence
 from taxonomy.publications.exports import in_batches, parts, with_evidence
@@ -107,6 +108,7 @@ def publication(request: HttpRequest, key: str) -> HttpResponse:
         "published": f"{month_name[shown.month or 0]} {shown.year}".strip(),
         "reference": reference(shown),
         "bibtex": bibtex([shown]),
+        "claims": standings(shown.claims.all()),
         "case_studies": CaseStudy.objects.filter(publication=shown).select_related("review"),
         "studies": measurer().latest("publication", [key]),
         "related": related(shown),

@@ -62,6 +62,13 @@ def test_a_smoke_run_is_the_latest_result_but_is_not_held_against_claims() -> No
     assert standing(to_compare=True) == shipped
 
 
+def test_a_run_that_only_answers_claims_does_not_stand_for_the_study() -> None:
+    quick = a_finished_run()
+    claims = a_finished_run(preset="claims", finished=LATER)
+    assert standing() == claims
+    assert standing(to_compare=True) == quick
+
+
 ASKED = STUDY.check("claims", {}).model_dump(mode="json")
 
 

@@ -106,7 +106,7 @@ def test_claims_stand_beside_measurements_with_their_status(client: Client, revi
         ],
     )
     page = shown(client)
-    assert "direction agrees perplexity ratio, SparseGPT 1.5 x" in page
+    assert "direction agrees Measured perplexity ratio, SparseGPT 1.5 x" in page
     assert "not run needs a GPU" in page
     assert f"104.4 billion weights run {run.pk} ; claims preset; Example Processor" in page
     assert "Never 'supported' here (175B, and small models lose more)" in page

@@ -12,6 +12,7 @@ from casestudies.lab.result import (
     Curve,
     Finished,
     MeasuredEvent,
+    MeasuredValue,
     Progress,
     Result,
     Started,

@@ -1,9 +1,12 @@
 """What runs found of claims: written whole for each run, filtered in SQL, said in words."""
 
+import re
 from datetime import date
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from reviewapp.corpus.models import Review
 from taxonomy.choices import Status
@@ -57,24 +60,83 @@ def test_writing_again_replaces_the_outcomes_of_that_run_only(review: Review) ->
     assert codes(Claim.objects.filter(outcomes__run=second.pk)) == [SPARSITY, TIME]
 
 
-def test_an_unknown_claim_is_named_and_nothing_is_written(review: Review) -> None:
+def test_a_claim_that_is_not_loaded_is_left_out(review: Review) -> None:
     run = a_finished_run()
     found = [Finding(SPARSITY, Status.SUPPORTED), Finding("nobody2023-0", Status.SUPPORTED)]
-    with pytest.raises(ValueError, match="There is no claim nobody2023-0"):
-        outcomes.keep(run.pk, "sparsegpt", CPU, found)
-    assert not Outcome.objects.exists()
+    outcomes.keep(run.pk, "sparsegpt", CPU, found)
+    assert codes(Claim.objects.tried()) == [SPARSITY]
 
 
-def test_the_latest_run_speaks_for_a_claim_and_no_run_is_said_in_words(review: Review) -> None:
-    first, second = a_finished_run(), a_finished_run()
-    outcomes.keep(first.pk, "sparsegpt", CPU, [Finding(TIME, Status.SUPPORTED)])
-    outcomes.keep(second.pk, "sparsegpt", CPU, [Finding(TIME, Status.NOT_RUN, "needs a GPU")])
-    claims = [claim(SPARSITY), claim(TIME)]
-    found = outcomes.latest(claims)
-    assert [outcomes.in_words(found.get(claim.pk)) for claim in claims] == [
-        "no study speaks to this",
-        "not run: needs a GPU",
+def in_words(code: str) -> str:
+    [standing] = outcomes.standings([claim(code)])
+    return standing.in_words
+
+
+def test_what_came_of_a_claim_is_said_in_words(review: Review) -> None:
+    unasked = Claim.objects.filter(study="").select_related("publication").first()
+    assert unasked
+    assert in_words(unasked.code) == "no study speaks to this"
+    assert in_words(TIME) == "not run: no run yet"
+    run = a_finished_run()
+    outcomes.keep(run.pk, "sparsegpt", CPU, [Finding(TIME, Status.NOT_RUN, "needs a GPU")])
+    assert in_words(TIME) == "not run: needs a GPU"
+    outcomes.keep(run.pk, "sparsegpt", CPU, [Finding(TIME, Status.SUPPORTED)])
+    assert in_words(TIME) == "supported"
+
+
+def test_of_several_runs_the_latest_that_speaks_and_ranks_highest_stands(review: Review) -> None:
+    first, second, third, fourth = (a_finished_run() for _ in range(4))
+    for run, status, rank in (
+        (first, Status.SUPPORTED, 1),
+        (second, Status.NOT_REPRODUCED, 1),
+        (third, Status.NOT_RUN, 2),
+        (fourth, Status.SUPPORTED, 0),
+    ):
+        outcomes.keep(run.pk, "sparsegpt", CPU, [Finding(TIME, status)], rank)
+    assert in_words(TIME) == "not reproduced"
+
+
+def test_a_publication_and_the_api_say_what_came_of_each_claim(
+    client: Client, review: Review
+) -> None:
+    run = a_finished_run()
+    outcomes.keep(run.pk, "sparsegpt", CPU, [Finding(TIME, Status.NOT_RUN, "needs a GPU")])
+    page = client.get("/publications/frantar2023sparsegpt/").content.decode()
+    [row] = [row for row in page.split("<tr>") if "4.5" in row and "</th>" in row]
+    words = " ".join(re.sub(r"<[^>]+>", " ", row).split())
+    assert f"not run needs a GPU run {run.pk} , {CPU}" in words
+    assert run.get_absolute_url() in row
+
+    listed = client.get("/api/v1/claims/?publication=frantar2023sparsegpt").json()["results"]
+    assert [(row["outcome"], row["outcome_in_words"]) for row in listed] == [
+        (None, "not run: no run yet"),
+        (
+            {"status": "not run", "reason": "needs a GPU", "hardware": CPU, "run": run.pk},
+            "not run: needs a GPU",
+        ),
+        (None, "not run: no run yet"),
     ]
+
+
+@pytest.mark.parametrize(
+    "address", ["/publications/frantar2023sparsegpt/", "/api/v1/claims/?page_size=100"]
+)
+def test_outcomes_cost_as_many_queries_however_many_there_are(
+    client: Client, review: Review, address: str
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(address).status_code == 200
+        return len(captured)
+
+    a_finished_run()
+    queries()
+    before = queries()
+    for _ in range(3):
+        run = a_finished_run()
+        found = [Finding(code, Status.SUPPORTED) for code in codes(Claim.objects.all())]
+        outcomes.keep(run.pk, "sparsegpt", CPU, found)
+    assert queries() == before
 
 
 def test_the_database_refuses_an_unknown_status(review: Review) -> None:

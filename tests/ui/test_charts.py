@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reviewapp.ui.charts import Chart, Mark, Style, Trace, style_for
+from reviewapp.ui.marks import percent
 from reviewapp.ui.plotly import figure
 from reviewapp.ui.scales import MOST_TICKS, Value, kind_of, scale_for
 from reviewapp.ui.svg import drawing
@@ -156,6 +157,15 @@ def test_a_whisker_reaches_from_its_low_to_its_high_end(kind: str) -> None:
         assert low > high
     error = figure(drawn)["data"][0]["error_x" if kind == "dots" else "error_y"]
     assert (error["arrayminus"][0], error["array"][0]) == (1, 2)
+
+
+def test_what_bars_are_held_against_is_a_line_within_the_axis() -> None:
+    drawn = chart(kind="bars", traces=[Trace("a", [Mark(0.25)])], reference=1)
+    [line] = of_class(parsed(drawn), "reference")
+    assert line.get("x1") == line.get("x2") == percent(drawn.across.share(1))
+    assert drawn.across.share(0.25) < drawn.across.share(1) < 1
+    [shape] = figure(drawn)["layout"]["shapes"]
+    assert shape["x0"] == shape["x1"] == 1
 
 
 def test_a_step_goes_along_one_axis_at_a_time() -> None:

@@ -50,6 +50,7 @@
       ...given,
     };
     for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], c);
+    for (const shape of layout.shapes ?? []) shape.line = { ...shape.line, color: c.ink };
     for (const trace of data) {
       if (trace.type === "icicle") colourAreas(trace, c);
       if (trace.meta?.colour) colourNamed(trace, c);

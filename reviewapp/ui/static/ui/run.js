@@ -36,9 +36,12 @@
     drawn = Date.now();
     const fresh = document.createElement("template");
     fresh.innerHTML = newest;
+    let before = charts.firstElementChild; // the heading
     for (const chart of fresh.content.querySelectorAll(".chart")) {
       const here = document.getElementById(chart.id);
-      if (!here) { charts.append(chart); continue; }
+      if (!here) before.after(chart);
+      before = here ?? chart;
+      if (!here) continue;
       chart.querySelector(".still").hidden = here.querySelector(".still").hidden;
       for (const part of ["figcaption", ".still", "script", ".scroll"]) here.querySelector(part).replaceWith(chart.querySelector(part));
     }
