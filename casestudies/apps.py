@@ -6,7 +6,7 @@ class CaseStudiesConfig(AppConfig):
     verbose_name = "What this machine measures"
 
     def ready(self) -> None:
-        from casestudies.studies.comparison_rows import CaseStudies
+        from casestudies.studies.measured import measured_studies
         from taxonomy import measured
 
-        measured.register(CaseStudies())
+        measured.register(measured_studies)

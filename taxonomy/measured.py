@@ -1,8 +1,8 @@
 """The one way up: what taxonomy's pages ask of whatever measures, which stands above this room."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 SubjectKind = Literal["strategy", "publication"]
 
@@ -30,26 +30,10 @@ class MeasuredStudy:
     result: StudyResult | None
 
 
-class Measurer(Protocol):
-    """What measures. Its methods take slugs of strategies, or keys of publications."""
-
-    def latest(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
-        """Return the studies about any of them, each with its latest result."""
-
-    def to_compare(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
-        """Return the same studies, each with the result to hold against other numbers."""
-
-
-class _Nothing:
-    """Stands in until something that measures is registered."""
-
-    def latest(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
-        return ()
-
-    to_compare = latest
-
-
-_registered: list[Measurer] = [_Nothing()]
+# Return the studies about any of these strategies (slugs) or publications (keys), each with the
+# result that stands for it.
+Measurer = Callable[[SubjectKind, Collection[str]], Sequence[MeasuredStudy]]
+_registered: list[Measurer] = []
 
 
 def register(measurer: Measurer) -> None:
@@ -57,6 +41,6 @@ def register(measurer: Measurer) -> None:
     _registered[:] = [measurer]
 
 
-def measurer() -> Measurer:
-    """Return the one that measures."""
-    return _registered[0]
+def studies_about(kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+    """Return the studies about any of these; none where nothing that measures is registered."""
+    return [study for measurer in _registered for study in measurer(kind, slugs)]

@@ -1,8 +1,9 @@
 """What the runs of a study measured, and how claims of publications stand beside it.
 
-Of a study's runs one stands for it: the latest that succeeded, those made on this site before
-the reference runs. Where numbers are held against others, the smoke preset comes last, and the
-claims preset, which leaves out what no rule asks for, after the others.
+Of a study's runs one stands for it: the latest that succeeded, those made on this site before the
+reference runs, and of these a CPU's before a GPU's. But first of all the preset counts: the claims
+preset, which leaves out what no rule asks for, comes after others, and the smoke preset, which
+finds nothing, last.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.utils.dateformat import format as format_date
 
+from casestudies.choices import Device
 from casestudies.lab.contract import CLAIMS, SMOKE, Answer, Study
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
@@ -19,7 +21,7 @@ from taxonomy.claims.outcomes import NO_RUN, Standing, standings
 from taxonomy.models import Claim, Outcome
 
 RULE = (
-    "Each claim has a rule that was written before the run, and one of five outcomes: supported,"
+    "Each claim has a dated rule, and one of five outcomes: supported,"
     " direction agrees, not reproduced, not comparable, not run. What stands here is the outcome of"
     " the latest run that speaks to the claim; runs made here come before those that ship with the"
     " site, and the smoke preset, which only tests that the study works, comes last."
@@ -45,14 +47,21 @@ class AnsweredClaim:
         return self.outcome.reason if self.outcome else NO_RUN
 
 
-def latest_results(studies: Collection[str]) -> dict[str, Run]:
-    """Return the latest run with a result of each of the studies that has one."""
-    return _first_of_each(studies, "shipped")
-
-
-def results_to_compare(studies: Collection[str]) -> dict[str, Run]:
-    """Return the run whose numbers stand for each of the studies that has one."""
-    return _first_of_each(studies, "smoke", "shipped", "claims")
+def standing_results(studies: Collection[str]) -> dict[str, Run]:
+    """Return the run that stands for each of the studies that has one."""
+    runs = (
+        Run.objects.succeeded()
+        .filter(study__in=studies)
+        .alias(
+            smoke=Q(preset=SMOKE),
+            shipped=Q(reference__isnull=False),
+            claims=Q(preset=CLAIMS),
+            elsewhere=Q(reference__isnull=False, device=Device.CUDA),
+        )
+        .order_by("study", "smoke", "claims", "shipped", "elsewhere", "-finished", "-id")
+        .distinct("study")
+    )
+    return {run.study: run for run in for_list(runs)}
 
 
 def answered_claims(study: Study) -> list[AnsweredClaim]:
@@ -104,15 +113,3 @@ def origin(run: Run) -> str:
 
 def _in_words(value: object) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-
-
-def _first_of_each(studies: Collection[str], *last: str) -> dict[str, Run]:
-    """Return the latest success of each study; where there is a choice, none that is of `last`."""
-    runs = (
-        Run.objects.succeeded()
-        .filter(study__in=studies)
-        .alias(smoke=Q(preset=SMOKE), shipped=Q(reference__isnull=False), claims=Q(preset=CLAIMS))
-        .order_by("study", *last, "-finished", "-id")
-        .distinct("study")
-    )
-    return {run.study: run for run in for_list(runs)}

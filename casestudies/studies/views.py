@@ -24,8 +24,7 @@ from casestudies.studies.results import (
     RULE,
     answered_claims,
     for_list,
-    latest_results,
-    results_to_compare,
+    standing_results,
 )
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.errors import cleaned_or_400
@@ -39,7 +38,7 @@ LAST_RUNS = 3
 def studies(request: HttpRequest) -> HttpResponse:
     """Show each study of the catalogue with its latest result and its last runs."""
     Run.objects.mark_lost()
-    results, last = latest_results(list(STUDIES)), _last_runs()
+    results, last = standing_results(list(STUDIES)), _last_runs()
     keys = {key for study in STUDIES.values() for key in study.publications}
     slugs = {slug for study in STUDIES.values() for slug in study.strategies}
     publications = {p.key: p for p in _publications().filter(key__in=keys)}
@@ -106,7 +105,7 @@ def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) 
     runs = Run.objects.of_study(study.slug)
     counts = dict(runs.order_by().values_list("state").annotate(Count("pk")))
     total = counts.get(wanted, 0) if wanted else sum(counts.values())
-    result = results_to_compare([study.slug]).get(study.slug)
+    result = standing_results([study.slug]).get(study.slug)
     page = paginate(request, for_list(runs.filter(state=wanted) if wanted else runs), total)
     context = {
         "study": study,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from taxonomy.comparison.selection import ItemKind
 from taxonomy.comparison.table import Cell, Part, Row, Section
-from taxonomy.measured import MeasuredStudy, StudyResult, measurer
+from taxonomy.measured import MeasuredStudy, StudyResult, studies_about
 
 NOTE = "Each number names its run. Runs on other hardware or with other settings do not compare."
 NOT_RUN = Cell((Part("not run"),))
@@ -12,7 +12,7 @@ NOT_RUN = Cell((Part("not run"),))
 
 def measured_section(kind: ItemKind, slugs: Sequence[str]) -> Section:
     """Return the section with a row for each study, or one that says that there is none."""
-    studies = measurer().to_compare(kind.name, slugs)
+    studies = studies_about(kind.name, slugs)
     rows = tuple(_row(study, kind, slugs) for study in studies)
     nothing = Row("Measured results", (NOT_RUN,) * len(slugs), "No case study.")
     return Section("Measured by case studies", rows or (nothing,), NOTE if rows else "")

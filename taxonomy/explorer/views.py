@@ -23,7 +23,7 @@ from taxonomy.explorer.gap_map import GapMap, MapCell, gap_map
 from taxonomy.explorer.hub import CLAIM_HEADER, claim_rows, claims_of, hub
 from taxonomy.explorer.icicle import icicle
 from taxonomy.explorer.tree import Node, publications_url, tree
-from taxonomy.measured import measurer
+from taxonomy.measured import studies_about
 from taxonomy.models import Strategy
 from taxonomy.queries import revision
 
@@ -199,7 +199,7 @@ def strategy_page(request: HttpRequest, slug: str) -> HttpResponse:
         "claims": claims,
         "claim_pages": claims.paginator.get_elided_page_range(claims.number),
         "case_studies": CaseStudy.objects.filter(publication__in=publications),
-        "studies": measurer().latest("strategy", [slug]),
+        "studies": studies_about("strategy", [slug]),
     }
     return render(request, "taxonomy/strategy.html", context)
 

@@ -17,7 +17,7 @@ from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.claims.outcomes import standings
-from taxonomy.measured import measurer
+from taxonomy.measured import studies_about
 from taxonomy.models import Evidence
 from taxonomy.publications.exports import in_batches, parts, with_evidence
 from taxonomy.publications.facet_counts import count
@@ -110,7 +110,7 @@ def publication(request: HttpRequest, key: str) -> HttpResponse:
         "bibtex": bibtex([shown]),
         "claims": standings(shown.claims.all()),
         "case_studies": CaseStudy.objects.filter(publication=shown).select_related("review"),
-        "studies": measurer().latest("publication", [key]),
+        "studies": studies_about("publication", [key]),
         "related": related(shown),
     }
     return render(request, "taxonomy/publication.html", context)

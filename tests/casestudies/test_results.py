@@ -36,37 +36,31 @@ def shown(client: Client, address: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
-def standing(*, to_compare: bool = False) -> Run:
-    which = results.results_to_compare if to_compare else results.latest_results
-    return which([STUDY.slug])[STUDY.slug]
+def standing() -> Run:
+    return results.standing_results([STUDY.slug])[STUDY.slug]
 
 
 def test_one_s_own_runs_stand_before_reference_runs_and_later_before_earlier() -> None:
-    shipped = a_finished_run(reference="sparsegpt-quick", finished=LATER)
+    gpu = a_finished_run(reference="sparsegpt-quick-gpu", device="cuda", finished=LATER)
+    assert standing() == gpu
+    shipped = a_finished_run(reference="sparsegpt-quick")
     assert standing() == shipped
-    assert standing(to_compare=True) == shipped
     own = a_finished_run()
     assert standing() == own
     a_run()
     a_run(state="failed", finished=LATER)
     assert standing() == own
-    latest = a_finished_run(finished=LATER)
-    assert standing() == standing(to_compare=True) == latest
+    latest = a_finished_run(device="cuda", finished=LATER)
+    assert standing() == latest
 
 
-def test_a_smoke_run_is_the_latest_result_but_is_not_held_against_claims() -> None:
-    smoke = a_finished_run(preset="smoke")
-    assert standing() == standing(to_compare=True) == smoke
-    shipped = a_finished_run(reference="sparsegpt-quick")
+def test_a_run_that_shows_less_stands_only_where_there_is_no_other() -> None:
+    smoke = a_finished_run(preset="smoke", finished=LATER)
     assert standing() == smoke
-    assert standing(to_compare=True) == shipped
-
-
-def test_a_run_that_only_answers_claims_does_not_stand_for_the_study() -> None:
-    quick = a_finished_run()
     claims = a_finished_run(preset="claims", finished=LATER)
     assert standing() == claims
-    assert standing(to_compare=True) == quick
+    shipped = a_finished_run(reference="sparsegpt-quick")
+    assert standing() == shipped
 
 
 ASKED = STUDY.check("claims", {}).model_dump(mode="json")
@@ -157,15 +151,15 @@ def test_strategy_and_publication_pages_show_the_latest_result(
 ) -> None:
     pages = ("/taxonomy/pruning/", "/publications/frantar2023sparsegpt/")
     for page in pages:
-        assert "Latest result: not run" in shown(client, page)
+        assert "Result: not run" in shown(client, page)
     a_finished_run(reference="sparsegpt-quick")
     for page in pages:
         text = shown(client, page)
         assert STUDY.title in text
-        assert "Latest result: Perplexity goes from 13 to 20.4. reference run, 2-core CPU" in text
+        assert "Result: Perplexity goes from 13 to 20.4. reference run, 2-core CPU" in text
     own = a_finished_run(verdict="Something else.")
     for page in pages:
-        assert f"Latest result: Something else. run {own.pk} ; quick preset" in shown(client, page)
+        assert f"Result: Something else. run {own.pk} ; quick preset" in shown(client, page)
         assert own.get_absolute_url() in client.get(page).content.decode()
     assert "No case study of this site is about" in shown(client, "/taxonomy/quantization/")
     assert "Measured here" not in shown(client, "/publications/zheng2023sglang/")

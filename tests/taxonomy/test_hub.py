@@ -145,7 +145,7 @@ def test_case_studies_of_the_review_are_named_and_nothing_is_claimed_measured(
     shown = text(page(client, "pruning"))
     assert "The review’s case study: SparseGPT" in shown
     assert "with the aim of optimizing model training" in shown
-    assert "Latest result: not run" in shown
+    assert "Result: not run" in shown
     assert "None of the review’s case studies" in page(client, "continuous-batching")
 
 

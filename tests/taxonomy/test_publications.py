@@ -251,7 +251,7 @@ def test_one_publication_shows_its_evidence_and_where_it_is_from(
     assert "less than 4.5 h" in html
     assert "not stated for this claim ; the publication used: NVIDIA A100 80GB" in html
     assert "The review’s case study on SparseGPT" in html
-    assert "Latest result: not run" in html
+    assert "Result: not run" in html
     assert "a machine-written summary of the review names this publication" in html
     assert "Basis: this project's reading." in html
     assert "shares 2 strategies" in html

@@ -1,42 +1,22 @@
 """What the case studies measured, for the pages of the taxonomy."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from django.urls import reverse
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import SMOKE, Study
 from casestudies.models import Run
-from casestudies.studies.results import (
-    headline,
-    latest_results,
-    origin,
-    results_to_compare,
-)
+from casestudies.studies.results import headline, origin, standing_results
 from reviewapp.ui.units import rounded
 from taxonomy.measured import MeasuredStudy, StudyResult, SubjectKind
 
 
-class CaseStudies:
-    """The measurer that this room registers with taxonomy."""
-
-    def latest(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
-        """Return the studies about any of these, each with its latest result."""
-        return _studies(kind, slugs, latest_results)
-
-    def to_compare(self, kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
-        """Return the same studies; a smoke run stands only where there is no other."""
-        return _studies(kind, slugs, results_to_compare)
-
-
-def _studies(
-    kind: SubjectKind,
-    slugs: Collection[str],
-    results_of: Callable[[Collection[str]], dict[str, Run]],
-) -> Sequence[MeasuredStudy]:
+def measured_studies(kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:
+    """Return the studies about any of these, each with the result that stands for it."""
     about = {slug: _subjects(study, kind) & {*slugs} for slug, study in STUDIES.items()}
     wanted = [slug for slug, subjects in about.items() if subjects]
-    results = results_of(wanted)
+    results = standing_results(wanted)
     return [
         MeasuredStudy(
             title=STUDIES[slug].title,
