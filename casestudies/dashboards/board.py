@@ -101,7 +101,7 @@ class Board:
         ]
 
     @property
-    def apart(self) -> list[str]:
+    def differences(self) -> list[str]:
         """Return the names of all that the groups do not agree in."""
         return list(dict.fromkeys(name for _, names, _ in self.others for name in names))
 

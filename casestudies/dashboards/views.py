@@ -30,7 +30,7 @@ def dashboards(request: HttpRequest) -> HttpResponse:
         "sentence": sentence(board),
         "cannot_share": "" if selection.study else cannot_share(selection.studies),
         "rule": RULE,
-        "apart_url": selection.but(together=False).url,
+        "comparable_url": selection.but(together=False).url,
         "together_url": selection.but(together=True, group="").url,
         "everything": selection.but(hardware="", device="", preset="", runs="", group="").url,
     }

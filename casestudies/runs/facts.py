@@ -9,7 +9,7 @@ from django.utils.text import capfirst
 from casestudies.models import Run
 
 GIB = 2**30
-TOLD_FIRST = (
+SHOWN_FIRST = (
     *("processor", "cores", "threads", "memory_bytes", "gpu", "device", "precision"),
     *("model", "text", "commit", "python", "libraries", "system"),
 )
@@ -56,10 +56,10 @@ def parameters(run: Run) -> Iterator[ParameterRow]:
 
 def environment(run: Run) -> Iterator[tuple[str, str]]:
     """Yield name and value of what the run's process said of its machine and its versions."""
-    told = run.environment
-    for name in [*(n for n in TOLD_FIRST if n in told), *sorted(told.keys() - set(TOLD_FIRST))]:
-        if told[name] is not None or name != "gpu":  # a run on the CPU used none
-            yield _named(name), _in_words(name, told[name])
+    facts = run.environment
+    for name in [*(n for n in SHOWN_FIRST if n in facts), *sorted(facts.keys() - set(SHOWN_FIRST))]:
+        if facts[name] is not None or name != "gpu":  # a run on the CPU used none
+            yield _named(name), _in_words(name, facts[name])
 
 
 def _named(name: str) -> str:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET
 from casestudies.choices import EventKind
 from casestudies.runs.charts import charts
 from casestudies.runs.facts import environment
-from casestudies.runs.watching import SPOKEN, Moment, curves, look, measured, stages
+from casestudies.runs.watching import SPOKEN, Moment, curves, measured, moment_of, stages
 
 STREAMS_PER_PROCESS = 4
 SECONDS_OF_A_STREAM = 25.0
@@ -37,7 +37,7 @@ _places = BoundedSemaphore(STREAMS_PER_PROCESS)
 @never_cache
 def poll(request: HttpRequest, pk: int) -> JsonResponse:
     """Return what is new since the event `?after=`."""
-    moment = look(pk)
+    moment = moment_of(pk)
     if moment is None:
         raise Http404
     return JsonResponse(news(moment, _event_id(request.GET.get("after"))))
@@ -47,7 +47,7 @@ def poll(request: HttpRequest, pk: int) -> JsonResponse:
 @never_cache
 def stream(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Return the stream of what is new since Last-Event-ID, or since `?after=`; 503 when full."""
-    if look(pk) is None:
+    if moment_of(pk) is None:
         raise Http404
     after = _event_id(request.headers.get("Last-Event-ID") or request.GET.get("after"))
     if not _places.acquire(blocking=False):
@@ -87,18 +87,18 @@ def _messages(pk: int, after: int) -> Generator[str]:
     yield f"retry: {1000 * SECONDS_TO_RECONNECT}\n\n"
     while True:
         try:
-            moment = look(pk)
+            moment = moment_of(pk)
             if moment is None or moment.run.over:
                 yield "event: end\ndata: over\n\n"
                 return
-            told = news(moment, after)
+            found = news(moment, after)
         except (OperationalError, InterfaceError):
             return  # the browser comes again until the database is back
         finally:
             # Others may use the connection meanwhile.
             close_old_connections()
-        after = told["last"]
-        yield f"id: {after}\nevent: news\ndata: {json.dumps(told)}\n\n"
+        after = found["last"]
+        yield f"id: {after}\nevent: news\ndata: {json.dumps(found)}\n\n"
         if time.monotonic() >= deadline:
             return
         time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -17,7 +17,7 @@ from casestudies.run_command import command_line
 from casestudies.runs import starting
 from casestudies.runs.charts import charts
 from casestudies.runs.facts import environment, parameters
-from casestudies.runs.watching import LINES_SHOWN, curves, last_lines, look, measured, stages
+from casestudies.runs.watching import LINES_SHOWN, curves, last_lines, measured, moment_of, stages
 
 NOT_SIGNED_IN = "Sign in first: only people with an account may do that."
 NOT_RUNNER = "Your account may not start runs."
@@ -80,7 +80,7 @@ def _only_if(allowed: bool, request: HttpRequest, reason: str) -> None:
 
 
 def _page(request: HttpRequest, pk: int, problem: str = "", status: int = 200) -> HttpResponse:
-    moment = look(pk)
+    moment = moment_of(pk)
     if moment is None:
         raise Http404
     run = moment.run

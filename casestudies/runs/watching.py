@@ -48,7 +48,7 @@ class Moment:
         return int(100 * self.run.done)
 
 
-def look(pk: int) -> Moment | None:
+def moment_of(pk: int) -> Moment | None:
     """Return the run as it is now, lost if its worker has gone silent; None if there is none."""
     runs = Run.objects.select_related("owner").annotate(silence=Now() - F("heartbeat"))
     run = runs.filter(pk=pk).first()
@@ -72,7 +72,7 @@ def _ahead_of(run: Run) -> int:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageTime:
     """A part of the run, and how long it took so far."""
 
     name: str
@@ -80,7 +80,7 @@ class Stage:
     current: bool = False
 
 
-def stages(moment: Moment) -> list[Stage]:
+def stages(moment: Moment) -> list[StageTime]:
     """Return the parts of the run in their order; one query however many steps there were."""
     steps = moment.run.events.filter(kind=EventKind.PROGRESS).order_by()
     began: list[tuple[str, datetime]] = list(
@@ -90,7 +90,7 @@ def stages(moment: Moment) -> list[Stage]:
         .values_list("data__stage", "began")
     )
     ends = [at for _, at in began[1:]] + [moment.run.finished or timezone.now()]
-    found = [Stage(name or "", end - at) for (name, at), end in zip(began, ends, strict=False)]
+    found = [StageTime(name or "", end - at) for (name, at), end in zip(began, ends, strict=False)]
     if found and not moment.run.over:
         found[-1] = replace(found[-1], current=True)
     return found
@@ -114,8 +114,8 @@ def measured(run: Run) -> list[Measurement]:
 
 
 def _measured_so_far(run: Run) -> list[Measurement]:
-    told = _events(run, EventKind.MEASUREMENT, TypeAdapter(result.MeasuredValue))
-    return [Measurement(run=run, **measurement.model_dump()) for measurement in told]
+    events = _events(run, EventKind.MEASUREMENT, TypeAdapter(result.MeasuredValue))
+    return [Measurement(run=run, **measurement.model_dump()) for measurement in events]
 
 
 def curves(run: Run) -> list[result.Curve]:

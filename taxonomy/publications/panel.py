@@ -38,7 +38,7 @@ class FacetPanel:
 
 
 @dataclass(frozen=True)
-class Bar:
+class YearBar:
     year: int
     count: int
     x: float
@@ -53,7 +53,7 @@ class YearPanel:
     """Publications per year, given the other facets, and the years asked for."""
 
     years: Years
-    bars: list[Bar]
+    bars: list[YearBar]
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -84,14 +84,14 @@ def _facet_panel(chosen: AnyOf, counts: Counts) -> FacetPanel:
     )
 
 
-def _bars(years: Years, counts: Counts) -> list[Bar]:
+def _bars(years: Years, counts: Counts) -> list[YearBar]:
     numbers = counts.by_facet["year"]
     if not numbers:
         return []
     span = range(min(numbers), max(numbers) + 1)
     step, tallest = WIDTH / max(len(span), FEWEST_BARS), max(numbers.values())
     return [
-        Bar(
+        YearBar(
             year=year,
             count=numbers[year],
             x=round(place * step, 1),
