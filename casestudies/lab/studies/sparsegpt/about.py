@@ -256,7 +256,7 @@ STUDY = Study(
     charts=(
         StudyChart(
             "trade",
-            "How far SparseGPT lies below the simpler methods, and what it takes longer.",
+            "How far SparseGPT lies below the simpler methods, and how much longer it takes.",
             x="compression time",
             y="perplexity ratio",
         ),
