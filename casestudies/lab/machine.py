@@ -52,7 +52,11 @@ def gpus() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Needs:
-    """The least that a run can do with: processes at once, GPUs, memory, libraries, a compiler."""
+    """The least that a run can do with: processes at once, GPUs, memory, libraries, a compiler.
+
+    `processes` are those that need a core each, as where their time is compared; a study that only
+    counts what more of them do needs fewer.
+    """
 
     processes: int = 1
     gpus: int = 0
