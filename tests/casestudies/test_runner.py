@@ -31,6 +31,8 @@ from casestudies.runs import starting
 from casestudies.worker import leases, runner
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
+from taxonomy.choices import Status
+from taxonomy.models import Outcome
 from tests.casestudies.making import ENVIRONMENT, HERE, NOON, a_person, a_run
 
 Program = Callable[..., None]
@@ -53,6 +55,9 @@ RESULT: dict[str, Any] = {
     "series": [CURVE],
     "verdict": "It is 1.5 times as fast.",
 }
+# What a page could not show: a character that the database refuses, a number that no float holds.
+NUL = {**ENVIRONMENT, "text": {"name": "Example text", "sha256": "\0"}}
+VAST = {**ENVIRONMENT, "memory_bytes": 10**400}
 STARTED = {"event": "started", **{name: RESULT[name] for name in list(RESULT)[:4]}}
 
 
@@ -91,6 +96,19 @@ def test_a_result_is_kept_as_the_lab_wrote_it(program: Program) -> None:
 
 
 @pytest.mark.django_db
+def test_a_rule_that_cannot_be_applied_does_not_cost_a_run_its_result(
+    program: Program, review: None
+) -> None:
+    """The rule of claim 2 reads parameters that this result, of another version, lacks."""
+    program("-c", code({"event": "result", "result": {**RESULT, "parameters": {}}}))
+    run = carried_out()
+    assert run.state == State.SUCCEEDED
+    outcome = Outcome.objects.get(run=run.pk, claim__position=2)
+    assert outcome.status == Status.NOT_RUN
+    assert outcome.reason.startswith("its rule cannot be applied to this run: ")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -117,6 +135,14 @@ def test_a_result_is_kept_as_the_lab_wrote_it(program: Program) -> None:
         (
             ("-c", code({"event": "result", "result": {**RESULT, "study": "qmoe"}})),
             "not a result of this study: study: 'qmoe'",
+        ),
+        (
+            ("-c", code({"event": "result", "result": RESULT | {"environment": NUL}})),
+            "not a result of this study: environment.text.sha256: ",
+        ),
+        (
+            ("-c", code({"event": "result", "result": RESULT | {"environment": VAST}})),
+            "not a result of this study: environment.memory_bytes: ",
         ),
         (
             ("-c", "print('[' * 100_000); print('{' * 100_000)"),
@@ -401,7 +427,6 @@ def test_a_run_on_a_gpu_waits_for_a_free_one_and_has_it_to_itself(
     monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
     run = a_run(device=Device.CUDA)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert not async_to_sync(runner.work_once)(Device.CUDA, HERE)
     with pytest.raises(CommandError, match="no gpu here"):
         call_command("worker", queues="gpu")
     with pytest.raises(CommandError, match="'tpu' is none of cpu, gpu"):
@@ -444,6 +469,16 @@ def test_a_run_is_left_to_a_machine_that_can_carry_it_out(program: Program) -> N
     run.refresh_from_db()
     assert run.state == State.FAILED
     assert run.error == "No worker here can carry it out: needs 14 GiB; this machine has 8."
+
+
+@pytest.mark.django_db
+def test_a_run_that_wants_more_gpus_than_any_machine_has_holds_nobody_up() -> None:
+    """It was asked for when another worker was there, or none."""
+    run = a_run(device=Device.CUDA)
+    assert async_to_sync(runner.work_once)(Device.CUDA, HERE)
+    run.refresh_from_db()
+    assert run.state == State.FAILED
+    assert run.error == "No worker here can carry it out: needs 1 GPU; this machine has 0."
 
 
 @pytest.mark.django_db
