@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from casestudies.lab.machine import Machine
 from casestudies.models import Measurement, Run, Worker
 from casestudies.querysets import SILENCE
 from casestudies.runs import starting
-from casestudies.worker import leases, runner
+from casestudies.worker import leases, loop, runner
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
 from taxonomy.choices import Status
@@ -468,7 +469,7 @@ def test_a_run_is_left_to_a_machine_that_can_carry_it_out(program: Program) -> N
     assert async_to_sync(runner.work_once)(Device.CPU, small)
     run.refresh_from_db()
     assert run.state == State.FAILED
-    assert run.error == "No worker here can carry it out: needs 14 GiB; this machine has 8."
+    assert run.error == "No worker here can carry it out: needs 14 GiB; this machine offers 8."
 
 
 @pytest.mark.django_db
@@ -481,6 +482,14 @@ def test_a_run_that_wants_more_gpus_than_any_machine_has_holds_nobody_up() -> No
     assert run.error == "No worker here can carry it out: needs 1 GPU; this machine has 0."
 
 
+def test_a_worker_offers_no_more_memory_than_a_run_may_use(settings: Settings) -> None:
+    """Else a run is taken that is ended, minutes later, for what was known before."""
+    settings.RUN_MEMORY_GIB = 1.5
+    assert loop.offer(HERE) == replace(HERE, memory_bytes=3 * 2**29)
+    settings.RUN_MEMORY_GIB = 1000
+    assert loop.offer(HERE) == HERE
+
+
 @pytest.mark.django_db
 def test_a_run_that_no_worker_can_carry_out_is_not_queued() -> None:
     study, person = STUDIES["qmoe"], a_person("ada", "add_run")
@@ -489,7 +498,7 @@ def test_a_run_that_no_worker_can_carry_out_is_not_queued() -> None:
     worker = Worker.objects.create(
         name="small", devices=[Device.CPU], machine=small.facts(), started=NOON, heartbeat=Now()
     )
-    with pytest.raises(starting.NoMachine, match="needs 14 GiB; this machine has 8"):
+    with pytest.raises(starting.NoMachine, match="needs 14 GiB; this machine offers 8"):
         starting.start(person, asked)
     assert not Run.objects.exists()
     worker.delete()

@@ -84,7 +84,7 @@ def test_a_value_outside_the_schema_is_named_with_its_bounds(given_values, name,
 def test_a_machine_that_cannot_carry_a_run_out_is_told_why() -> None:
     small = Machine(cores=2, memory_bytes=24 * 2**30)
     TOY.check_machine(TOY.check("quick", {}), small)
-    with pytest.raises(InvalidParameter, match="needs 32 GiB; this machine has 24"):
+    with pytest.raises(InvalidParameter, match="needs 32 GiB; this machine offers 24"):
         TOY.check_machine(TOY.check("quick", {"tokens": 32}), small)
     wanted = Needs(processes=4, gpus=2, libraries=("numpy", "nothing"), compiler=True)
     assert wanted.unmet(replace(small, libraries=("numpy",))) == [
