@@ -15,7 +15,7 @@ help:
 	echo 'make test     check style, types and import directions, then run every test'
 	echo 'make format   format the code'
 	echo 'make bench    measure the pages, and hold both studies against their bars; about an hour'
-	echo 'make reference-runs   run the quick preset of each study here and keep its result'
+	echo 'make reference-runs   run the presets quick and claims of each study here, keep their results'
 	echo 'make test-system-postgres   run the tests of the database on an installed PostgreSQL'
 	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
 

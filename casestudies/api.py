@@ -54,8 +54,8 @@ class Studies(ListAPIView[Any]):
 class OneStudy(RetrieveAPIView[Any]):
     """One case study, with the claims that it answers and the outcome of each.
 
-    The outcome is supported, direction agrees, not reproduced, not comparable or not run; `rule`,
-    which was written before any run, says when it is which.
+    The outcome is supported, direction agrees, not reproduced, not comparable or not run; `rule`
+    says when it is which, and `rule_blind` whether it was written before the outcome was known.
     """
 
     serializer_class = StudyDetailSerializer

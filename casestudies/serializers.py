@@ -205,12 +205,13 @@ class AnsweredClaimSerializer(serializers.Serializer[Any]):
     claim_id = serializers.CharField(source="answer.claim")
     claim = PublicationClaimSerializer(allow_null=True)
     rule = serializers.CharField(source="claim.rule", default="")
-    rule_written = serializers.DateField(source="claim.rule_written", default=None)
+    rule_written = serializers.DateField(source="claim.rule_written", default=None, allow_null=True)
+    rule_blind = serializers.BooleanField(source="claim.rule_blind", default=None, allow_null=True)
     status = serializers.ChoiceField(Status.choices)
     reason = serializers.CharField(help_text="Why there is no more to say; may be empty")
     numbers = NumberSerializer(source="outcome.numbers", many=True, default=list)
-    run = serializers.IntegerField(source="run.pk", default=None)
-    run_label = serializers.CharField(source="run.label", default=None)
+    run = serializers.IntegerField(source="run.pk", default=None, allow_null=True)
+    run_label = serializers.CharField(source="run.label", default=None, allow_null=True)
 
 
 class StudyDetailSerializer(StudySerializer):

@@ -182,7 +182,7 @@ class ClaimForm(forms.Form):
 
 
 class OutcomeSerializer(Record[Outcome]):
-    """What a run on this site found of a claim, by the rule written before it."""
+    """What a run on this site found of a claim, by the rule written for it."""
 
     class Meta:
         model = Outcome

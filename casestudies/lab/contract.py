@@ -5,6 +5,7 @@ command line, the documentation, the charts, the comparison with claims and the 
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,11 +178,17 @@ class Answer:
     judge: Callable[[Result], Judgement]
 
     def judgement(self, result: Result) -> Judgement:
-        """Return how the claim stands beside the result."""
+        """Return how the claim stands beside the result; a rule never costs a run its result."""
         try:
-            return self.judge(result)
+            found = self.judge(result)
         except NotMeasured as error:
             return not_run(f"this run measured {error}")
+        except (ArithmeticError, LookupError) as error:
+            # Of an older version, which had other parameters, or of numbers that are not sound.
+            return not_run(f"its rule cannot be applied to this run: {error!r}")
+        if all(math.isfinite(number.value) for number in found.numbers):
+            return found
+        return not_run("its rule cannot be applied to this run: a number is not finite")
 
 
 def rule_hash(sentence: str) -> str:

@@ -66,7 +66,7 @@ class Needs:
 
     def unmet(self, machine: Machine) -> list[str]:
         """Return in words what the machine lacks; empty when it can carry the run out."""
-        has_gib = machine.memory_bytes / GIB
+        offered = machine.memory_bytes / GIB
         lacking = []
         if self.gpus > len(machine.gpus):
             wanted = _several(self.gpus, "GPU")
@@ -75,8 +75,8 @@ class Needs:
         if self.processes > machine.cores:
             processes = _several(self.processes, "process", "processes")
             lacking.append(f"needs {processes} at once; this machine has {machine.cores} cores")
-        if self.memory_gib > has_gib:
-            lacking.append(f"needs {self.memory_gib:g} GiB; this machine has {has_gib:.0f}")
+        if self.memory_gib > offered:
+            lacking.append(f"needs {self.memory_gib:g} GiB; this machine offers {offered:.0f}")
         missing = [name for name in self.libraries if name not in machine.libraries]
         if missing:
             lacking.append(f"needs the Python package {' and '.join(missing)}")

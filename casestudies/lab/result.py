@@ -19,16 +19,20 @@ from pydantic import (
 
 LONGEST_TEXT = 4_000
 MOST_MEASUREMENTS = 5_000
-MOST_POINTS = 20_000
+MOST_POINTS = 20_000  # of all curves together
 
 
 def _without_nul(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
+# No more than a database's number holds and a float can stand for.
+Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, AfterValidator(_without_nul), Field(max_length=200)]
 Text = Annotated[str, AfterValidator(_without_nul), Field(max_length=LONGEST_TEXT)]
-Scalar = bool | int | FiniteFloat | Name
+Scalar = bool | Integer | FiniteFloat | Name
 Settings = Annotated[dict[Name, Scalar], Field(max_length=20)]
 Parameters = Annotated[dict[Name, Scalar | None], Field(max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -52,7 +56,7 @@ class MeasuredValue(Form):
     settings: Settings = {}
     value: FiniteFloat
     unit: Name
-    n: Annotated[int, Field(ge=1, le=10**9)]
+    n: Count
     spread: Annotated[FiniteFloat, Field(ge=0)] | None
 
     @property
@@ -67,21 +71,21 @@ class Curve(Form):
     name: Name
     variant: Name
     settings: Settings = {}
-    points: Annotated[list[tuple[FiniteFloat, FiniteFloat]], Field(max_length=MOST_POINTS)]
+    points: list[tuple[FiniteFloat, FiniteFloat]]
 
 
 class SourceFile(Form):
     """A model or a text that the run read."""
 
     name: Name
-    sha256: Annotated[str, Field(max_length=64)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")]
 
 
 class Gpu(Form):
     """A graphics processor."""
 
     name: Name
-    memory_bytes: Annotated[int, Field(ge=0)]
+    memory_bytes: Bytes
     cuda: Name | None = None
     driver: Name | None = None
 
@@ -91,9 +95,9 @@ class Environment(Form):
 
     device: Literal["cpu", "cuda"]
     processor: Name | None = None
-    cores: Annotated[int, Field(ge=1)]
-    threads: Annotated[int, Field(ge=1)]
-    memory_bytes: Annotated[int, Field(ge=0)]
+    cores: Count
+    threads: Count
+    memory_bytes: Bytes
     gpu: Gpu | None = None
     load: FiniteFloat | None = None
     system: Name | None = None
@@ -134,11 +138,13 @@ class Result(Form):
     verdict: Text
 
     @model_validator(mode="after")
-    def _once(self) -> "Result":
+    def _bounded(self) -> "Result":
         keys = [measurement.key for measurement in self.measurements]
         if len(set(keys)) < len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
             raise ValueError(f"{twice[0]} of {twice[1]} stands twice")
+        if sum(len(curve.points) for curve in self.series) > MOST_POINTS:
+            raise ValueError(f"its curves have more than {MOST_POINTS} points")
         return self
 
     def value(self, metric: str, variant: str, **settings: Any) -> float:
@@ -155,7 +161,7 @@ class Started(Form):
     event: Literal["started"] = "started"
     study: Name
     parameters: Parameters
-    seed: int
+    seed: Integer
     environment: Environment
 
 

@@ -51,8 +51,11 @@ def divide_variants(apps: Any, schema_editor: Any) -> None:
             row.unit = UNITS.get(row.metric, row.unit)
             row.variant, row.settings = divided(row.variant)
             row.save()
+    for run in Run.objects.exclude(series=[]).iterator():
         for curve in run.series:
-            curve["variant"], curve["settings"] = divided(curve["variant"])
+            # What the variants of a study that is gone were called, nobody knows.
+            parts = divided(curve["variant"]) if run.study in RENAMED else (curve["variant"], {})
+            curve["variant"], curve["settings"] = parts
         run.save(update_fields=["series"])
 
 

@@ -31,7 +31,7 @@ def charts(run: Run, measured: Sequence[Measurement], curves: Sequence[Curve]) -
     drawn = {chart.series for chart in study.charts}
     others = [s.name for s in study.series if s.name not in drawn]
     undeclared = [StudyChart("curves", "", series=name) for name in others]
-    return _Drawing(run, study, measured, curves, [*study.charts, *undeclared]).charts()
+    return _RunDrawing(run, study, measured, curves, [*study.charts, *undeclared]).charts()
 
 
 def declared_charts(
@@ -39,7 +39,7 @@ def declared_charts(
 ) -> list[Chart]:
     """Return the charts by which the run's study tells its result, in its order."""
     study = run.definition
-    return _Drawing(run, study, measured, curves, study.charts).charts() if study else []
+    return _RunDrawing(run, study, measured, curves, study.charts).charts() if study else []
 
 
 def look_for(study: Study, *, x: str = "", y: str = "", series: str = "") -> str:
@@ -49,7 +49,7 @@ def look_for(study: Study, *, x: str = "", y: str = "", series: str = "") -> str
 
 
 @dataclass(frozen=True)
-class _Drawing:
+class _RunDrawing:
     """A run as it is to be drawn. A variant with its settings looks the same in all charts."""
 
     run: Run

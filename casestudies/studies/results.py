@@ -7,12 +7,16 @@ finds nothing, last.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import Count, F, Q
 from django.utils.dateformat import format as format_date
+from pydantic import ValidationError
 
 from casestudies.choices import Device
+from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, SMOKE, Answer, Study
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
@@ -80,6 +84,23 @@ def _answered(answer: Answer, standing: Standing | None, runs: Mapping[int, Run]
     return AnsweredClaim(
         answer, standing.claim, outcome, runs.get(outcome.run) if outcome else None
     )
+
+
+def judge_by_new_rules() -> None:
+    """Judge again the runs whose outcomes are missing, or by a rule of another date."""
+    for study in STUDIES.values():
+        claims = Claim.objects.by_code([answer.claim for answer in study.answers]).count()
+        judged = (
+            Outcome.objects.filter(study=study.slug, rule_written=F("claim__rule_written"))
+            .values("run")
+            .annotate(n=Count("pk"))
+            .filter(n=claims)
+        )
+        runs = Run.objects.succeeded().of_study(study.slug).exclude(pk__in=judged.values("run"))
+        for run in runs:
+            # One of a version whose form is no longer read keeps what it has.
+            with suppress(ValidationError), transaction.atomic():
+                run.keep_outcomes(run.result)
 
 
 def headline(run: Run) -> list[Measurement]:

@@ -7,15 +7,18 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Never
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from casestudies.choices import Device
 from casestudies.lab.catalogue import this_machine
+from casestudies.lab.machine import GIB, Machine
 from casestudies.models import Run, Worker
 from casestudies.worker import runner, waking
 from casestudies.worker.reconnecting import Unavailable, database
@@ -34,11 +37,17 @@ def serve(devices: Sequence[Device]) -> None:
     asyncio.run(_serve(devices))
 
 
+def offer(machine: Machine) -> Machine:
+    """Return what of the machine a run may use."""
+    limit = int(settings.RUN_MEMORY_GIB * GIB)
+    return replace(machine, memory_bytes=min(machine.memory_bytes, limit))
+
+
 async def _serve(devices: Sequence[Device]) -> None:
     worker = Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
         devices=list(devices),
-        machine=this_machine().facts(),
+        machine=offer(this_machine()).facts(),
         started=timezone.now(),
     )
     stop, woken = asyncio.Event(), asyncio.Event()

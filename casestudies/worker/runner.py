@@ -6,7 +6,6 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 
@@ -31,7 +30,6 @@ SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_DRAIN = 5
 CLAIMING = 0x5065616B  # the key of an advisory lock: only one worker claims at a time
-MOST_LOOKED_AT = 100  # of the runs that wait
 GIB = 2**30
 
 log = logging.getLogger(__name__)
@@ -65,9 +63,9 @@ def claim(device: Device, machine: Machine, lease: Lease) -> Run | None:
         free = Run.objects.queued().filter(device=device)
         free = free.filter(Q(owner=None) | ~Q(owner__in=busy.values("owner")))
         others = [worker.offer for worker in Worker.objects.alive().serving(device)]
-        waiting = free.order_by("created", "id")[:MOST_LOOKED_AT]
+        waiting = free.order_by("created", "id").iterator()
         run = next((run for run in waiting if _is_ours(run, machine, others)), None)
-        if run is None or not lease.take(_gpus(run)):
+        if run is None or not lease.take(_gpus(run, machine)):
             return None
         run.claim, run.worker = uuid.uuid4(), f"{socket.gethostname()}:{os.getpid()}"
         # The run may have been cancelled since it was read.
@@ -100,10 +98,11 @@ def _lacking(run: Run, machine: Machine) -> list[str]:
         return [f"its study no longer accepts {error}"]
 
 
-def _gpus(run: Run) -> int:
-    with suppress(InvalidParameter):
-        return run.needs.gpus if run.device == Device.CUDA else 0
-    return 0
+def _gpus(run: Run, machine: Machine) -> int:
+    """Return how many processors to lease; none for a run that is only to end with the reason."""
+    if run.device == Device.CPU or _lacking(run, machine):
+        return 0
+    return run.needs.gpus
 
 
 async def work_once(device: Device, machine: Machine) -> bool:

@@ -145,7 +145,14 @@ def test_a_study_declares_itself_and_holds_claims_beside_measurements(
     assert (sparsity["minimum"], sparsity["maximum"]) == (0.05, 0.95)
     assert study["presets"]["smoke"]["minutes"] < 1
     assert {variant["role"] for variant in study["variants"]} == {"baseline", "method", "control"}
-    assert study["answers"][0]["status"] == "not run"
+    unanswered = study["answers"][0]
+    assert unanswered["status"] == "not run"
+    # As the page says: "written when the outcome was known" of the first.
+    assert [answer["rule_blind"] for answer in study["answers"]] == [False, True, True]
+    described = read(client, "schema/")["components"]["schemas"]["AnsweredClaim"]["properties"]
+    missing = [name for name, value in unanswered.items() if value is None]
+    assert missing == ["run", "run_label"]
+    assert all("null" in described[name]["type"] for name in missing)
     answered = read(client, "studies/qmoe/")["answers"]
     assert [answer["claim_id"] for answer in answered] == [f"frantar2023qmoe-{n}" for n in range(3)]
     assert [answer["status"] for answer in answered] == ["supported", "supported", "not run"]

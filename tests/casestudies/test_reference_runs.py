@@ -46,6 +46,16 @@ def test_loading_again_changes_only_what_the_files_have_changed(tmp_path: Path) 
     reference_runs.load(folder)
     assert dict(Run.objects.exclude(reference=None).values_list("reference", "pk")) == before
 
+    # A file that was corrected is a row that was: with its address, and not twice its numbers.
+    corrected = sorted(folder.glob("*.json"))[0]
+    record = json.loads(corrected.read_text())
+    record["result"]["verdict"] = "The same run in other words."
+    corrected.write_text(json.dumps(record))
+    reference_runs.load(folder)
+    run = Run.objects.get(reference=corrected.stem)
+    assert (run.pk, run.verdict) == (before[run.reference], "The same run in other words.")
+    assert run.result.model_dump(mode="json") == record["result"]
+
     changed, *gone = sorted(folder.glob("*.json"))
     record = json.loads(changed.read_text())
     record["finished"] = "2026-12-01T00:00:00+00:00"
@@ -57,6 +67,24 @@ def test_loading_again_changes_only_what_the_files_have_changed(tmp_path: Path) 
     [run] = Run.objects.exclude(reference=None)
     assert run.verdict == "Another result."
     assert Run.objects.filter(pk=own.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "list indices must be"),
+        ("{}", "'result' is missing"),
+        ('{"result": {"study": "gone"}}', "no study is named 'gone'"),
+        ('{"result": {"study": "qmoe"}, "started": "x"}', "Invalid isoformat string"),
+    ],
+)
+def test_a_file_that_is_no_run_is_named_and_nothing_changes(tmp_path, content, reason) -> None:
+    a_finished_run(reference="older")
+    (tmp_path / "broken.json").write_text(content)
+    with pytest.raises(reference_runs.InvalidRun, match=rf"broken\.json: .*{reason}"):
+        reference_runs.load(tmp_path)
+    assert Run.objects.get().reference == "older"
 
 
 def test_outcomes_are_judged_again_when_the_review_is_loaded_later(request) -> None:

@@ -15,7 +15,7 @@ from casestudies.models import Run
 from casestudies.studies import results
 from casestudies.studies.results import answered_claims, headline, origin, settings_of
 from reviewapp.corpus.models import Review
-from taxonomy.models import Claim
+from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import MEASURED, NOON, a_finished_run, a_run
 from tests.queries import count_queries
 
@@ -119,6 +119,22 @@ def test_the_run_that_speaks_to_a_claim_stands_before_later_ones_that_do_not(
         "not run",
         "this run pruned otherwise; the rule asks for 60 % zeros, anywhere",
     )
+
+
+def test_a_run_is_judged_again_by_a_rule_that_is_new_to_it(request) -> None:
+    """As one is that was made before the claims had rules."""
+    run = a_finished_run()
+    assert not Outcome.objects.exists()
+    request.getfixturevalue("review")
+    results.judge_by_new_rules()
+    first = set(Outcome.objects.filter(run=run.pk).values_list("pk", "rule_written"))
+    assert len(first) == len(STUDY.answers)
+    results.judge_by_new_rules()
+    assert set(Outcome.objects.values_list("pk", "rule_written")) == first
+    answer = STUDY.answers[0].claim
+    Claim.objects.by_code([answer]).update(rule_written=LATER.date())
+    results.judge_by_new_rules()
+    assert Outcome.objects.get(rule_written=LATER.date()).claim.code == answer
 
 
 def test_a_claim_that_is_not_recorded_is_told_by_its_name(review: Review) -> None:

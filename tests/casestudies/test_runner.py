@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from casestudies.lab.machine import Machine
 from casestudies.models import Measurement, Run, Worker
 from casestudies.querysets import SILENCE
 from casestudies.runs import starting
-from casestudies.worker import leases, runner
+from casestudies.worker import leases, loop, runner
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
+from taxonomy.choices import Status
+from taxonomy.models import Outcome
 from tests.casestudies.making import ENVIRONMENT, HERE, NOON, a_person, a_run
 
 Program = Callable[..., None]
@@ -53,6 +56,9 @@ RESULT: dict[str, Any] = {
     "series": [CURVE],
     "verdict": "It is 1.5 times as fast.",
 }
+# What a page could not show: a character that the database refuses, a number that no float holds.
+NUL = {**ENVIRONMENT, "text": {"name": "Example text", "sha256": "\0"}}
+VAST = {**ENVIRONMENT, "memory_bytes": 10**400}
 STARTED = {"event": "started", **{name: RESULT[name] for name in list(RESULT)[:4]}}
 
 
@@ -91,6 +97,19 @@ def test_a_result_is_kept_as_the_lab_wrote_it(program: Program) -> None:
 
 
 @pytest.mark.django_db
+def test_a_rule_that_cannot_be_applied_does_not_cost_a_run_its_result(
+    program: Program, review: None
+) -> None:
+    """The rule of claim 2 reads parameters that this result, of another version, lacks."""
+    program("-c", code({"event": "result", "result": {**RESULT, "parameters": {}}}))
+    run = carried_out()
+    assert run.state == State.SUCCEEDED
+    outcome = Outcome.objects.get(run=run.pk, claim__position=2)
+    assert outcome.status == Status.NOT_RUN
+    assert outcome.reason.startswith("its rule cannot be applied to this run: ")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -117,6 +136,14 @@ def test_a_result_is_kept_as_the_lab_wrote_it(program: Program) -> None:
         (
             ("-c", code({"event": "result", "result": {**RESULT, "study": "qmoe"}})),
             "not a result of this study: study: 'qmoe'",
+        ),
+        (
+            ("-c", code({"event": "result", "result": RESULT | {"environment": NUL}})),
+            "not a result of this study: environment.text.sha256: ",
+        ),
+        (
+            ("-c", code({"event": "result", "result": RESULT | {"environment": VAST}})),
+            "not a result of this study: environment.memory_bytes: ",
         ),
         (
             ("-c", "print('[' * 100_000); print('{' * 100_000)"),
@@ -401,7 +428,6 @@ def test_a_run_on_a_gpu_waits_for_a_free_one_and_has_it_to_itself(
     monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
     run = a_run(device=Device.CUDA)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert not async_to_sync(runner.work_once)(Device.CUDA, HERE)
     with pytest.raises(CommandError, match="no gpu here"):
         call_command("worker", queues="gpu")
     with pytest.raises(CommandError, match="'tpu' is none of cpu, gpu"):
@@ -443,7 +469,25 @@ def test_a_run_is_left_to_a_machine_that_can_carry_it_out(program: Program) -> N
     assert async_to_sync(runner.work_once)(Device.CPU, small)
     run.refresh_from_db()
     assert run.state == State.FAILED
-    assert run.error == "No worker here can carry it out: needs 14 GiB; this machine has 8."
+    assert run.error == "No worker here can carry it out: needs 14 GiB; this machine offers 8."
+
+
+@pytest.mark.django_db
+def test_a_run_that_wants_more_gpus_than_any_machine_has_holds_nobody_up() -> None:
+    """It was asked for when another worker was there, or none."""
+    run = a_run(device=Device.CUDA)
+    assert async_to_sync(runner.work_once)(Device.CUDA, HERE)
+    run.refresh_from_db()
+    assert run.state == State.FAILED
+    assert run.error == "No worker here can carry it out: needs 1 GPU; this machine has 0."
+
+
+def test_a_worker_offers_no_more_memory_than_a_run_may_use(settings: Settings) -> None:
+    """Else a run is taken that is ended, minutes later, for what was known before."""
+    settings.RUN_MEMORY_GIB = 1.5
+    assert loop.offer(HERE) == replace(HERE, memory_bytes=3 * 2**29)
+    settings.RUN_MEMORY_GIB = 1000
+    assert loop.offer(HERE) == HERE
 
 
 @pytest.mark.django_db
@@ -454,7 +498,7 @@ def test_a_run_that_no_worker_can_carry_out_is_not_queued() -> None:
     worker = Worker.objects.create(
         name="small", devices=[Device.CPU], machine=small.facts(), started=NOON, heartbeat=Now()
     )
-    with pytest.raises(starting.NoMachine, match="needs 14 GiB; this machine has 8"):
+    with pytest.raises(starting.NoMachine, match="needs 14 GiB; this machine offers 8"):
         starting.start(person, asked)
     assert not Run.objects.exists()
     worker.delete()

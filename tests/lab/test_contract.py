@@ -14,8 +14,10 @@ from casestudies.lab.contract import (
     Answer,
     InvalidParameter,
     InvalidResult,
+    Number,
     StudyChart,
     Variant,
+    judged,
     rule_hash,
 )
 from casestudies.lab.machine import Machine, Needs
@@ -82,7 +84,7 @@ def test_a_value_outside_the_schema_is_named_with_its_bounds(given_values, name,
 def test_a_machine_that_cannot_carry_a_run_out_is_told_why() -> None:
     small = Machine(cores=2, memory_bytes=24 * 2**30)
     TOY.check_machine(TOY.check("quick", {}), small)
-    with pytest.raises(InvalidParameter, match="needs 32 GiB; this machine has 24"):
+    with pytest.raises(InvalidParameter, match="needs 32 GiB; this machine offers 24"):
         TOY.check_machine(TOY.check("quick", {"tokens": 32}), small)
     wanted = Needs(processes=4, gpus=2, libraries=("numpy", "nothing"), compiler=True)
     assert wanted.unmet(replace(small, libraries=("numpy",))) == [
@@ -143,6 +145,18 @@ def test_a_claim_has_the_outcome_that_its_rule_gives() -> None:
     assert (silent.status, silent.reason) == ("not run", "this run measured no size of ours")
 
 
+def test_a_rule_that_cannot_be_applied_says_so() -> None:
+    def doubled(result):
+        value = 2 * result.value("size", "ours")
+        return judged(Number("twice", value), supported=value > 1)
+
+    answered = toy(answers=(Answer("a-0", rule_hash("x"), doubled),))
+    measured = [{**MEASURED, "value": 1e308}]
+    judgement = answered.judge(answered.read(document(measurements=measured)))["a-0"]
+    assert (judgement.status, judgement.numbers) == ("not run", ())
+    assert judgement.reason == "its rule cannot be applied to this run: a number is not finite"
+
+
 def test_a_rule_is_told_by_its_words_not_by_its_line_breaks() -> None:
     assert rule_hash("At most\n  half.") == rule_hash("At most half.") != rule_hash("At most 0.5.")
     assert len(rule_hash("x")) == len(TOY.answers[0].rule)
@@ -158,7 +172,7 @@ def test_a_result_comes_back_as_it_was_written() -> None:
     assert TOY.read(document(environment=with_gpu)).environment.hardware == "NVIDIA H100"
 
 
-MEASURED = document()["measurements"][0]
+MEASURED, CURVE = document()["measurements"][0], document()["series"][0]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +192,7 @@ MEASURED = document()["measurements"][0]
         ({"measurements": [{**MEASURED, "settings": {"x": 1}}]}, "'x' is no setting of it"),
         ({"measurements": [MEASURED, MEASURED]}, "size of ours stands twice"),
         ({"series": [{"name": "x", "variant": "ours", "points": []}]}, "'x' is no series of it"),
+        ({"series": [{**CURVE, "points": [[0, 1]] * 10_001}] * 2}, "more than 20000 points"),
         ({"parameters": {"tokens": {"deep": 1}}}, "parameters.tokens"),
     ],
 )
