@@ -296,4 +296,4 @@ class Worker(models.Model):
     @property
     def offer(self) -> Machine:
         """Return the machine that it runs on."""
-        return Machine(**{**self.machine, "gpus": tuple(self.machine["gpus"])})
+        return Machine.of(self.machine)

@@ -15,7 +15,7 @@ from reviewapp.corpus.models import Publication
 from reviewapp.rest.listing import Listing
 from reviewapp.rest.records import Page, Record
 from reviewapp.ui.export import provenance
-from taxonomy.choices import Objective
+from taxonomy.choices import Objective, Status
 from taxonomy.claims.outcomes import standing_of, with_outcomes
 from taxonomy.explorer.hub import NEWEST
 from taxonomy.models import CLAIM_FIELDS, Claim, Outcome, Strategy
@@ -179,6 +179,12 @@ class ClaimForm(forms.Form):
         help_text="What the claim is about",
         error_messages={"invalid_choice": "There is no objective “%(value)s”."},
     )
+    outcome = forms.MultipleChoiceField(
+        required=False,
+        choices=Status.choices,
+        help_text="What some run on this site found of the claim",
+        error_messages={"invalid_choice": "There is no outcome “%(value)s”."},
+    )
 
 
 class OutcomeSerializer(Record[Outcome]):
@@ -252,4 +258,6 @@ class Claims(Listing[Claim]):
             claims = claims.filter(publication__facets__strategies__overlap=wanted)
         if chosen["objective"]:
             claims = claims.filter(objective__in=chosen["objective"])
+        if chosen["outcome"]:
+            claims = claims.tried(chosen["outcome"])
         return with_outcomes(claims)

@@ -20,10 +20,10 @@ class ClaimQuerySet(models.QuerySet[Any]):
             wanted |= Q(publication__key=code["key"], position=code["position"])
         return self.filter(wanted)
 
-    def tried(self, status: Status | None = None) -> Self:
-        """Keep the claims of which some run here has an outcome, of this status where one is given.
+    def tried(self, statuses: Iterable[str] = Status.values) -> Self:
+        """Keep the claims of which some run here has an outcome of one of these statuses.
 
         That a run said why it cannot speak to a claim ("not run") is an outcome too.
         """
-        tried = {"outcomes__status": status} if status else {"outcomes__isnull": False}
-        return self.filter(pk__in=self.model._base_manager.filter(**tried).values("pk"))
+        outcomes = {"outcomes__status__in": list(statuses)}
+        return self.filter(pk__in=self.model._base_manager.filter(**outcomes).values("pk"))

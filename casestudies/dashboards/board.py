@@ -160,8 +160,8 @@ def _of_study(board: Board, study: Study) -> list[Plot]:
     subject = Subject(drawn, measured, board.selection.baseline)
     trade = pareto(subject, x, y, "pareto", f"{y.name} against {x.name}")
     # What the study says of the values as measured need not hold of ratios.
-    told = "" if subject.baseline else look_for(study, x=x.name, y=y.name)
-    plots = [replace(trade, look_for=told), over_time(subject, y)]
+    sentence = "" if subject.baseline else look_for(study, x=x.name, y=y.name)
+    plots = [replace(trade, look_for=sentence), over_time(subject, y)]
     if study.series:
         plots.append(_curves(drawn, study, board.selection.curve))
     return plots

@@ -4,8 +4,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from typing import Any
 
@@ -31,6 +31,18 @@ class Machine:
             gpus=gpus(),
             compiler=any(map(shutil.which, ("c++", "g++", "clang++"))),
             libraries=tuple(sorted(name for name in set(libraries) if find_spec(name))),
+        )
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Machine":
+        """Return the machine of `facts`, be they those of an older or a newer version."""
+        known = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
+        return cls(
+            **{
+                **known,
+                "gpus": tuple(known.get("gpus", ())),
+                "libraries": tuple(known.get("libraries", ())),
+            }
         )
 
     def facts(self) -> dict[str, Any]:

@@ -88,10 +88,10 @@ def log(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 def _log_lines(run: Run) -> Iterator[str]:
     events = run.events.exclude(kind__in=[EventKind.MEASUREMENT, EventKind.POINT]).order_by("id")
     for event in events.iterator(chunk_size=EVENTS_AT_ONCE):
-        yield f"{event.at:%Y-%m-%d %H:%M:%S} {event.kind}: {_said(event)}\n"
+        yield f"{event.at:%Y-%m-%d %H:%M:%S} {event.kind}: {_words_of(event)}\n"
 
 
-def _said(event: RunEvent) -> str:
+def _words_of(event: RunEvent) -> str:
     if event.kind == EventKind.PROGRESS:
         words = (event.data.get("done"), event.data.get("stage"), event.data.get("step"))
         return " ".join(str(word) for word in words if word not in (None, ""))

@@ -26,6 +26,7 @@ class Journal:
 
     def __init__(self, run: Run) -> None:
         self._run_id, self._claim, self._study = run.pk, run.claim, run.definition
+        self._asked = run.parameters, run.seed
         self._waiting: list[RunEvent] = []
         self._room = 1024 * settings.RUN_LOG_KIB
         self._started: result.Started | None = None
@@ -131,9 +132,14 @@ class Journal:
         if self._study is None:
             return
         try:
-            self.result = self._study.read(document)
+            found = self._study.read(document)
         except InvalidResult as error:
             self.failure = f"What it left is not a result of this study: {error}"[:LONGEST_TEXT]
+            return
+        if (found.parameters, found.seed) == self._asked:
+            self.result = found
+        else:
+            self.failure = "What it left is the result of other parameters or another seed"
 
     def _keep(self, kind: EventKind, data: dict[str, Any]) -> None:
         if self._room < 0:

@@ -96,6 +96,9 @@ def _lacking(run: Run, machine: Machine) -> list[str]:
         return run.needs.unmet(machine)
     except InvalidParameter as error:
         return [f"its study no longer accepts {error}"]
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # One study's mistake must not hold up the others' runs.
+        return [f"its study cannot say what it needs: {error!r}"]
 
 
 def _gpus(run: Run, machine: Machine) -> int:

@@ -134,6 +134,18 @@ def test_the_flow_is_that_of_its_page(client: Client, review: Review) -> None:
     assert {"label": "Web of Science", "n": None} in named["items"]
 
 
+def test_claims_are_chosen_by_what_runs_found_of_them(client: Client, review: Review) -> None:
+    assert read(client, "claims/?outcome=supported")["count"] == 0
+    run = a_finished_run("qmoe", [("bits per random weight", "paper", 0.75)])
+    found = read(client, "claims/?outcome=supported&outcome=direction agrees")["results"]
+    assert {claim["outcome"]["run"] for claim in found} == {run.pk}
+    assert [claim["metric"] for claim in found] == [
+        "model compression ratio",
+        "bits per parameter",
+    ]
+    error(client, "claims/?outcome=disproved", 400)
+
+
 def test_a_study_declares_itself_and_holds_claims_beside_measurements(
     client: Client, review: Review
 ) -> None:

@@ -92,7 +92,7 @@ def test_outcomes_are_judged_again_when_the_review_is_loaded_later(request) -> N
     assert not Outcome.objects.exists()
     request.getfixturevalue("review")
     reference_runs.load()
-    found = Claim.objects.tried(Status.SUPPORTED).values_list("publication__key", "position")
+    found = Claim.objects.tried([Status.SUPPORTED]).values_list("publication__key", "position")
     assert ("frantar2023qmoe", 1) in found
     Run.objects.filter(study="qmoe").delete()
     assert not Outcome.objects.filter(study="qmoe").exists()

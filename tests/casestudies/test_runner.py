@@ -138,6 +138,10 @@ def test_a_rule_that_cannot_be_applied_does_not_cost_a_run_its_result(
             "not a result of this study: study: 'qmoe'",
         ),
         (
+            ("-c", code({"event": "result", "result": {**RESULT, "seed": 1}})),
+            "the result of other parameters or another seed",
+        ),
+        (
             ("-c", code({"event": "result", "result": RESULT | {"environment": NUL}})),
             "not a result of this study: environment.text.sha256: ",
         ),

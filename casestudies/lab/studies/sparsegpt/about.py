@@ -22,6 +22,7 @@ from casestudies.lab.contract import (
     not_run,
     parameter,
 )
+from casestudies.lab.machine import Needs
 from casestudies.lab.metrics import Metric
 from casestudies.lab.result import Result
 
@@ -209,7 +210,11 @@ STUDY = Study(
         Variant("magnitude", "the smallest weights of each layer are set to zero", "baseline"),
         Variant("wanda", "small weights with small inputs are set to zero, row by row", "baseline"),
         Variant("sparsegpt", "the publication's method"),
-        Variant("zeros in a dense product", "the pruned weights, multiplied as if they were dense"),
+        Variant(
+            "zeros in a dense product",
+            "the pruned weights, multiplied as if they were dense",
+            "control",
+        ),
         Variant("sparse rows", "the pruned weights in compressed sparse rows (CSR)"),
         Variant("bfloat16", "the dense weights in half the bytes", "control"),
     ),
@@ -279,4 +284,6 @@ STUDY = Study(
         Answer("frantar2023sparsegpt-2", "f010aa2d95e6", weights_of_175b),
     ),
     accepts=("model", "text"),
+    # The bundled model in float32 twice, its activations, and PyTorch itself.
+    needs=lambda parameters: Needs(memory_gib=2),
 )

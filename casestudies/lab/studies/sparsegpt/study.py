@@ -204,6 +204,7 @@ def _report_opt_block(parameters: SparseGptParameters, setup: Setup, report: Rep
     pattern = masks.parse(parameters.pattern, parameters.sparsity)
     settings = solver.Settings(pattern, parameters.block, parameters.damping)
     cost = opt_block.measured(settings, setup.device, setup.seed)
+    report.precision = "float32, OPT-175B's block in bfloat16"
     hours = opt_block.BLOCKS * cost.seconds / 3600
     report.measure("OPT-175B pruning time", "sparsegpt", hours)
     report.log(f"A block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
