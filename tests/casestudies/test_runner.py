@@ -72,9 +72,9 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     return set_program
 
 
-def carried_out() -> Run:
+def carried_out(**values: Any) -> Run:
     """Return a run of the program, from its claim to its end."""
-    run = a_run()
+    run = a_run(**values)
     assert async_to_sync(runner.work_once)(Device.CPU, HERE)
     run.refresh_from_db()
     return run
@@ -102,7 +102,7 @@ def test_a_rule_that_cannot_be_applied_does_not_cost_a_run_its_result(
 ) -> None:
     """The rule of claim 2 reads parameters that this result, of another version, lacks."""
     program("-c", code({"event": "result", "result": {**RESULT, "parameters": {}}}))
-    run = carried_out()
+    run = carried_out(parameters={})
     assert run.state == State.SUCCEEDED
     outcome = Outcome.objects.get(run=run.pk, claim__position=2)
     assert outcome.status == Status.NOT_RUN
