@@ -113,6 +113,17 @@ def test_claims_stand_beside_measurements_with_their_status(client: Client, revi
     assert "Written 26 November 2026, when the outcome was known." in page
 
 
+def test_a_smoke_run_says_that_it_finds_nothing_wherever_it_stands(
+    client: Client, review: Review
+) -> None:
+    words = "shows that the study works, not what it finds"
+    run = a_finished_run(preset="smoke")
+    pages = (ADDRESS, "/case-studies/", run.get_absolute_url(), "/taxonomy/pruning/")
+    assert [words in shown(client, page) for page in pages] == [True] * 4
+    a_finished_run()
+    assert [words in shown(client, page) for page in pages] == [False, False, True, False]
+
+
 def test_a_preset_fills_the_form_and_the_address_may_change_it(client: Client, db: None) -> None:
     page = client.get(ADDRESS).content.decode()
     assert value(page, "preset") == "quick"
