@@ -13,7 +13,7 @@ from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
 from casestudies.runs.charts import look_for
 from casestudies.runs.pairing import measured_as, pairs, whatever_settings
-from reviewapp.ui.scales import kind_of
+from reviewapp.ui.scales import logarithmic_axes
 
 MOST_OVERLAID = 10
 
@@ -135,11 +135,7 @@ def _settings(members: Sequence[Member]) -> list[str]:
 
 
 def _scales(points: Sequence[Point]) -> list[str]:
-    horizontal, vertical = kind_of(p.x for p in points), kind_of(p.y for p in points)
-    if horizontal == vertical == "log":
-        return ["Both axes are logarithmic."]
-    axes = {"horizontal": horizontal, "vertical": vertical}
-    return [f"The {name} axis is logarithmic." for name, kind in axes.items() if kind == "log"]
+    return list(filter(None, [logarithmic_axes((point.x, point.y) for point in points)]))
 
 
 def over_time(subject: Subject, y: Metric) -> Plot:
@@ -181,5 +177,5 @@ def overlaid(
         notes.append(f"Drawn are the newest {MOST_OVERLAID} of {len(members)} runs.")
     metric = study.metric(series.metric)
     axes = Axis(series.x, series.x_unit), Axis(metric.name, metric.unit_in_words)
-    title, told = series.name.capitalize(), look_for(study, series=series.name)
-    return Plot("curves", title, "of runs", *axes, points, notes, look_for=told)
+    title, hint = series.name.capitalize(), look_for(study, series=series.name)
+    return Plot("curves", title, "of runs", *axes, points, notes, look_for=hint)

@@ -5,7 +5,6 @@ The exit status is 0 if it succeeded, 1 if it failed and 2 if a parameter was no
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,9 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from casestudies.lab.catalogue import STUDIES, this_machine
+from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import QUICK, InvalidParameter, Parameters, Setup, Study, bounds_of
 from casestudies.lab.describe import describe
+from casestudies.lab.machine import Machine
 from casestudies.lab.report import Report, StudyRun
 from casestudies.lab.result import Event, Failed, Finished, Result, Started
 
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     try:
         parameters = study.check(options.preset, given)
-        study.check_machine(parameters, this_machine())
+        study.check_machine(parameters, Machine.here(study.needs(parameters).libraries))
         setup = _setup(options)
     except InvalidParameter as error:
         sys.stderr.write(f"{error}\n")
@@ -50,8 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     if options.json:
-        document = json.dumps(result.model_dump(mode="json"), indent=2)
-        options.json.write_text(document + "\n", encoding="utf-8")
+        options.json.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return DONE
 
 

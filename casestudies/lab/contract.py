@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -250,7 +251,7 @@ class Study:
         """Return the module that holds the study's `run`."""
         return f"casestudies.lab.studies.{self.slug.replace('-', '_')}.study"
 
-    @property
+    @cached_property  # asked for once for each run on a page, and slow to make
     def schemas(self) -> dict[str, dict[str, Any]]:
         """Return the JSON schema of each parameter."""
         schemas: dict[str, dict[str, Any]] = self.parameters.model_json_schema()["properties"]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from casestudies.lab import result
 from casestudies.lab.contract import Setup, Study
-from casestudies.lab.result import Curve, Event, MeasuredValue
+from casestudies.lab.result import Curve, CurvePoint, Event, MeasuredValue, curves_of
 
 
 class Stage:
@@ -31,7 +31,7 @@ class Report:
         self.measurements: list[MeasuredValue] = []
         self.sources: dict[str, result.SourceFile] = {}
         self.precision: str | None = None
-        self._points: dict[tuple[str, str, frozenset[Any]], Curve] = {}
+        self._points: list[CurvePoint] = []
 
     @contextmanager
     def stage(self, name: str, share: float) -> Iterator[Stage]:
@@ -78,23 +78,19 @@ class Report:
     def point(self, series: str, variant: str, x: float, y: float, **settings: Any) -> None:
         """Add a point to a variant's curve; raises KeyError for what is not declared."""
         self._study.check_curve(series, variant, settings)
-        key = series, variant, frozenset(settings.items())
-        empty = Curve(name=series, variant=variant, settings=settings, points=[])
-        self._points.setdefault(key, empty).points.append((x, y))
-        self._emit(result.CurvePoint(series=series, variant=variant, settings=settings, x=x, y=y))
+        point = CurvePoint(series=series, variant=variant, settings=settings, x=x, y=y)
+        self._points.append(point)
+        self._emit(point)
 
     def curve(self, series: str, variant: str) -> list[tuple[float, float]]:
         """Return the points so far of a variant's curve without settings."""
-        found = self._points.get((series, variant, frozenset()))
-        return found.points if found else []
+        key = series, variant, frozenset[Any]()
+        return [(point.x, point.y) for point in self._points if point.key == key]
 
     @property
     def curves(self) -> list[Curve]:
         """Return the curves so far, each in the order of x."""
-        return [
-            curve.model_copy(update={"points": sorted(curve.points)})
-            for curve in self._points.values()
-        ]
+        return curves_of(self._points)
 
 
 def _interquartile_range(values: list[float]) -> float:

@@ -5,6 +5,7 @@ its input: numbers are finite, texts have no characters that a database cannot h
 bounded.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -192,6 +193,27 @@ class CurvePoint(Form):
     settings: Settings = {}
     x: FiniteFloat
     y: FiniteFloat
+
+    @property
+    def key(self) -> tuple[str, str, frozenset[tuple[str, Any]]]:
+        """Return what tells one curve of a run from another."""
+        return self.series, self.variant, frozenset(self.settings.items())
+
+
+def curves_of(points: Iterable[CurvePoint]) -> list[Curve]:
+    """Return the curves that the points make, in the order of the first ones, each by its x."""
+    found: dict[Any, list[CurvePoint]] = {}
+    for point in points:
+        found.setdefault(point.key, []).append(point)
+    return [
+        Curve(
+            name=first.series,
+            variant=first.variant,
+            settings=first.settings,
+            points=sorted((point.x, point.y) for point in [first, *others]),
+        )
+        for first, *others in found.values()
+    ]
 
 
 class Finished(Form):

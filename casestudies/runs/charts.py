@@ -14,7 +14,7 @@ from casestudies.lab.result import Curve
 from casestudies.models import Measurement, Run
 from casestudies.runs.pairing import Pair, pairs, whatever_settings
 from reviewapp.ui.charts import LINES, Chart, Mark, Trace, style_for
-from reviewapp.ui.scales import kind_of
+from reviewapp.ui.scales import logarithmic_axes
 from reviewapp.ui.units import labelled, rounded, with_spread
 
 HELD_AGAINST = ("baseline", "control")  # roles of what methods are compared with
@@ -83,7 +83,7 @@ class _RunDrawing:
             note=self._note(
                 [x, y],
                 *(whatever_settings(metric, found) for metric in (x, y)),
-                _scales([(pair.x.value, pair.y.value) for pair in found]),
+                logarithmic_axes([(pair.x.value, pair.y.value) for pair in found]),
             ),
         )
 
@@ -141,7 +141,7 @@ class _RunDrawing:
             x_label=across,
             y_label=_named(metric),
             look_for=declared.look_for,
-            note=self._note([metric], _scales([(x, y) for _, x, y in rows])),
+            note=self._note([metric], logarithmic_axes([(x, y) for _, x, y in rows])),
         )
 
     def _line(self, curve: Curve) -> Trace:
@@ -227,16 +227,6 @@ def _hatched(roles: set[str]) -> str:
     """Return in words which bars are hatched."""
     found = [f"{role}s" for role in HELD_AGAINST if role in roles]
     return f"Hatched bars are {' and '.join(found)}." if found else ""
-
-
-def _scales(points: Sequence[tuple[float, float]]) -> str:
-    """Return in words which axes are logarithmic."""
-    horizontal, vertical = kind_of(x for x, _ in points), kind_of(y for _, y in points)
-    if horizontal == vertical == "log":
-        return "Both axes are logarithmic."
-    if "log" not in (horizontal, vertical):
-        return ""
-    return f"The {'horizontal' if horizontal == 'log' else 'vertical'} axis is logarithmic."
 
 
 def _of_this_moment(metrics: Sequence[Metric], run: Run) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.utils.text import capfirst
 
+from casestudies.lab.machine import GIB
 from casestudies.models import Run
 
-GIB = 2**30
 SHOWN_FIRST = (
     *("processor", "cores", "threads", "memory_bytes", "gpu", "device", "precision"),
     *("model", "text", "commit", "python", "libraries", "system"),

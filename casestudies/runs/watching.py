@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db.models import F, Min, Q
 from django.db.models.functions import Now
@@ -122,14 +122,7 @@ def curves(run: Run) -> list[result.Curve]:
     """Return the series as the result has them, or without a result those drawn so far."""
     if run.state == State.SUCCEEDED:
         return [result.Curve(**curve) for curve in run.series]
-    found: dict[tuple[str, str, frozenset[Any]], result.Curve] = {}
-    for point in _events(run, EventKind.POINT, TypeAdapter(result.CurvePoint)):
-        key = point.series, point.variant, frozenset(point.settings.items())
-        empty = result.Curve(
-            name=point.series, variant=point.variant, settings=point.settings, points=[]
-        )
-        found.setdefault(key, empty).points.append((point.x, point.y))
-    return [curve.model_copy(update={"points": sorted(curve.points)}) for curve in found.values()]
+    return result.curves_of(_events(run, EventKind.POINT, TypeAdapter(result.CurvePoint)))
 
 
 def _events(run: Run, kind: EventKind, form: TypeAdapter[Form]) -> Iterable[Form]:

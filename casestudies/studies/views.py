@@ -36,7 +36,7 @@ LAST_RUNS = 3
 
 @require_safe
 def studies(request: HttpRequest) -> HttpResponse:
-    """Show each study of the catalogue with its latest result and its last runs."""
+    """Show each study of the catalogue with the result that stands for it and its last runs."""
     Run.objects.mark_lost()
     results, last = standing_results(list(STUDIES)), _last_runs()
     keys = {key for study in STUDIES.values() for key in study.publications}

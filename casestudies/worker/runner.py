@@ -19,7 +19,7 @@ from django.utils import timezone
 from casestudies import run_command
 from casestudies.choices import Device, State
 from casestudies.lab.contract import InvalidParameter
-from casestudies.lab.machine import Machine
+from casestudies.lab.machine import GIB, Machine
 from casestudies.models import Run, Worker
 from casestudies.worker.child import Child
 from casestudies.worker.journal import Journal
@@ -30,7 +30,6 @@ SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_DRAIN = 5
 CLAIMING = 0x5065616B  # the key of an advisory lock: only one worker claims at a time
-GIB = 2**30
 
 log = logging.getLogger(__name__)
 

@@ -36,6 +36,16 @@ def kind_of(values: Iterable[Value]) -> ScaleKind:
     return "log" if numbers and 0 < min(numbers) * LOGARITHMIC_FROM < max(numbers) else "linear"
 
 
+def logarithmic_axes(points: Iterable[tuple[Value, Value]]) -> str:
+    """Return in words which axes of a chart of these points are logarithmic; empty for none."""
+    found = list(points)
+    kinds = {"horizontal": kind_of(x for x, _ in found), "vertical": kind_of(y for _, y in found)}
+    axes = [axis for axis, kind in kinds.items() if kind == "log"]
+    if len(axes) == 2:
+        return "Both axes are logarithmic."
+    return f"The {axes[0]} axis is logarithmic." if axes else ""
+
+
 @dataclass(frozen=True)
 class Scale:
     """An axis from `low` to `high`, which are coordinates: numbers, their log10, or seconds."""
