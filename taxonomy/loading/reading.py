@@ -37,15 +37,14 @@ class FixtureError(Exception):
 
 @dataclass
 class Problems:
-    """Collects what is wrong, as `file:line: what`."""
+    """Collects what is wrong, as `file:line: what`, and in which files."""
 
     found: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
 
     def add(self, file: str, line: int, what: str) -> None:
         self.found.append(f"{file}:{line}: {what}")
-
-    def any_in(self, file: str) -> bool:
-        return any(problem.startswith(f"{file}:") for problem in self.found)
+        self.files.add(file)
 
     def add_invalid(self, file: str, line_of: LineOf, error: ValidationError) -> None:
         for problem in error.errors():
@@ -245,7 +244,7 @@ def _check_review(
     for key in review.flow:
         if key not in BY_KEY:
             problems.add("review.yaml", line_of(("flow", key)), f"{key}: unknown PRISMA number")
-    if problems.any_in("publications.jsonl"):
+    if "publications.jsonl" in problems.files:
         return  # a row that was not read would be called unknown here
     keys = {row.key for _, row in publications}
     for i, study in enumerate(review.case_studies):
@@ -264,7 +263,7 @@ def _check_claims(
     """Check that every claim has one entry, that of the same metric, and every entry a claim."""
     seen: set[tuple[str, int]] = set()
     claims = {(row.key, n): claim for _, row in publications for n, claim in enumerate(row.claims)}
-    whole = not problems.any_in("publications.jsonl")  # a row not read would be called unknown
+    whole = "publications.jsonl" not in problems.files  # a row not read would be called unknown
     for i, entry in enumerate(entries):
         place = (entry.publication, entry.position)
         name, line = f"{entry.publication}-{entry.position}", line_of((i,))
