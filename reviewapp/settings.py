@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework.authtoken",
     "drf_spectacular",
+    "reviewapp",
     "reviewapp.ui",
     "reviewapp.corpus",
     "taxonomy",
