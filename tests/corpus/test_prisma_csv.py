@@ -156,6 +156,12 @@ def test_a_file_that_is_something_else_is_refused(data, problem):
     assert problem in problems(data)[0]
 
 
+def test_longer_lists_than_a_page_can_show_are_refused():
+    read(write(Flow({"dbr_excluded": listed(*[("a", 1)] * 5_000)})))
+    shared = {key: listed(*[("a", 1)] * 2_501) for key in ("dbr_excluded", "other_excluded")}
+    assert problems(write(Flow(shared))) == ["it lists 5,002 sources and reasons, more than 5,000"]
+
+
 def test_other_encodings_of_the_same_file_are_accepted():
     expected = read(TEMPLATE_BYTES)
     assert read(b"\xef\xbb\xbf" + TEMPLATE_BYTES) == expected

@@ -136,6 +136,19 @@ def test_a_hopeless_upload_is_refused_with_a_reason(
     assert 'role="alert"' in response.content.decode()
 
 
+def test_a_file_that_would_be_longer_written_again_is_drawn_and_kept_as_it_is(
+    client: Client, review: None
+) -> None:
+    reasons = "reason;" * 5_000
+    text = filled(client, dbr_excluded=reasons)
+    page = client.post("/prisma/import/", {"text": text})
+    assert page.status_code == 200
+    assert reasons in page.content.decode()
+    refused = client.post("/prisma/import/", {"text": text, "export": "csv"})
+    assert refused.status_code == 400
+    assert "more than 65,536" in refused.content.decode()
+
+
 def test_script_in_an_upload_stays_text(client: Client, review: None) -> None:
     reason = "<script>alert(1)</script>"
     text = filled(client, **{**FILLED, "dbr_excluded": f"{reason}, 60; Not English, 28"})

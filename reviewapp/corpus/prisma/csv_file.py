@@ -23,6 +23,7 @@ from reviewapp.corpus.prisma.flow import BY_KEY, MAX_N, Entry, Flow, Origin
 TEMPLATE = Path(__file__).parents[3] / "fixtures" / "prisma" / "PRISMA2020_template.csv"
 COLUMNS = ["data", "node", "box", "description", "boxtext", "tooltips", "url", "n"]
 MAX_BYTES = 64 * 1024
+MAX_ITEMS = 5_000  # each is a line of the diagram and of the page
 _TEXTS = ("boxtext", "tooltips", "url")
 _UNKNOWN = {"", "NA", "xxx"}
 # Groups of three behind one kind of sign: a comma, or a plain, no-break, narrow or thin space.
@@ -89,7 +90,8 @@ def read(data: bytes | str, *, origin: Origin = "declared", note: str = "") -> P
     """The numbers and changed texts of a file; every number gets the given origin and note.
 
     A key that is missing, empty or NA is not reported. PrismaCsvError lists all problems with
-    their lines: a number that is not whole, an unknown or repeated key, wrong columns, encoding.
+    their lines: a number that is not whole, an unknown or repeated key, wrong columns, encoding;
+    or says that more than MAX_ITEMS sources and reasons are listed.
     """
     rows, problems = _rows(_decoded(data))
     entries: dict[str, Entry] = {}
@@ -107,6 +109,7 @@ def read(data: bytes | str, *, origin: Origin = "declared", note: str = "") -> P
             texts[row.name] = row.texts
     if problems:
         raise PrismaCsvError([problem for _, problem in sorted(problems)])
+    _check_items(sum(len(entry.items) for entry in entries.values()))
     known = {key: entry for key, entry in entries.items() if entry.origin != "not reported"}
     return ParsedFlow(Flow(known), texts)
 
@@ -120,6 +123,11 @@ def _template() -> dict[str, _Row]:
 def _check_size(data: bytes) -> None:
     if len(data) > MAX_BYTES:
         raise PrismaCsvError([f"the file has {len(data):,} bytes, more than {MAX_BYTES:,}"])
+
+
+def _check_items(count: int) -> None:
+    if count > MAX_ITEMS:
+        raise PrismaCsvError([f"it lists {count:,} sources and reasons, more than {MAX_ITEMS:,}"])
 
 
 def _decoded(data: bytes | str) -> str:

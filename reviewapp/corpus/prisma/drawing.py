@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree as ET
 
-import vl_convert
-
 from reviewapp.corpus.prisma.flow import BOXES, Arm, Flow, FlowTemplate
 from reviewapp.corpus.prisma.layout import (
     NOTE_SIZE,
@@ -24,6 +22,7 @@ from reviewapp.corpus.prisma.layout import (
     clean,
     layout,
 )
+from reviewapp.ui import rendering
 
 # All three have the same widths, and the converter brings the last one with it.
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
@@ -83,8 +82,8 @@ def svg(
 def png(svg: str, *, dpi: float | None = None, scale: float | None = None) -> bytes:
     """The diagram as an image at a dpi from 72 to 600, or at a scale from 0.5 to 4 (1 is 96 dpi).
 
-    300 dpi where neither is given. ValueError for both, for a value out of range, and for an
-    image of more than MAX_PIXELS.
+    300 dpi where neither is given. ValueError for both, for a value out of range, for an image of
+    more than MAX_PIXELS, and for one that takes too much to render; rendering.Busy.
     """
     if dpi is not None and scale is not None:
         raise ValueError("choose a dpi or a scale, not both")
@@ -95,21 +94,24 @@ def png(svg: str, *, dpi: float | None = None, scale: float | None = None) -> by
     resolution = 96 * scale if scale else dpi or 300
     width, height = _size(svg)
     if width * height * (resolution / 96) ** 2 > MAX_PIXELS:
-        raise ValueError(f"the image would have more than {MAX_PIXELS:,} pixels")
-    return vl_convert.svg_to_png(svg, scale=72 / 96, ppi=resolution)
+        raise ValueError(
+            f"The image would have over {MAX_PIXELS:,} pixels. Ask for fewer dpi, or for the SVG."
+        )
+    return rendering.png(svg, resolution)
 
 
 def pdf(svg: str) -> bytes:
     """The diagram as a vector PDF of one page, its text selectable and 9 points high.
 
-    ValueError for a diagram that is longer than a PDF page can be.
+    ValueError for a diagram that is longer than a PDF page can be, and for one that takes too much
+    to render; rendering.Busy.
     """
     # The converter makes every pixel a point, so the page is given its size in points.
     width, height = (pixels * 72 / 96 for pixels in _size(svg))
     if height > MAX_PDF_POINTS:
-        raise ValueError("the diagram is too long for a page of a PDF")
+        raise ValueError("The diagram is too long for a page of a PDF. Ask for the SVG.")
     points = f'width="{width}" height="{height}"'
-    return vl_convert.svg_to_pdf(_SIZE_ATTRIBUTES.sub(points, svg, count=1))
+    return rendering.pdf(_SIZE_ATTRIBUTES.sub(points, svg, count=1))
 
 
 def _size(svg: str) -> tuple[int, int]:

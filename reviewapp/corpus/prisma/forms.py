@@ -58,6 +58,7 @@ class PrismaImport(PrismaOptions):
             raise ValidationError(
                 [ValidationError(problem) for problem in error.problems]
             ) from None
+        cleaned["text"] = data if isinstance(data, str) else data.decode("utf-8-sig")
         return cleaned
 
     @property

@@ -25,8 +25,9 @@ from reviewapp.corpus.prisma.flow import (
 )
 from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
 from reviewapp.corpus.prisma.queries import review_flow
+from reviewapp.ui import rendering
 from reviewapp.ui.errors import cleaned_or_400
-from reviewapp.ui.export import Provenance, as_json, download, provenance
+from reviewapp.ui.export import as_json, download, provenance
 from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 
 
@@ -101,7 +102,7 @@ def _context(diagram: Diagram | None, form: PrismaImport) -> dict[str, Any]:
 def prisma_export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the review's diagram as a file."""
     options = cleaned_or_400(PrismaOptions(request.GET))
-    return _file(diagram_of_review(options), extension, options, provenance(request))
+    return _file(request, diagram_of_review(options), extension, options)
 
 
 @require_safe
@@ -121,21 +122,19 @@ def prisma_import(request: HttpRequest) -> HttpResponse:
     variant = VARIANTS.get(form.cleaned_data["variant"]) or variant_for(parsed.flow)
     diagram = Diagram(parsed.flow, variant, "PRISMA 2020 flow diagram", texts=parsed.texts)
     if extension := request.POST.get("export"):
-        return _file(diagram, extension, form.cleaned_data, provenance(request))
-    context = _context(diagram, form)
-    context["text"] = csv_file.write(parsed.flow, parsed.texts).decode()
-    return render(request, "corpus/prisma_import.html", context)
+        return _file(request, diagram, extension, form.cleaned_data)
+    return render(request, "corpus/prisma_import.html", _context(diagram, form))
 
 
 def _file(
-    diagram: Diagram, extension: str, options: dict[str, Any], about: Provenance
+    request: HttpRequest, diagram: Diagram, extension: str, options: dict[str, Any]
 ) -> HttpResponse:
     writers: dict[str, Callable[[], str | bytes]] = {
         "svg": lambda: diagram.svg,
         "png": lambda: drawing.png(diagram.svg, dpi=options["dpi"], scale=options["scale"]),
         "pdf": lambda: drawing.pdf(diagram.svg),
         "csv": lambda: csv_file.write(diagram.flow, diagram.texts),
-        "json": lambda: as_json(_as_dict(diagram), about),
+        "json": lambda: as_json(_as_dict(diagram), provenance(request)),
     }
     if extension not in writers:
         raise Http404(f"no export as {extension}")
@@ -143,6 +142,14 @@ def _file(
         return download(writers[extension](), f"prisma-{diagram.variant.slug}", extension)
     except ValueError as error:
         raise BadRequest(str(error)) from None
+    except rendering.Busy:
+        return _try_again(request)
+
+
+def _try_again(request: HttpRequest) -> HttpResponse:
+    response = render(request, "corpus/prisma_busy.html", {"wait": rendering.SECONDS}, status=503)
+    response["Retry-After"] = str(rendering.SECONDS)
+    return response
 
 
 def _as_dict(diagram: Diagram) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""SVG to PNG and PDF, in a process of its own, limited in time and memory.
+
+The converter holds the interpreter's lock as long as it works: in a web process nothing else
+would answer meanwhile. The process starts in a tenth of a second, and the kernel ends it with
+its parent.
+"""
+
+import logging
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import BoundedSemaphore
+
+SECONDS = 10  # that one rendering may take, and that the next may wait for its turn
+MEMORY = 768 * 2**20  # an image of 50 million pixels takes 430 MB
+RUNNING, WAITING = 1, 2  # of each web process, so that most of its threads stay free
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_running = BoundedSemaphore(RUNNING)
+_admitted = BoundedSemaphore(RUNNING + WAITING)
+_logger = logging.getLogger(__name__)
+
+
+class Busy(Exception):
+    """As many drawings as may are being rendered, or wait for it."""
+
+
+class NotRendered(ValueError):
+    """The rendering took too long or failed; the message says which, and what to do."""
+
+
+def png(svg: str, dpi: float) -> bytes:
+    """Return the SVG as a PNG, where one inch is 96 of its pixels. Raises Busy, NotRendered."""
+    return _rendered(svg, "png", str(dpi))
+
+
+def pdf(svg: str) -> bytes:
+    """Return the SVG as a PDF of one page, every pixel a point. Raises Busy, NotRendered."""
+    return _rendered(svg, "pdf")
+
+
+def _rendered(svg: str, *arguments: str) -> bytes:
+    with _turn():
+        try:
+            ended = subprocess.run(
+                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", __name__, *arguments],
+                input=svg.encode(),
+                capture_output=True,
+                check=False,
+                cwd=_CHECKOUT,
+                env={"PATH": os.environ.get("PATH", os.defpath)},  # and none of the site's secrets
+                timeout=SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise NotRendered(
+                f"Rendering it takes more than {SECONDS} s. Ask for fewer dpi, or for the SVG."
+            ) from None
+    if ended.returncode:
+        last_words = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        reason = last_words or f"exit status {ended.returncode}"
+        _logger.warning("a rendering ended early: %s", reason)
+        raise NotRendered(f"Rendering it ended early: {reason}. Ask for fewer dpi, or for the SVG.")
+    return ended.stdout
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait for the turn to render. Raises Busy where too many wait, or after SECONDS."""
+    if not _admitted.acquire(blocking=False):
+        raise Busy
+    try:
+        if not _running.acquire(timeout=SECONDS):
+            raise Busy
+        try:
+            yield
+        finally:
+            _running.release()
+    finally:
+        _admitted.release()
+
+
+def _main(kind: str, *dpi: str) -> None:
+    """Render standard input to standard output."""
+    import vl_convert
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    os.nice(10)  # pages are answered, and runs measured, first
+    svg = sys.stdin.buffer.read().decode()
+    if kind == "png":
+        rendered = vl_convert.svg_to_png(svg, scale=72 / 96, ppi=float(*dpi))
+    else:
+        rendered = vl_convert.svg_to_pdf(svg)
+    sys.stdout.buffer.write(rendered)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

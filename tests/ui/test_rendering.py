@@ -1,0 +1,96 @@
+"""Rendering in processes of their own: what they may take, and when they end."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+
+import psutil
+import pytest
+
+from reviewapp.ui import rendering
+
+SECONDS_TO_END = 5
+
+
+def svg(width: int, height: int, content: str = "") -> str:
+    size = f'width="{width}" height="{height}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><rect {size}/>{content}</svg>'
+
+
+SMALL = svg(96, 48)
+ENORMOUS = svg(96_000, 48_000)
+# Minutes of work, of which the limit allows a few seconds.
+ENDLESS = svg(
+    4000,
+    4000,
+    '<filter id="noise"><feTurbulence baseFrequency="0.1" numOctaves="1000"/></filter>'
+    '<rect width="4000" height="4000" filter="url(#noise)"/>',
+)
+
+
+def renderers(parent: BaseProcess | None = None) -> list[psutil.Process]:
+    """The processes that render for `parent`, or for this process."""
+    children = psutil.Process(parent.pid if parent else None).children()
+    return [child for child in children if child.cmdline()[1:3] == ["-m", rendering.__name__]]
+
+
+def ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second is all that a rendering may take."""
+    monkeypatch.setattr(rendering, "SECONDS", 1)
+
+
+@pytest.fixture
+def web_process() -> Iterator[BaseProcess]:
+    """A process that renders without end."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=rendering.png, args=(ENDLESS, 96), daemon=True
+    )
+    process.start()
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_what_takes_too_long_is_ended_and_says_what_to_do(one_second: None) -> None:
+    began = time.monotonic()
+    with pytest.raises(rendering.NotRendered, match=r"more than 1 s\. Ask for fewer dpi"):
+        rendering.png(ENDLESS, 96)
+    assert time.monotonic() - began < SECONDS_TO_END
+    assert renderers() == []
+    assert rendering.pdf(SMALL).startswith(b"%PDF"), "and the next has its turn"
+
+
+def test_what_takes_too_much_memory_is_refused_with_the_reason() -> None:
+    with pytest.raises(rendering.NotRendered, match=r"memory.*Ask for fewer dpi"):
+        rendering.png(ENORMOUS, 96)
+    assert rendering.png(SMALL, 96).startswith(b"\x89PNG")
+
+
+def test_a_renderer_ends_with_the_web_process(web_process: BaseProcess) -> None:
+    wait_until(lambda: renderers(web_process))
+    (renderer,) = renderers(web_process)
+    web_process.kill()
+    wait_until(lambda: ended(renderer), SECONDS_TO_END)
+
+
+def test_a_renderer_that_is_killed_is_told_of(one_second: None) -> None:
+    with ThreadPoolExecutor() as threads:
+        rendered = threads.submit(rendering.png, ENDLESS, 96)
+        wait_until(renderers)
+        renderers()[0].kill()
+        with pytest.raises(rendering.NotRendered, match="ended early"):
+            rendered.result()
