@@ -153,8 +153,6 @@ def main() -> None:
                 "django.contrib.staticfiles.storage.StaticFilesStorage"
             )
             settings.MIDDLEWARE.remove("whitenoise.middleware.WhiteNoiseMiddleware")
-            # A pool would stay with the database it met first.
-            settings.DATABASES["default"]["OPTIONS"].pop("pool")
             django.setup()
             report(timings(SMALL), timings(LARGE))
         finally:

@@ -1,14 +1,17 @@
 """The questions asked about runs and workers, by name."""
 
+import logging
 from datetime import timedelta
 from typing import Self, TypeVar
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.db import models
+from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
 from casestudies.choices import UNFINISHED, Device, State
+
+log = logging.getLogger(__name__)
 
 # A worker and each of its runs speak every few seconds; after a pause of this length they are
 # taken for dead. Measured by the database's clock: that of each machine may differ.
@@ -50,17 +53,24 @@ class RunQuerySet(models.QuerySet[M_co]):
         worker is left, nobody else would notice. A lost run is never carried out again by itself.
         Should its worker still live, it takes the run back with its next sign of life, and nothing
         that it measured is lost.
+
+        Where the database cannot be written, as on a full disk, this logs why and returns 0:
+        whoever only reads must not fail.
         """
-        return (
-            self.running()
-            .filter(heartbeat__lt=Now() - SILENCE)
-            .update(
-                state=State.LOST,
-                finished=Now(),
-                error="Its worker has stopped answering: it was killed, or lost its machine or"
-                " its connection. The run is not repeated by itself.",
-            )
-        )
+        silent = self.running().filter(heartbeat__lt=Now() - SILENCE)
+        if not silent.exists():
+            return 0
+        try:
+            with transaction.atomic():
+                return silent.update(
+                    state=State.LOST,
+                    finished=Now(),
+                    error="Its worker has stopped answering: it was killed, or lost its machine or"
+                    " its connection. The run is not repeated by itself.",
+                )
+        except DatabaseError as error:
+            log.error("Silent runs could not be marked as lost: %s", str(error).partition("\n")[0])
+            return 0
 
 
 class WorkerQuerySet(models.QuerySet[M_co]):

@@ -1,16 +1,21 @@
 """Pages that need several rooms: home, about, health."""
 
+import sys
+
 from django.core.exceptions import BadRequest
-from django.db import DatabaseError
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from django.views.defaults import server_error as broken
 
 from casestudies.models import Worker
 from reviewapp import __version__
 from reviewapp.corpus.choices import Grade
 from reviewapp.corpus.models import FlowNumber, Publication, Review
+from reviewapp.ui.unavailable import database_unavailable, unavailable
 from taxonomy.models import Claim, Strategy
 
 
@@ -50,7 +55,7 @@ def health(request: HttpRequest) -> JsonResponse:
     """Answer 200 when the database answers and the review is loaded, else 503."""
     try:
         loaded, workers = Review.objects.exists(), Worker.objects.alive().count()
-    except DatabaseError as error:
+    except Error as error:
         status = {"database": f"unavailable: {type(error).__name__}"}
         return JsonResponse({"version": __version__, **status}, status=503)
     body = {
@@ -69,3 +74,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """
     reason = str(exception) if isinstance(exception, BadRequest) else ""
     return render(request, "400.html", {"exception": reason}, status=400)
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Say that it is the database, where that failed outside of a view; else that it is us."""
+    return unavailable() if database_unavailable(sys.exception()) else broken(request)

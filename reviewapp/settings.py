@@ -64,6 +64,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "reviewapp.ui.unavailable.DatabaseMiddleware",
 ]
 
 ROOT_URLCONF = "reviewapp.urls"
@@ -88,9 +89,10 @@ TEMPLATES: list[dict[str, Any]] = [
 # `manage.py`, the launcher and the tests set DATABASE_URL before the settings are read;
 # the default serves tools that only import the settings, such as mypy.
 DATABASE: Any = dj_database_url.parse(os.environ.get("DATABASE_URL") or "postgresql:///peak_atlas")
-DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": {"min_size": 0, "max_size": 8}}
-# A connection that a restart of the database has broken is replaced before it is used.
-DATABASE["CONN_HEALTH_CHECKS"] = True
+DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
+# Each thread keeps its connection; one that a restart of the database has broken is replaced before
+# it is used. A pool tries ever more rarely, and comes back long after the database has.
+DATABASE["CONN_MAX_AGE"], DATABASE["CONN_HEALTH_CHECKS"] = None, True
 DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -199,7 +201,5 @@ LOGGING = {
     "loggers": {
         # A visitor's mistyped address is not the operator's problem.
         "django.request": {"level": "ERROR"},
-        # A pool warns of every attempt to connect; who asked for the connection gets the error.
-        "psycopg.pool": {"level": "ERROR"},
     },
 }

@@ -14,6 +14,7 @@ from taxonomy.explorer.urls import urlpatterns as explorer_urls
 from taxonomy.publications.urls import urlpatterns as publication_urls
 
 handler400 = pages.bad_request
+handler500 = pages.server_error
 
 urlpatterns = [
     path("", pages.home, name="home"),

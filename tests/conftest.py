@@ -30,8 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(stack.close)
     # pytest-django has read the settings by now, but nothing has used them yet.
     database = dj_database_url.parse(os.environ["DATABASE_URL"])
-    # A pool would keep connections that stop the test database from being removed.
-    settings.DATABASES["default"].update(database, OPTIONS=database.get("OPTIONS", {}))
+    # Connections are not kept here: they would stop the test database from being removed.
+    settings.DATABASES["default"].update(database)
     # Static files are served from where they lie, with nothing collected.
     settings.STATIC_ROOT = None
     settings.STORAGES["staticfiles"]["BACKEND"] = (

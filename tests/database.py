@@ -1,4 +1,4 @@
-"""A PostgreSQL server for one test run."""
+"""A PostgreSQL server for one test run, and databases of its own for what needs one."""
 
 import shutil
 import tempfile
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from django.db import connection
 
 from reviewapp.postgres import EmbeddedServer
 
@@ -29,3 +30,16 @@ def temporary_server(binaries: Path) -> Iterator[str]:
     finally:
         server.leave()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def use_database(name: str) -> Iterator[None]:
+    """Connect this process to the database `name` while the context lasts."""
+    before = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = name
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = before

@@ -18,6 +18,7 @@ ERRORS = {
     "413": "A body that is too large",
     "415": "A body that is not JSON",
     "429": "Too many requests, or too many runs waiting",
+    "503": "A database that does not answer just now",
 }
 
 
@@ -86,7 +87,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
 
 def _add_errors(operation: dict[str, Any], *, reads: bool, one: bool) -> None:
     """Add the errors of an operation that reads or writes, on one thing or on all of its kind."""
-    codes = {"400", "401", "406", "429"} | operation["responses"].keys()
+    codes = {"400", "401", "406", "429", "503"} | operation["responses"].keys()
     codes |= {"404"} if reads or one else set()
     codes |= set() if reads else {"403"}
     codes |= {"413", "415"} if "requestBody" in operation else set()

@@ -10,7 +10,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from reviewapp.rest.exceptions import Unavailable
 from reviewapp.ui.errors import LONGEST_MESSAGE, InvalidForm
+from reviewapp.ui.unavailable import database_unavailable
 
 SCHEMA = {
     "type": "object",
@@ -39,6 +41,8 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
         exception = ValidationError(exception.fields)
     elif isinstance(exception, BadRequest | SuspiciousOperation):
         exception = ParseError("The request could not be understood.")
+    elif database_unavailable(exception):
+        exception = Unavailable()
     response = exception_handler(exception, context)
     if response is not None:
         response.data = {"error": _body(exception, response)}

@@ -2,6 +2,8 @@
 
 from rest_framework.exceptions import APIException
 
+from reviewapp.ui.unavailable import SECONDS_TO_WAIT
+
 
 class Conflict(APIException):
     """The thing is no longer in the state that the request is about."""
@@ -15,6 +17,15 @@ class TooLarge(APIException):
 
     status_code = 413
     default_code = "too_large"
+
+
+class Unavailable(APIException):
+    """The database does not answer, or takes nothing."""
+
+    status_code = 503
+    default_code = "unavailable"
+    default_detail = "The database does not answer just now. Nothing was stored in part."
+    wait = SECONDS_TO_WAIT
 
 
 class QueueFull(APIException):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from io import StringIO
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
 from tests.browser import chromium
+from tests.database import use_database
 
 MILLISECONDS_TO_WAIT = 10_000
 CHROMIUM_OPTIONS = [
@@ -46,19 +47,6 @@ def site_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
             call_command("load_reference_runs", stdout=StringIO())
         yield name
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@contextmanager
-def use_database(name: str) -> Iterator[None]:
-    """Connect this process to the database `name` while the context lasts."""
-    before = connection.settings_dict["NAME"]
-    connection.close()
-    connection.settings_dict["NAME"] = name
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict["NAME"] = before
 
 
 @pytest.fixture(scope="session")

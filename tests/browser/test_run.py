@@ -15,8 +15,9 @@ from playwright.sync_api import Page, expect
 from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
-from tests.browser.conftest import OpenPage, use_database
+from tests.browser.conftest import OpenPage
 from tests.casestudies.test_run_pages import going_on, say
+from tests.database import use_database
 
 MILLISECONDS_OF_A_RUN = 180_000
 POINT = {"series": "perplexity by sparsity", "variant": "wanda", "y": 25.2}

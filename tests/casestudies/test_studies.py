@@ -254,6 +254,7 @@ def test_the_number_of_queries_does_not_depend_on_the_runs(
         a_finished_run(owner=person)
         a_run(state=state, owner=a_person(f"p{number}"))
         a_finished_run(reference=f"r{number}")
+    client.get(address)  # whoever is first marks the run whose worker is silent
     assert count_queries(client, address) == before <= 15
 
 

@@ -1,0 +1,42 @@
+"""The site, served on a database of its own."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from tests.database import use_database
+from tests.edge.site import Site, served
+
+
+@pytest.fixture(scope="session")
+def own_database() -> Iterator[str]:
+    """The name of a database that one test process has for its served site."""
+    name = f"edge_of_process_{os.getpid()}"
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        yield name
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def server(own_database: str) -> Iterator[Site]:
+    url = urlsplit(os.environ["DATABASE_URL"])
+    own = urlunsplit(url._replace(path=f"/{own_database}"))
+    with (
+        tempfile.TemporaryDirectory(prefix="peak-atlas-edge-") as folder,
+        served(own, Path(folder)) as site,
+    ):
+        yield site
+
+
+@pytest.fixture
+def site(server: Site, own_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[Site]:
+    """The served site; this process meanwhile uses the same database."""
+    with django_db_blocker.unblock(), use_database(own_database):
+        yield server

@@ -1,0 +1,100 @@
+"""The site as it is served: the real web server, in a process of its own."""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the site said."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """A served site; `log` has what it says to its operator."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def get(self, address: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask for the address as a program would."""
+        with self._asked(address, headers) as response:
+            return Answer(response.status, response.headers, response.read().decode())
+
+    def status(self, address: str, headers: Mapping[str, str] | None = None) -> int:
+        """Ask for the address, and leave when it is known how it will be answered."""
+        with self._asked(address, headers) as response:
+            return response.status
+
+    @contextmanager
+    def _asked(
+        self, address: str, headers: Mapping[str, str] | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        connection.request("GET", address, headers=dict(headers or {}))
+        with closing(connection), connection.getresponse() as response:
+            yield response
+
+    def send(self, request: bytes) -> bytes:
+        """Send the bytes and return all that comes back until the server closes the connection.
+
+        Raises TimeoutError when it does not.
+        """
+        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+@contextmanager
+def served(database_url: str, folder: Path, **environment: str) -> Iterator[Site]:
+    """Prepare the database, serve the site until the context ends, and stop it."""
+    variables = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "DATA_DIR": str(folder),
+        "SECRET_KEY": settings.SECRET_KEY,
+        **environment,
+    }
+    run: dict[str, Any] = {"cwd": settings.BASE_DIR, "env": variables}
+    subprocess.run(
+        [sys.executable, "-m", "reviewapp.prepare"], check=True, stdout=subprocess.DEVNULL, **run
+    )
+    log = folder / "log"
+    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as said:
+        web = subprocess.Popen(
+            [sys.executable, "-m", "reviewapp.serve", str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            stdout=said,
+            stderr=said,
+            **run,
+        )
+        try:
+            yield Site(listener.getsockname()[1], web, log)
+        finally:
+            web.terminate()
+            web.wait(SECONDS)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
