@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from casestudies.dashboards.board import Board, build, cannot_share
@@ -21,7 +21,7 @@ def dashboards(request: HttpRequest) -> HttpResponse:
     """Show the charts that the address asks for; one with blank values is redirected."""
     selection = read_selection(request.GET)
     if "" in request.GET.values():
-        return redirect(selection.url)
+        return HttpResponseRedirect(selection.url)
     board = build(selection)
     context = {
         "board": board,

@@ -3,8 +3,8 @@
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
@@ -80,22 +80,20 @@ def change_tray(request: HttpRequest) -> HttpResponse:
     except TrayFull:
         after = before
         messages.warning(request, f"The compare tray is full: {MOST} at most. Remove one first.")
-    response = _answer(request, before, after, _safe_next(request, form.cleaned_data["next"]))
+    response = _answer(request, before, after, _safe_next(form.cleaned_data["next"]))
     after.save(request, response)
     return response
 
 
-def _safe_next(request: HttpRequest, address: str) -> str:
-    """Return the address when it is on this site, else that of the comparison."""
-    hosts = {request.get_host()}
-    if url_has_allowed_host_and_scheme(address, hosts, require_https=request.is_secure()):
-        return address
-    return reverse("compare")
+def _safe_next(address: str) -> str:
+    """Return the address when it is a path of this site, else that of the comparison."""
+    own = address.startswith("/") and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
+    return address if own else reverse("compare")
 
 
 def _answer(request: HttpRequest, before: Tray, after: Tray, address: str) -> HttpResponse:
     if not getattr(request, "htmx", False):
-        return redirect(address)
+        return HttpResponseRedirect(address)
     if before.kind and after.kind and before.kind != after.kind:
         return HttpResponseClientRefresh()  # every button on the page has another meaning now
     kind = before.kind or after.kind

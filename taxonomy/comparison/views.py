@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.exceptions import BadRequest
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
@@ -27,7 +27,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     if not selection.enough:
         return _picker(request, selection, names)
     if request.GET.getlist(selection.kind.plural) != [",".join(selection.slugs)]:
-        return redirect(selection.url)
+        return HttpResponseRedirect(selection.url)
     comparison = comparison_of(selection)
     context = {
         "selection": selection,

@@ -44,10 +44,24 @@ def test_one_signs_in_comes_back_and_signs_out_again(client: Client, ada: User) 
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["https://example.org/", "//example.org", "javascript:alert(1)", "/\\example.org"]
+    "elsewhere",
+    [
+        *("https://example.org/", "//example.org", "javascript:alert(1)", "/\\example.org"),
+        *("about", "a.b", "admin:index"),
+    ],
 )
 def test_signing_in_leads_to_no_other_site(client: Client, ada: User, elsewhere: str) -> None:
     assert sign_in(client, elsewhere)["Location"] == "/account/"
+
+
+@pytest.mark.parametrize("own", ["/sign-in/", "/sign-out/"])
+def test_signing_in_and_out_lead_on_even_when_asked_back_to_themselves(
+    client: Client, ada: User, own: str
+) -> None:
+    assert sign_in(client, "/sign-in/")["Location"] == "/account/"
+    again = client.get("/sign-in/", {"next": own})
+    assert (again.status_code, again["Location"] in ("/account/", own)) == (302, True)
+    assert client.post("/sign-out/", {"next": own})["Location"] == "/"
 
 
 def test_a_wrong_password_is_answered_kindly_and_not_for_ever(client: Client, ada: User) -> None:

@@ -92,9 +92,13 @@ def test_a_stale_or_forged_cookie_does_no_harm(client: Client, review: Review, c
 
 
 @pytest.mark.parametrize(
-    "address", ["https://evil.example/", "//evil.example/", "javascript:x", ""]
+    "address",
+    [
+        *("https://evil.example/", "//evil.example/", "/\\evil.example/", "javascript:x", ""),
+        *("compare", "nothing", "admin:index", "a.b", "../about/", "?q=1"),  # no paths
+    ],
 )
-def test_nobody_is_sent_to_another_site(client: Client, review: Review, address: str):
+def test_one_is_sent_to_a_path_of_this_site_alone(client: Client, review: Review, address: str):
     response = client.post(
         TRAY, {"action": "add", "kind": "strategy", "items": "pruning", "next": address}
     )
