@@ -24,6 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from reviewapp import request_log
 from reviewapp.rest.description import ERRORS
 from reviewapp.rest.listing import MOST_ROWS
 from reviewapp.rest.reference import components, operations
@@ -91,4 +92,5 @@ def account_token(request: HttpRequest) -> HttpResponse:
     with transaction.atomic():
         Token.objects.filter(user=request.user).delete()
         token = Token.objects.create(user=request.user)
+    request_log.say("new token", request, request.user.get_username())
     return render(request, "accounts/token.html", {"key": token.key})
