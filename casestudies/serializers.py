@@ -2,16 +2,18 @@
 
 from typing import Any, get_args
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from casestudies.choices import Device
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Kind, Setting, Study, Variant, VariantRole
+from casestudies.lab.contract import QUICK, Kind, Setting, Study, Variant, VariantRole
 from casestudies.lab.metrics import Better, Evidence, Metric, Objective
+from casestudies.lab.result import LARGEST_SEED
 from casestudies.models import Measurement, Run
 from casestudies.run_command import command_line
-from casestudies.runs.starting import LARGEST_SEED
 from casestudies.studies.results import answered_claims
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
@@ -226,15 +228,25 @@ class StudyDetailSerializer(StudySerializer):
         return AnsweredClaimSerializer(claims, many=True, context=self.context).data
 
 
+class WholeNumber(serializers.IntegerField):
+    """An integer that is one in JSON, not digits in a text."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number; raise ValidationError."""
+        if not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class NewRunSerializer(serializers.Serializer[Any]):
     """A run that somebody asks for."""
 
     study = serializers.ChoiceField(list(STUDIES))
-    preset = serializers.CharField(default="quick", max_length=50)
+    preset = serializers.CharField(default=QUICK, max_length=50, trim_whitespace=False)
     parameters = serializers.DictField(
         default=dict, help_text="What differs from the preset, by the study's schema"
     )
-    seed = serializers.IntegerField(default=0, min_value=0, max_value=LARGEST_SEED)
+    seed = WholeNumber(default=0, min_value=0, max_value=LARGEST_SEED)
     device = serializers.ChoiceField(Device.choices, default=Device.CPU)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -243,3 +255,56 @@ class NewRunSerializer(serializers.Serializer[Any]):
         if unknown:
             raise serializers.ValidationError({key: ["There is no such key."] for key in unknown})
         return attrs
+
+
+class NewRunDescription(OpenApiSerializerExtension):
+    """Describes a new run by its study, which has presets and parameters of its own."""
+
+    target_class = NewRunSerializer
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """Return that it is a run of one of the studies; each is a component that has its name."""
+        common = super().map_serializer(auto_schema, direction)
+        runs = {}
+        for study in STUDIES.values():
+            name = study.slug.replace("-", " ").title().replace(" ", "")
+            parameters = _component(auto_schema, f"{name}Parameters", _parameters_of(study))
+            own = {
+                "study": {"type": "string", "enum": [study.slug]},
+                "preset": {"type": "string", "enum": list(study.presets), "default": QUICK},
+                "parameters": {"allOf": [parameters], "default": {}},
+            }
+            properties = {**common["properties"], **own}
+            description = f"A run of the study {study.name}; what is left out has its default."
+            schema = {**common, "description": description, "properties": properties}
+            closed = {**schema, "additionalProperties": False}
+            runs[study.slug] = _component(auto_schema, f"New{name}Run", closed)
+        mapping = {slug: run["$ref"] for slug, run in runs.items()}
+        return {
+            "description": common["description"],
+            "required": ["study"],
+            "oneOf": list(runs.values()),
+            "discriminator": {"propertyName": "study", "mapping": mapping},
+        }
+
+
+def _parameters_of(study: Study) -> dict[str, Any]:
+    """Return the schema of what differs from a preset; the defaults are then the preset's."""
+    hidden = ("default", "title")
+    return {
+        "type": "object",
+        "description": f"What differs from the preset of {study.name}.",
+        "properties": {
+            name: {key: value for key, value in schema.items() if key not in hidden}
+            for name, schema in study.schemas.items()
+        },
+        "additionalProperties": False,
+    }
+
+
+def _component(auto_schema: Any, name: str, schema: dict[str, Any]) -> dict[str, str]:
+    """Give the schema an entry of its own and return the reference to it."""
+    component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, name)
+    auto_schema.registry.register_on_missing(component)
+    reference: dict[str, str] = component.ref
+    return reference

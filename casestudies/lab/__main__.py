@@ -17,7 +17,7 @@ from casestudies.lab.contract import QUICK, InvalidParameter, Parameters, Setup,
 from casestudies.lab.describe import describe
 from casestudies.lab.machine import Machine
 from casestudies.lab.report import Report, StudyRun
-from casestudies.lab.result import Event, Failed, Finished, Result, Started
+from casestudies.lab.result import LARGEST_SEED, Event, Failed, Finished, Result, Started
 
 ACCEPTED = {
     "model": "a GGUF file or a folder of safetensors, in place of the bundled model",
@@ -126,6 +126,8 @@ def _setup(options: argparse.Namespace) -> Setup:
         if options.threads < 1:
             raise InvalidParameter("threads", f"{options.threads} is not valid; integer, 1 or more")
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    if not 0 <= options.seed <= LARGEST_SEED:
+        raise InvalidParameter("seed", f"{options.seed} is not valid; integer, 0 to {LARGEST_SEED}")
     brought = {name: getattr(options, name, None) for name in ACCEPTED}
     for what, path in brought.items():
         if path and not path.exists():

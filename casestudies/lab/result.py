@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 LONGEST_TEXT = 4_000
+LARGEST_SEED = 2**63 - 1
 MOST_MEASUREMENTS = 5_000
 MOST_POINTS = 20_000  # of all curves together
 
@@ -29,6 +30,7 @@ def _without_nul(text: str) -> str:
 
 # No more than a database's number holds and a float can stand for.
 Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, AfterValidator(_without_nul), Field(max_length=200)]
@@ -132,7 +134,7 @@ class Result(Form):
 
     study: Name
     parameters: Parameters
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     environment: Environment
     measurements: Annotated[list[MeasuredValue], Field(max_length=MOST_MEASUREMENTS)]
     series: Annotated[list[Curve], Field(max_length=1_000)]
@@ -162,7 +164,7 @@ class Started(Form):
     event: Literal["started"] = "started"
     study: Name
     parameters: Parameters
-    seed: Integer
+    seed: Seed
     environment: Environment
 
 

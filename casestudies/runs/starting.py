@@ -15,8 +15,6 @@ from casestudies.lab.contract import Study
 from casestudies.models import Run, Worker
 from casestudies.worker.waking import wake_a_worker
 
-LARGEST_SEED = 2**63 - 1  # what the database holds
-
 
 class CannotStart(Exception):
     """The run cannot be queued; the message says why. `status` is that of an HTTP answer."""

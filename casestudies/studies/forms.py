@@ -10,7 +10,9 @@ from django.http import QueryDict
 
 from casestudies.choices import Device, State
 from casestudies.lab.contract import QUICK, InvalidParameter, Study, bounds_of
-from casestudies.runs.starting import LARGEST_SEED, Request
+from casestudies.lab.result import LARGEST_SEED
+from casestudies.runs.starting import Request
+from reviewapp.ui.fields import WholeNumberField
 
 LONGEST_VALUE = 100
 TRUE = ("true", "1", "on", "yes")
@@ -32,7 +34,7 @@ class RunForm(forms.Form):
     """
 
     preset = forms.CharField(widget=forms.HiddenInput, max_length=LONGEST_VALUE)
-    seed = forms.IntegerField(
+    seed = WholeNumberField(
         min_value=0,
         max_value=LARGEST_SEED,
         initial=0,
