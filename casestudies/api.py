@@ -32,13 +32,14 @@ from casestudies.serializers import (
     StudySerializer,
 )
 from reviewapp.rest import exceptions
+from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import Listing
+from reviewapp.ui.fields import WholeNumberField
 
 LARGEST_ID = 2**63 - 1
-TOKEN: list[Any] = [{"tokenAuth": []}]  # what OpenAPI says of a request that needs one
 
 
-class Studies(ListAPIView[Any]):
+class Studies(Endpoint, ListAPIView[Any]):
     """The case studies: what each measures, its presets and parameters.
 
     `parameters` is the JSON schema of what may be set, with units and bounds.
@@ -51,7 +52,7 @@ class Studies(ListAPIView[Any]):
         return list(STUDIES.values())
 
 
-class OneStudy(RetrieveAPIView[Any]):
+class OneStudy(Endpoint, RetrieveAPIView[Any]):
     """One case study, with the claims that it answers and the outcome of each.
 
     The outcome is supported, direction agrees, not reproduced, not comparable or not run; `rule`
@@ -72,7 +73,7 @@ class OneStudy(RetrieveAPIView[Any]):
 class RunFilterForm(forms.Form):
     """The keys that choose runs."""
 
-    study = forms.SlugField(required=False, max_length=50, help_text="Slug of a study")
+    study = forms.SlugField(required=False, max_length=50, strip=False, help_text="Slug of a study")
     state = forms.MultipleChoiceField(
         required=False, choices=State.choices, help_text="Where the run stands, any of several"
     )
@@ -85,7 +86,10 @@ class RunFilterForm(forms.Form):
         required=False, choices=Device.choices, help_text="What it was asked to run on"
     )
     hardware = forms.CharField(
-        required=False, max_length=200, help_text="Exactly as a run names its hardware"
+        required=False,
+        max_length=200,
+        strip=False,
+        help_text="Exactly as a run names its hardware",
     )
 
 
@@ -139,7 +143,6 @@ class Runs(Listing[Run]):
     @extend_schema(
         request=NewRunSerializer,
         responses={201: RunSerializer, 409: None},
-        auth=TOKEN,
         parameters=[
             OpenApiParameter(
                 "Location",
@@ -171,16 +174,19 @@ class Runs(Listing[Run]):
 def _checked(
     study: str, preset: str, parameters: dict[str, Any], seed: int, device: str
 ) -> Request:
+    known = STUDIES[study]
     try:
-        return Request.checked(STUDIES[study], preset, parameters, seed, Device(device))
+        # In JSON a number is a number, and a text of digits is none.
+        values = known.check(preset, parameters, strict=True).model_dump(mode="json")
     except InvalidParameter as error:
         problem: dict[str, Any] = {error.name: [error.reason]}
         raise ValidationError(
             problem if error.name == "preset" else {"parameters": problem}
         ) from None
+    return Request(known, preset, values, seed, Device(device))
 
 
-class OneRun(RetrieveAPIView[Run]):
+class OneRun(Endpoint, RetrieveAPIView[Run]):
     """One run with its result: measurements, curves, environment and the command to repeat it."""
 
     serializer_class = RunDetailSerializer
@@ -195,7 +201,7 @@ class OneRun(RetrieveAPIView[Run]):
         return run
 
 
-class CancelRun(GenericAPIView[Run]):
+class CancelRun(Endpoint, GenericAPIView[Run]):
     """The end of a run that goes on."""
 
     serializer_class = RunSerializer
@@ -203,7 +209,7 @@ class CancelRun(GenericAPIView[Run]):
     permission_classes = [IsAuthenticated]
     examples = {"POST": ""}
 
-    @extend_schema(request=None, responses={202: RunSerializer, 409: None}, auth=TOKEN)
+    @extend_schema(request=None, responses={202: RunSerializer, 409: None})
     def post(self, request: HttpRequest, pk: int) -> Response:
         """Cancel a run: one's own, or any with the permission to change runs.
 
@@ -220,10 +226,14 @@ class CancelRun(GenericAPIView[Run]):
 class MeasurementForm(forms.Form):
     """The keys that choose measurements."""
 
-    study = forms.SlugField(required=False, max_length=50, help_text="Slug of a study")
-    metric = forms.CharField(required=False, max_length=100, help_text="Name of a study's metric")
-    variant = forms.CharField(required=False, max_length=100, help_text="What was measured")
-    run = forms.IntegerField(
+    study = forms.SlugField(required=False, max_length=50, strip=False, help_text="Slug of a study")
+    metric = forms.CharField(
+        required=False, max_length=100, strip=False, help_text="Name of a study's metric"
+    )
+    variant = forms.CharField(
+        required=False, max_length=100, strip=False, help_text="What was measured"
+    )
+    run = WholeNumberField(
         required=False, min_value=1, max_value=LARGEST_ID, help_text="Number of a run"
     )
 

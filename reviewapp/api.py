@@ -22,10 +22,10 @@ from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from reviewapp import request_log
 from reviewapp.rest.description import ERRORS
+from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import MOST_ROWS
 from reviewapp.rest.reference import components, operations
 from reviewapp.ui.throttle import limited
@@ -34,7 +34,7 @@ PAGES_PER_MINUTE = 60
 TOKENS_PER_MINUTE = 10
 
 
-class Schema(APIView):
+class Schema(Endpoint):
     """The description of the API in OpenAPI 3.1, as JSON or YAML."""
 
     schema = None
@@ -49,14 +49,16 @@ class Schema(APIView):
         return Response(_description())
 
 
-class Nothing(APIView):
+class Nothing(Endpoint):
     """Any other address of the API: an error in the API's own shape."""
 
     schema = None
+    http_method_names = []
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse, before anything else is looked at."""
-        raise NotFound("There is nothing at this address.")
+        hint = "" if request.path.endswith("/") else " Those of the API end with a slash."
+        raise NotFound(f"There is nothing at this address.{hint}")
 
 
 @require_safe

@@ -26,7 +26,7 @@ urlpatterns = [
     path(f"{V1}runs/<int:pk>/", casestudies.OneRun.as_view(), name="api-run"),
     path(f"{V1}runs/<int:pk>/cancel/", casestudies.CancelRun.as_view(), name="api-cancel-run"),
     path(f"{V1}measurements/", casestudies.Measurements.as_view(), name="api-measurements"),
-    # Whatever else ends with a slash; without one, Django first looks whether it is missing.
-    re_path(rf"^{V1}[\s\S]+/$", api.Nothing.as_view()),
+    # Without its slash an address is not led on to: what is posted would not come along.
+    re_path(rf"^{V1}[\s\S]+$", api.Nothing.as_view()),
     path("account/token/", api.account_token, name="account-token"),
 ]

@@ -12,7 +12,9 @@ from rest_framework import serializers
 from rest_framework.generics import RetrieveAPIView
 
 from reviewapp.corpus.models import Publication
+from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import Listing
+from reviewapp.rest.reading import Slugs, given
 from reviewapp.rest.records import Page, Record
 from reviewapp.ui.export import provenance
 from taxonomy.choices import Objective, Status
@@ -66,14 +68,14 @@ class Publications(Listing[Publication]):
 
     def get_queryset(self) -> QuerySet[Publication]:
         """Return what the page with the same address lists; raise InvalidForm as it does."""
-        return with_evidence(read_filter(self.request.GET, read_facets()).publications())
+        return with_evidence(read_filter(given(self.request.GET), read_facets()).publications())
 
     def lines(self, rows: Any) -> Iterator[str]:
         """Yield the file that the page exports."""
         return parts("csv", rows.iterator(chunk_size=BATCH), provenance(self.request))
 
 
-class OnePublication(RetrieveAPIView[Publication]):
+class OnePublication(Endpoint, RetrieveAPIView[Publication]):
     """One publication."""
 
     serializer_class = PublicationSerializer
@@ -147,7 +149,7 @@ class Strategies(Listing[Strategy]):
         return STRATEGIES.all()
 
 
-class OneStrategy(RetrieveAPIView[Strategy]):
+class OneStrategy(Endpoint, RetrieveAPIView[Strategy]):
     """One strategy."""
 
     serializer_class = StrategySerializer
@@ -159,12 +161,10 @@ class OneStrategy(RetrieveAPIView[Strategy]):
 class ClaimForm(forms.Form):
     """The keys that choose claims; a key that is given several times means any of its values."""
 
-    publication = forms.ModelMultipleChoiceField(
-        Publication.objects.only("key"),
+    publication = Slugs(
         required=False,
-        to_field_name="key",
         help_text="Keys of publications",
-        error_messages={"invalid_choice": "There is no publication “%(value)s”."},
+        error_messages={"invalid_choice": "“%(value)s” cannot be the key of a publication."},
     )
     strategy = forms.ModelMultipleChoiceField(
         Strategy.objects.only("slug"),
@@ -252,7 +252,7 @@ class Claims(Listing[Claim]):
             *CLAIM_FIELDS,
         )
         if chosen["publication"]:
-            claims = claims.filter(publication__in=chosen["publication"])
+            claims = claims.filter(publication__key__in=chosen["publication"])
         if chosen["strategy"]:
             wanted = [strategy.pk for strategy in chosen["strategy"]]
             claims = claims.filter(publication__facets__strategies__overlap=wanted)

@@ -270,16 +270,18 @@ class Study:
         """Return the names of the parameters of a role."""
         return [name for name, schema in self.schemas.items() if schema["role"] == role]
 
-    def check(self, preset: str, given: Mapping[str, Any]) -> Parameters:
+    def check(self, preset: str, given: Mapping[str, Any], *, strict: bool = False) -> Parameters:
         """Return the preset's parameters with those of `given` in their place.
 
-        Values may be strings, as a form or a command line has them. Raises InvalidParameter.
+        Values may be strings, as a form or a command line has them, unless `strict`. Raises
+        InvalidParameter.
         """
         if preset not in self.presets:
             names = ", ".join(self.presets)
             raise InvalidParameter("preset", f"{preset!r} is none of {names}")
         try:
-            return self.parameters(**{**self.presets[preset].values, **given})
+            values = {**self.presets[preset].values, **given}
+            return self.parameters.model_validate(values, strict=strict)
         except ValidationError as error:
             raise self._explained(error.errors()[0]) from None
 

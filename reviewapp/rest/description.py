@@ -1,12 +1,15 @@
 """The API's description in OpenAPI, made from its views, forms and serializers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework.permissions import SAFE_METHODS
 
 from reviewapp.rest import errors
+from reviewapp.rest.reading import Slugs
 
 ERRORS = {
     "400": "A value that cannot be",
@@ -14,13 +17,25 @@ ERRORS = {
     "403": "An account that may not do this",
     "404": "No such thing, or no such page",
     "406": "A format that there is not",
-    "409": "A thing that is no longer in the state that the request is about",
+    "409": "A run that has ended already, or one that no machine here can carry out",
     "413": "A body that is too large",
     "415": "A body that is not JSON",
     "429": "Too many requests, or too many runs waiting",
     "503": "A database that does not answer just now",
 }
 
+
+# What an error says in its header.
+WAIT = {"schema": {"type": "integer"}, "description": "Seconds to wait, where they are known"}
+HEADERS: dict[str, dict[str, Any]] = {
+    "401": {"headers": {"WWW-Authenticate": {"schema": {"type": "string"}, "required": True}}},
+    "429": {"headers": {"Retry-After": WAIT}},
+    "503": {"headers": {"Retry-After": WAIT}},
+}
+
+# What no text has: a database cannot hold it.
+WITHOUT_NUL = r"^[^\x00]*$"
+SLUG = "^[-a-zA-Z0-9_]+$"
 
 OF_EVERY_LIST = ("page", "page_size", "format")
 
@@ -43,6 +58,11 @@ class Description(AutoSchema):
             return own
         return [*own, *(_parameter(*pair) for pair in self.view.fields().items())]
 
+    def get_auth(self) -> list[dict[str, Any]]:
+        """Return that who writes needs a token, and who reads none."""
+        token = [way for way in super().get_auth() if way]
+        return [*token, {}] if self.method in SAFE_METHODS else token
+
     def get_extensions(self) -> dict[str, Any]:
         """Return an example of the request, for the page that shows the API to people."""
         example = getattr(self.view, "examples", {}).get(self.method)
@@ -57,21 +77,31 @@ def _parameter(name: str, field: forms.Field) -> OpenApiParameter:
 def _schema(field: forms.Field) -> dict[str, Any]:
     """Return the JSON schema of what a form's field accepts."""
     if isinstance(field, forms.ModelMultipleChoiceField):
-        return {"type": "array", "items": {"type": "string"}}
+        known: Any = field.queryset
+        names = known.values_list(field.to_field_name, flat=True)
+        return {"type": "array", "items": _one_of(names)}
+    if isinstance(field, Slugs):
+        return {"type": "array", "items": {"type": "string", "pattern": SLUG}}
     if isinstance(field, forms.MultipleChoiceField):
-        return {"type": "array", "items": _one_of(field)}
+        return {"type": "array", "items": _one_of(_values(field))}
     if isinstance(field, forms.ChoiceField):
-        return _one_of(field)
+        return _one_of(_values(field))
     if isinstance(field, forms.IntegerField):
         bounds = {"minimum": field.min_value, "maximum": field.max_value}
         return {"type": "integer", **{k: v for k, v in bounds.items() if v is not None}}
-    return {"type": "string", "maxLength": getattr(field, "max_length", None)}
+    pattern = SLUG if isinstance(field, forms.SlugField) else WITHOUT_NUL
+    return {"type": "string", "pattern": pattern, "maxLength": getattr(field, "max_length", None)}
 
 
-def _one_of(field: forms.ChoiceField) -> dict[str, Any]:
+def _values(field: forms.ChoiceField) -> list[str]:
     choices: Any = field.choices
-    values = [value for value, _ in choices if value]
-    return {"type": "string", "enum": values} if values else {"type": "string"}
+    return [value for value, _ in choices if value]
+
+
+def _one_of(values: Iterable[str]) -> dict[str, Any]:
+    # Before a review is loaded there are none, and a list of none is no schema.
+    known = list(values)
+    return {"type": "string", "enum": known} if known else {"type": "string"}
 
 
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
@@ -93,7 +123,8 @@ def _add_errors(operation: dict[str, Any], *, reads: bool, one: bool) -> None:
     codes |= {"413", "415"} if "requestBody" in operation else set()
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     for code in codes & ERRORS.keys():
-        operation["responses"][code] = {"description": ERRORS[code], "content": body}
+        error = {"description": ERRORS[code], "content": body}
+        operation["responses"][code] = error | HEADERS.get(code, {})
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
@@ -101,6 +132,8 @@ def _add_formats(operation: dict[str, Any]) -> None:
     parameters = operation.get("parameters", [])
     parameters.sort(key=lambda parameter: parameter["name"] in OF_EVERY_LIST)
     for parameter in parameters:
+        if parameter["in"] == "query":
+            parameter["allowEmptyValue"] = True
         if parameter["name"] == "format":
             parameter["description"] = "CSV has all rows; an Accept header chooses as well"
     for response in operation["responses"].values():

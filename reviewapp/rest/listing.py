@@ -12,6 +12,9 @@ from rest_framework.generics import ListAPIView
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
+from reviewapp.rest.endpoint import Endpoint
+from reviewapp.rest.pages import Pages
+from reviewapp.rest.reading import given
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import csv_lines, provenance, stream
 
@@ -28,7 +31,7 @@ class CsvFile(BaseRenderer):
     format = "csv"
 
 
-class Listing(ListAPIView[Row]):
+class Listing(Endpoint, ListAPIView[Row]):
     """The things that an address asks for: its keys are those of `form`."""
 
     renderer_classes = [JSONRenderer, CsvFile]
@@ -45,7 +48,7 @@ class Listing(ListAPIView[Row]):
 
     def get_queryset(self) -> QuerySet[Row]:
         """Return what is listed; raise InvalidForm for a value that cannot be."""
-        return self.found(cleaned_or_400(self.form(self.request.query_params)))
+        return self.found(cleaned_or_400(self.form(given(self.request.query_params))))
 
     # A file is not the library's kind of response, though it may be answered.
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
@@ -54,6 +57,10 @@ class Listing(ListAPIView[Row]):
         return self.list(request, *args, **kwargs)
 
     def _file(self, request: Request) -> HttpResponseBase:
+        # A file has no pages, but what is refused of a page is refused beside it too.
+        pages = Pages()
+        pages.get_page_number(request)
+        pages.get_page_size(request)
         rows = self.get_queryset()
         if (n := rows.count()) > MOST_ROWS:
             raise ValidationError(

@@ -1,5 +1,6 @@
 """A list in pages."""
 
+import re
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
@@ -22,10 +23,17 @@ class Pages(PageNumberPagination):
 
     def get_page_size(self, request: Request) -> int:
         """Return the size asked for; raise ValidationError rather than give another one."""
-        asked = request.query_params.get("page_size", str(PER_PAGE))
-        if not (asked.isdecimal() and len(asked) <= 3 and 1 <= int(asked) <= MOST_PER_PAGE):
+        asked = request.query_params.get("page_size") or str(PER_PAGE)
+        if not (re.fullmatch("[0-9]{1,3}", asked) and 1 <= int(asked) <= MOST_PER_PAGE):
             raise ValidationError({"page_size": [f"A whole number from 1 to {MOST_PER_PAGE}."]})
         return int(asked)
+
+    def get_page_number(self, request: Request, paginator: Any = None) -> str:
+        """Return the page asked for; raise ValidationError for what is no number of a page."""
+        asked: str = request.query_params.get("page") or "1"
+        if not re.fullmatch("0*[1-9][0-9]*", asked):
+            raise ValidationError({"page": ["A whole number from 1."]})
+        return asked
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """Return the description of `page` and `page_size` for OpenAPI."""

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable
 from typing import IO, Any
 
-from django.http import Http404
+from django import forms
+from django.core.validators import slug_re
+from django.http import Http404, QueryDict
 from rest_framework.exceptions import NotAcceptable, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -32,13 +34,44 @@ class JSONBody(BaseParser):
         if body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
             raise ParseError(f"A body may have at most {MOST_BRACKETS} lists and objects.")
         try:
-            content = json.loads(body)
+            content = json.loads(body.decode(), parse_float=_number, object_pairs_hook=_once)
             storable = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}") from None
         if b"\\u0000" in storable:
             raise ParseError("The body has a NUL character.")
         return content
+
+
+def _number(digits: str) -> int | float:
+    """Return 5 for "5.0": to JSON Schema, which describes the body, that is an integer too."""
+    number = float(digits)
+    return int(number) if number.is_integer() else number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs as an object; raise ValueError if a key stands twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return content
+
+
+class Slugs(forms.MultipleChoiceField):
+    """Any number of slugs, whether or not there is something of that name."""
+
+    def valid_value(self, value: str) -> bool:
+        """Return whether the value is a slug."""
+        return bool(slug_re.fullmatch(value))
+
+
+def given(query: QueryDict) -> QueryDict:
+    """Return the keys of an address that have a value: an empty one is as none at all."""
+    kept = QueryDict(mutable=True)
+    for key, values in query.lists():
+        if some := [value for value in values if value]:
+            kept.setlist(key, some)
+    return kept
 
 
 class Negotiation(DefaultContentNegotiation):

@@ -110,6 +110,10 @@ def _curl(path: str, method: str, example: str, site: str) -> str:
 
 
 def _values(schema: Schema) -> Iterator[ApiField]:
+    kinds = schema.get("discriminator", {"mapping": {}})
+    for value, reference in kinds["mapping"].items():
+        kind = _kind({"$ref": reference})
+        yield ApiField(f"{kinds['propertyName']}: {value}", kind, "")
     for name, inner in schema.get("properties", {}).items():
         text = inner.get("description", "").partition("* `")[0].strip().rstrip(".")
         yield ApiField(name, _kind(inner), text)
@@ -144,11 +148,13 @@ def _words(schema: Schema) -> str:
     words = [" or ".join(_types(schema)) or "any value"]
     if "enum" in schema:
         words = ["one of " + ", ".join(map(str, schema["enum"]))]
-    if "additionalProperties" in schema:
+    if isinstance(schema.get("additionalProperties"), dict):
         inner = _kind(schema["additionalProperties"])
         words = [f"object of {inner.before or inner.component}"]
     if "minimum" in schema or "maximum" in schema:
         words.append(_range(schema.get("minimum"), schema.get("maximum")))
+    if "multipleOf" in schema:
+        words.append(f"a multiple of {schema['multipleOf']}")
     if "maxLength" in schema:
         words.append(f"at most {schema['maxLength']} characters")
     if "format" in schema and schema["format"] in ("uri", "date-time"):

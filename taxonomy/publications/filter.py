@@ -14,6 +14,7 @@ from django.urls import reverse
 from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.errors import cleaned_or_400
+from reviewapp.ui.fields import WholeNumberField
 from taxonomy.models import PublicationFacets
 from taxonomy.publications.facets import AnyOf, Chip, Filter, ListFacet, Years
 
@@ -52,7 +53,7 @@ class PublicationForm(forms.Form):
             ("from", "Of this year or later"),
             ("to", "Of this year or earlier"),
         ):
-            self.fields[key] = forms.IntegerField(
+            self.fields[key] = WholeNumberField(
                 required=False, min_value=FIRST_YEAR, max_value=LAST_YEAR, help_text=help_text
             )
         for facet in facets:

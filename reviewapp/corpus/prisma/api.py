@@ -7,12 +7,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from reviewapp.corpus.prisma.checks import Result
 from reviewapp.corpus.prisma.flow import VARIANTS, Origin, Stage, Unit
 from reviewapp.corpus.prisma.forms import PrismaOptions
 from reviewapp.corpus.prisma.views import diagram_of_review
+from reviewapp.rest.endpoint import Endpoint
 from reviewapp.ui.errors import cleaned_or_400
 
 
@@ -62,7 +62,7 @@ class PrismaSerializer(serializers.Serializer[Any]):
     checks = FlowCheckSerializer(many=True)
 
 
-class Prisma(APIView):
+class Prisma(Endpoint):
     """The PRISMA 2020 flow of the review.
 
     Every number has its origin: reported by a source (with a grade), derived from reported ones
@@ -77,5 +77,7 @@ class Prisma(APIView):
 
     @extend_schema(responses=PrismaSerializer)
     def get(self, request: Request) -> Response:
-        options = cleaned_or_400(PrismaOptions(request.query_params))
+        # The form's other keys are those of an image.
+        variant = {"variant": request.query_params.get("variant", "")}
+        options = cleaned_or_400(PrismaOptions(variant))
         return Response(PrismaSerializer(diagram_of_review(options)).data)
