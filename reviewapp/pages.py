@@ -15,6 +15,7 @@ from casestudies.models import Worker
 from reviewapp import __version__
 from reviewapp.corpus.choices import Grade
 from reviewapp.corpus.models import FlowNumber, Publication, Review
+from reviewapp.rest import errors
 from reviewapp.ui.unavailable import database_unavailable, unavailable
 from taxonomy.models import Claim, Strategy
 
@@ -22,7 +23,7 @@ from taxonomy.models import Claim, Strategy
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show what this is, how much of what it holds, and three ways in."""
-    review = Review.objects.first()
+    review = Review.objects.shown().first()
     context = {
         "review": review,
         "counts": Publication.objects.membership_counts(),
@@ -39,7 +40,7 @@ def about(request: HttpRequest) -> HttpResponse:
     review = get_object_or_404(
         Review.objects.prefetch_related(
             "databases", "tools", "criteria", "case_studies__publication"
-        )
+        ).shown()
     )
     context = {
         "review": review,
@@ -72,6 +73,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
     Django's own refusals may name internals, and keep a general text.
     """
+    if request.path.startswith(errors.ADDRESSES):
+        return errors.not_understood()
     reason = str(exception) if isinstance(exception, BadRequest) else ""
     return render(request, "400.html", {"exception": reason}, status=400)
 

@@ -4,6 +4,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from benchmarks.synthetic import add_publications
+from reviewapp.corpus.models import Review
 from reviewapp.wsgi import application
 from tests.queries import count_queries
 
@@ -49,6 +50,19 @@ def test_home_works_before_a_review_is_loaded(client: Client) -> None:
 )
 def test_no_page_breaks_before_a_review_is_loaded(client: Client, address: str) -> None:
     assert client.get(address).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("address", ["/", "/about/", "/prisma/", "/api/v1/prisma/"])
+def test_beside_a_second_review_the_first_is_shown(
+    client: Client, review: Review, address: str
+) -> None:
+    period = {"period_from": "2020-01", "period_to": "2020-12", "period_grade": "A"}
+    Review.objects.create(slug="second", title="A second one", authors=["B"], year=2020, **period)
+    review.save()  # a row that was written anew comes last where no order is asked for
+    response = client.get(address)
+    assert response.status_code == 200
+    assert review.title in response.content.decode()
+    assert "A second one" not in response.content.decode()
 
 
 def test_about_lists_what_is_not_established(client: Client, review: None) -> None:

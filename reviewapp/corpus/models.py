@@ -19,7 +19,7 @@ from reviewapp.corpus.choices import (
     Membership,
     VenueKind,
 )
-from reviewapp.corpus.querysets import PublicationQuerySet
+from reviewapp.corpus.querysets import PublicationQuerySet, ReviewQuerySet
 
 
 def one_of(field: str, choices: Iterable[str], *, name: str) -> models.CheckConstraint:
@@ -50,6 +50,8 @@ class Review(models.Model):
     database_count = models.PositiveSmallIntegerField(null=True)
     named_note = models.TextField(blank=True)
     not_established = ArrayField(models.TextField(), default=list)
+
+    objects = ReviewQuerySet.as_manager()
 
     class Meta:
         constraints = [

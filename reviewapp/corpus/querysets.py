@@ -25,6 +25,12 @@ def search_query(text: str) -> SearchQuery:
     return query
 
 
+class ReviewQuerySet(models.QuerySet[Any]):
+    def shown(self) -> Self:
+        """Keep the one review that the site is about: the first, should there be others."""
+        return self.order_by("pk")[:1]
+
+
 class PublicationQuerySet(models.QuerySet[Any]):
     def in_review(self) -> Self:
         """Keep the publications counted as the review's own: named and reconstructed."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.http import JsonResponse
 from django.utils.text import Truncator
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.renderers import JSONRenderer
@@ -13,6 +14,9 @@ from rest_framework.views import exception_handler
 from reviewapp.rest.exceptions import Unavailable
 from reviewapp.ui.errors import LONGEST_MESSAGE, InvalidForm
 from reviewapp.ui.unavailable import database_unavailable
+
+ADDRESSES = "/api/"  # what an address begins with whose errors have this shape
+NOT_UNDERSTOOD = "The request could not be understood."
 
 SCHEMA = {
     "type": "object",
@@ -40,7 +44,7 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(exception, InvalidForm):
         exception = ValidationError(exception.fields)
     elif isinstance(exception, BadRequest | SuspiciousOperation):
-        exception = ParseError("The request could not be understood.")
+        exception = ParseError(NOT_UNDERSTOOD)
     elif database_unavailable(exception):
         exception = Unavailable()
     response = exception_handler(exception, context)
@@ -50,6 +54,12 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
         context["request"].accepted_renderer = JSONRenderer()
         context["request"].accepted_media_type = JSONRenderer.media_type
     return response
+
+
+def not_understood() -> JsonResponse:
+    """Return the answer to a request that was refused before it came to a view."""
+    error = {"code": ParseError.default_code, "message": NOT_UNDERSTOOD}
+    return JsonResponse({"error": error}, status=ParseError.status_code)
 
 
 def _body(exception: Exception, response: Response) -> dict[str, Any]:

@@ -82,6 +82,13 @@ def test_no_header_changes_the_method(client: Client, ada: User, name: str) -> N
     assert (read.status_code, read.json()["id"]) == (200, run.pk)
 
 
+@pytest.mark.parametrize("host", ["elsewhere.example", "a b", "[", "\xff"])
+def test_a_wrong_host_is_an_error_of_the_api(client: Client, host: str) -> None:
+    error(client.get(f"{V1}runs/", headers={"Host": host}), 400)
+    page = client.get("/publications/", headers={"Host": host})
+    assert (page.status_code, page["Content-Type"]) == (400, "text/html; charset=utf-8")
+
+
 @pytest.mark.parametrize("address", ["runs", "runs/1/cancel", "nope"])
 @pytest.mark.parametrize("method", ["GET", "POST", "TRACE"])
 def test_an_address_without_its_slash_is_none_and_says_so(

@@ -76,7 +76,7 @@ class Diagram:
 
 
 def diagram_of_review(options: dict[str, Any]) -> Diagram:
-    review = get_object_or_404(Review.objects.prefetch_related("flow_numbers", "databases")[:1])
+    review = get_object_or_404(Review.objects.prefetch_related("flow_numbers", "databases").shown())
     flow = review_flow(review)
     return Diagram(
         flow,
