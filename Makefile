@@ -6,11 +6,12 @@ BIN = .venv/bin
 INSTALL = umask 022 && $(BIN)/python -m pip install -qq --disable-pip-version-check
 CODE = manage.py reviewapp taxonomy casestudies tests benchmarks
 
-.PHONY: help run lab test lint format bench reference-runs test-system-postgres
+.PHONY: help run install lab test lint format bench reference-runs test-system-postgres
 .SILENT:
 
 help:
 	echo 'make run      start Peak Atlas and print its address; Ctrl-C stops it'
+	echo 'make install  install what make run needs, and start nothing'
 	echo 'make lab      install what the case studies need, for $(BIN)/python -m casestudies.lab'
 	echo 'make test     check style, types and import directions, then run every test'
 	echo 'make format   format the code'
@@ -20,7 +21,9 @@ help:
 	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
 
 run: .venv/for-run .venv/for-lab
-	exec $(BIN)/python -m reviewapp.launch
+	exec setpriv --pdeathsig TERM $(BIN)/python -m reviewapp.launch
+
+install: .venv/for-run .venv/for-lab
 
 lab: .venv/for-lab
 

@@ -13,9 +13,13 @@ def main() -> None:
         postgres.ensure_database_url()
     except postgres.StartProblem as problem:
         sys.exit(str(problem))
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as problem:
+        sys.exit(str(problem))
 
 
 if __name__ == "__main__":

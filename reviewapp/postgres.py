@@ -13,10 +13,12 @@ import atexit
 import fcntl
 import importlib.util
 import os
+import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -25,6 +27,9 @@ from urllib.parse import quote
 from reviewapp import system_user
 
 OLDEST_SUPPORTED = 15
+SECONDS_TO_END = 10
+LOG_READ = 10_000  # bytes at the end of a log in which a cause is looked for
+CAUSE = re.compile(r"\b(FATAL|PANIC|error):")
 LONGEST_SOCKET_PATH = 107  # bytes that Linux keeps for the address of a Unix socket
 QUIET: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 
@@ -98,6 +103,7 @@ class EmbeddedServer:
         self.binaries = binaries
         self.data = folder / "data"
         self.url = f"postgresql://postgres@{quote(str(folder), safe='')}/postgres"
+        self.log = folder / "log"
         self._lock: int | None = None
 
     @property
@@ -117,19 +123,34 @@ class EmbeddedServer:
         self._lock = os.open(self.folder, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         atexit.register(self.leave)
+        self.ensure_running()
+
+    def ensure_running(self) -> None:
+        """Start the server again if it has ended; raise StartProblem when it cannot start."""
         with _alone_in(self.folder.parent):
             if not self.data.exists():
                 self._create()
             if not self.running():
+                self._clear_up()
                 self._stop_when_unused()
-                log = self.folder / "log"
-                self._call("pg_ctl", "start", "-w", "-D", self.data, "-l", log, "-o", "-k .. -h ''")
+                place: list[str | Path] = ["-D", self.data, "-l", self.log]
+                self._call("pg_ctl", "start", "-w", *place, "-o", "-k .. -h ''")
 
     def running(self) -> bool:
-        """Return whether the server process that the data folder names is alive."""
+        """Return whether the server's first process is alive."""
         try:
-            pid = (self.data / "postmaster.pid").read_text().split("\n", 1)[0]
-            return os.fsencode(self.data) in Path(f"/proc/{pid}/cmdline").read_bytes()
+            named = (self.data / "postmaster.pid").read_text().partition("\n")[0]
+        except OSError:
+            named = ""
+        if named.isdigit() and self._is_first(int(named)):
+            return True
+        # The file may be damaged, or name a process that somebody else has by now.
+        return any(map(self._is_first, self._processes()))
+
+    def _is_first(self, pid: int) -> bool:
+        """Return whether the process was started with the folder; those it starts rename theirs."""
+        try:
+            return os.fsencode(self.data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
 
@@ -187,6 +208,30 @@ class EmbeddedServer:
         self._call("initdb", *options, unfinished)
         unfinished.rename(self.data)
 
+    def _clear_up(self) -> None:
+        """Remove what a killed server has left behind, once none of its processes is there.
+
+        PostgreSQL does so itself unless the file is half written, or names a process that somebody
+        else has by now.
+        """
+        deadline = time.monotonic() + SECONDS_TO_END
+        while left := self._processes():
+            if time.monotonic() > deadline:
+                named = ", ".join(map(str, left))
+                raise StartProblem(f"Processes of an earlier PostgreSQL have not ended: {named}")
+            time.sleep(0.05)
+        for name in (self.data / "postmaster.pid", self.folder / ".s.PGSQL.5432.lock"):
+            name.unlink(missing_ok=True)
+
+    def _processes(self) -> list[int]:
+        """Return the processes that work in the data folder, as all of PostgreSQL's do."""
+        found = []
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):
+                if link.readlink() == self.data:
+                    found.append(int(link.parent.name))
+        return found
+
     def _stop_when_unused(self) -> None:
         """Leave a process behind that takes the lock when every user is gone, then stops it."""
         wait: list[str | Path] = ["setsid", "--fork", "flock", "--exclusive", self.folder]
@@ -202,7 +247,7 @@ class EmbeddedServer:
             streams: Any = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
             done = subprocess.run(command, check=False, **streams, **self._as_owner())
         if done.returncode:
-            reason = log.read_text(errors="replace").strip().rsplit("\n", 1)[-1]
+            reason = _last_error(log, self.log)
             raise StartProblem(f"PostgreSQL did not start ({reason}); its logs: {self.folder}/*log")
 
     def _as_owner(self) -> dict[str, Any]:
@@ -213,6 +258,19 @@ class EmbeddedServer:
             return {}
         owner = self.folder.stat()
         return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+
+
+def _last_error(*logs: Path) -> str:
+    """Return the last line of the logs that names a cause, else their last line."""
+    lines = [line for log in logs if log.exists() for line in _lines(log)]
+    causes = [line for line in lines if CAUSE.search(line)]
+    return (causes or lines or ["it said nothing"])[-1]
+
+
+def _lines(log: Path) -> list[str]:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_READ))
+        return file.read().decode("utf-8", "replace").strip().splitlines()
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from pathlib import Path
 import django
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError
 
 # Of what the Plotly package holds, the pages use plotly.min.js only.
 NOT_SERVED = ["datasets", "widgetbundle.js", "plotly/templates"]
@@ -18,15 +20,21 @@ NOT_SERVED = ["datasets", "widgetbundle.js", "plotly/templates"]
 def main() -> None:
     """Bring the database and the static files up to date; exit 1 with the reason on failure."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "reviewapp.settings")
-    django.setup()
+    try:
+        django.setup()
+        _prepare()
+    except (CommandError, ImproperlyConfigured) as problem:
+        sys.exit(str(problem))
+    except (DatabaseError, OSError) as problem:
+        sys.exit(f"{type(problem).__name__}: {' '.join(str(problem).split())}")
+
+
+def _prepare() -> None:
     from reviewapp.accounts import ensure_demo_account, first_account_hint
 
-    try:
-        call_command("migrate", verbosity=0)
-        call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
-        call_command("load_reference_runs", stdout=StringIO())
-    except CommandError as error:
-        sys.exit(str(error))
+    call_command("migrate", verbosity=0)
+    call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
+    call_command("load_reference_runs", stdout=StringIO())
     ensure_demo_account()
     if hint := first_account_hint():
         print(hint, flush=True)  # noqa: T201

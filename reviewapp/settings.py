@@ -24,6 +24,13 @@ def _positive(name: str, value: str) -> float:
     return number
 
 
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return what the variable holds; raise ImproperlyConfigured if it is none of the choices."""
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = postgres.data_dir()
 
@@ -192,6 +199,11 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["reviewapp.rest.description.complete"],
 }
 
+LOG_LEVEL = _one_of(
+    "LOG_LEVEL",
+    os.environ.get("LOG_LEVEL") or "WARNING",
+    ("DEBUG", "INFO", "WARNING", "ERROR"),
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -200,7 +212,7 @@ LOGGING = {
         "console": {"class": "logging.StreamHandler", "formatter": "line"},
         "requests": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
     },
-    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL") or "WARNING"},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         # A visitor's mistyped address is not the operator's problem.
         "django.request": {"level": "ERROR"},

@@ -1,4 +1,4 @@
-"""The WSGI application that gunicorn serves."""
+"""The WSGI application of the web server."""
 
 import os
 from collections.abc import Iterable

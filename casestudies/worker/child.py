@@ -10,18 +10,28 @@ from pathlib import Path
 
 import psutil
 
+from casestudies.worker import guard
+
 CHECKOUT = Path(__file__).resolve().parents[2]
+GUARD = Path(guard.__file__)
 SECONDS_TO_END = 1.0
 SECONDS_BETWEEN_LOOKS = 0.05
-SECRETS = {"DATABASE_URL", "SECRET_KEY"}  # of no use to a study
+# What a study may need of the worker's environment. All else stays behind, so that nothing in a run
+# reaches the database by accident; to code that means to, a process of the same user is no barrier.
+ALLOWED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"}
+ALLOWED |= {"CC", "CXX", "LD_LIBRARY_PATH", "MODELS_DIR"}
+ALLOWED_FAMILIES = (
+    *("LC_", "PYTHON", "XDG_", "OMP_", "MKL_", "OPENBLAS_", "NUMBA_", "HF_"),
+    *("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "TORCH", "PYTORCH_", "TRITON_"),
+)
 LONGEST_LINE = 16 * 2**20
 
 
 class Child:
-    """A process that leads a group of its own, and its descendants.
+    """A process in a group of its own, under a guard that leads the group, and its descendants.
 
-    The kernel ends it together with the worker, even when that is killed, and, short of memory,
-    ends it before anything else.
+    They end together with the worker, even when that is killed, and short of memory the kernel ends
+    them before anything else.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -35,11 +45,10 @@ class Child:
     ) -> "Child":
         """Start Python with `arguments`; the files in `keep_open` stay open as long as it lives."""
         process = await asyncio.create_subprocess_exec(
-            *["setpriv", "--pdeathsig", "KILL", "choom", "--adjust", "1000", "--"],
-            sys.executable,
-            *arguments,
+            *["choom", "--adjust", "1000", "--"],
+            *[sys.executable, "-S", str(GUARD), str(os.getpid()), sys.executable, *arguments],
             cwd=CHECKOUT,
-            env={**_without_secrets(os.environ), **environment},
+            env={**_allowed(os.environ), **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -93,6 +102,11 @@ class Child:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ended(), SECONDS_TO_END)
         with suppress(ProcessLookupError):
+            os.kill(self._process.pid, guard.END_ALL)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended(), SECONDS_TO_END)
+        # The guard may have been killed.
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         for process in self._family():
             with suppress(psutil.Error):
@@ -112,8 +126,12 @@ class Child:
         return self._known
 
 
-def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name not in SECRETS}
+def _allowed(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in ALLOWED or name.startswith(ALLOWED_FAMILIES)
+    }
 
 
 async def _read_lines(stream: asyncio.StreamReader | None, give: Callable[[str], None]) -> None:

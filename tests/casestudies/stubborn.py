@@ -1,6 +1,7 @@
-"""A run's process that ends only when killed, and has started another like itself.
+"""A run's process that ends only when killed, and has started two others like itself.
 
-`python -m tests.casestudies.stubborn FILE` writes both process numbers to FILE.
+`python -m tests.casestudies.stubborn FILE` writes the numbers of the three to FILE. The second is
+forked; the third is in a session of its own, and what had started it has ended.
 """
 
 import json
@@ -8,15 +9,26 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 
 def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    grandchild = os.fork()
-    if grandchild:
-        Path(sys.argv[1]).write_text(f"{os.getpid()} {grandchild}")
-        sys.stdout.write(json.dumps({"event": "progress", "done": 0.5, "stage": "waiting"}) + "\n")
-        sys.stdout.flush()
+    forked = os.fork() or wait_for_ever()
+    told, telling = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        daemon = os.fork() or wait_for_ever()
+        os.write(telling, str(daemon).encode())
+        os._exit(0)
+    os.wait()
+    Path(sys.argv[1]).write_text(f"{os.getpid()} {forked} {os.read(told, 20).decode()}")
+    sys.stdout.write(json.dumps({"event": "progress", "done": 0.5, "stage": "waiting"}) + "\n")
+    sys.stdout.flush()
+    wait_for_ever()
+
+
+def wait_for_ever() -> NoReturn:
     while True:
         signal.pause()
 

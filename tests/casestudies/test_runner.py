@@ -6,6 +6,9 @@ The process is a real one; only which program it runs is the test's.
 import asyncio
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +38,7 @@ from casestudies.worker.leases import Lease
 from taxonomy.choices import Status
 from taxonomy.models import Outcome
 from tests.casestudies.making import ENVIRONMENT, HERE, NOON, a_person, a_run
+from tests.waiting import alive, wait_until
 
 Program = Callable[..., None]
 MEASURED = {
@@ -201,14 +205,6 @@ def test_a_run_that_takes_too_long_or_too_much_memory_fails_alone(
     assert "more memory than the 0.25 GiB" in run.error
 
 
-def alive(pid: int) -> bool:
-    """Return whether the process runs; one that has ended may not have been cleared away."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
         while not await condition():
@@ -242,28 +238,57 @@ def test_an_end_from_outside_ends_every_process_within_three_seconds(
     assert run.state == (State.LOST if ending == "with its worker" else State.CANCELLED)
 
 
+@pytest.mark.parametrize("killed", ["worker", "guard"])
+def test_a_kill_of_what_stands_above_it_ends_every_process_of_a_run(
+    tmp_path: Path, killed: str
+) -> None:
+    pids = tmp_path / "pids"
+    start = f"Child.start(['-m', 'tests.casestudies.stubborn', {str(pids)!r}], {{}})"
+    worker = (
+        "import asyncio\n"
+        "from casestudies.worker.child import Child\n"
+        f"async def main():\n    await {start}\n    await asyncio.sleep(600)\n"
+        "asyncio.run(main())"
+    )
+    with subprocess.Popen([sys.executable, "-c", worker]) as process:
+        wait_until(lambda: pids.exists() and pids.read_text().count(" ") == 2)
+        own, forked, daemon = map(int, pids.read_text().split())
+        [guard] = psutil.Process(process.pid).children()
+        guard.kill() if killed == "guard" else process.kill()
+        try:
+            wait_until(lambda: not alive(own))
+            if killed == "worker":
+                wait_until(lambda: not any(map(alive, (guard.pid, forked, daemon))))
+        finally:
+            process.kill()
+            for pid in filter(alive, (forked, daemon)):
+                os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.django_db
-def test_a_run_does_not_learn_the_secrets_of_the_site(
+def test_a_run_gets_only_what_it_may_know_of_its_worker(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SECRET_KEY", "hush")
-    program("-c", "import os; print({'DATABASE_URL', 'SECRET_KEY'} & set(os.environ))")
-    assert carried_out().events.get().data == {"text": "set()"}
+    for name in ("SECRET_KEY", "PGHOST", "AWS_SECRET_ACCESS_KEY", "DATA_DIR", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")
+    program("-c", "import os; print([name for name, value in os.environ.items() if value == '2'])")
+    assert carried_out().events.get().data == {"text": "['OMP_NUM_THREADS']"}
 
 
 @pytest.mark.django_db
-def test_a_descendant_that_left_the_group_ends_with_the_run(
+def test_what_left_the_group_and_lost_its_parent_ends_with_a_run_that_succeeds(
     program: Program, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
     leave = (
-        "import os, pathlib, signal, time\n"
+        "import os, pathlib, signal\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
-        f"    pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n"
+        "    if daemon := os.fork():\n"
+        f"        pathlib.Path({str(pid)!r}).write_text(str(daemon))\n"
+        "        os._exit(0)\n"
         "    signal.pause()\n"
-        f"while not pathlib.Path({str(pid)!r}).exists(): time.sleep(.02)\n"
-        "time.sleep(.5)\n"
+        "os.wait()\n"
     )
     program("-c", leave + code({"event": "result", "result": RESULT}))
     assert carried_out().state == State.SUCCEEDED

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
@@ -22,8 +21,8 @@ from casestudies.models import Run, Worker
 from casestudies.querysets import SILENCE
 from casestudies.runs.starting import Request, start
 from tests.casestudies.making import a_person
+from tests.waiting import SECONDS, alive, wait_until
 
-SECONDS = 180.0
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("worker")]
 Process = subprocess.Popen[bytes]
 
@@ -63,19 +62,9 @@ def refreshed(run: Run) -> Run:
     return run
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
-def lab_processes(worker: Process) -> list[psutil.Process]:
-    return psutil.Process(worker.pid).children(recursive=True)
-
-
-def ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+def lab_processes(worker: Process) -> list[int]:
+    """Return the run's process, and its guard."""
+    return [process.pid for process in psutil.Process(worker.pid).children(recursive=True)]
 
 
 def test_a_run_outlives_the_loss_of_every_connection_to_the_database(
@@ -129,10 +118,11 @@ def test_a_killed_worker_loses_its_run_which_nobody_repeats(
     for each in (run, other_run):
         wait_until(each.events.exists)
     worker = workers.pop(refreshed(run).worker.rpartition(":")[2])
-    [lab] = lab_processes(worker)
+    lab = lab_processes(worker)
+    assert lab
     worker.kill()
     worker.wait()
-    wait_until(lambda: ended(lab))
+    wait_until(lambda: not any(map(alive, lab)))
     assert Run.objects.mark_lost() == 0
     # Instead of waiting until the worker has been silent for long enough.
     Run.objects.filter(pk=run.pk).update(heartbeat=F("heartbeat") - SILENCE)
@@ -141,10 +131,11 @@ def test_a_killed_worker_loses_its_run_which_nobody_repeats(
     assert "killed" in run.error
 
     [other] = workers.values()
-    [lab] = lab_processes(other)
+    lab = lab_processes(other)
+    assert lab
     other.send_signal(signal.SIGTERM)
     assert other.wait(SECONDS) == 0
-    assert ended(lab)
+    assert not any(map(alive, lab))
     assert refreshed(other_run).state == State.LOST
     assert "stopped" in other_run.error
     start_worker()

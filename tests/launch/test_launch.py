@@ -8,13 +8,17 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
-SECONDS = 60.0
+from tests.waiting import alive, wait_until
+
+SECONDS = 120.0
+LAUNCH = [sys.executable, "-m", "reviewapp.launch"]
 
 
 @pytest.fixture
@@ -35,14 +39,14 @@ def free_port() -> int:
 class Launch:
     """One run of the launcher, with its output in files."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, command: Sequence[str] = LAUNCH, **settings: str) -> None:
         self.port = int(settings.setdefault("PORT", str(free_port())))
         output = Path(tempfile.mkdtemp(dir=data_dir.parent))
         self.out, self.err = output / "out", output / "err"
         outside = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "SECRET_KEY")}
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "reviewapp.launch"],
+                command,
                 env={**outside, "DATA_DIR": str(data_dir), **settings},
                 stdout=out,
                 stderr=err,
@@ -53,22 +57,23 @@ class Launch:
         ready = f"Peak Atlas is ready at {address}\n"
         wait_until(lambda: self.process.poll() is not None or ready in self.out.read_text())
         assert self.out.read_text().endswith(ready), self.err.read_text()
-        with urllib.request.urlopen(f"{address}healthz") as response:  # noqa: S310
-            assert response.status == 200
+        assert self.answers()
         return self
+
+    def answers(self) -> bool:
+        """Return whether the site says that it works."""
+        try:
+            address = f"http://127.0.0.1:{self.port}/healthz"
+            with urllib.request.urlopen(address, timeout=5) as response:
+                return response.status == 200
+        except OSError:
+            return False
 
     def end(self, number: int | None = None) -> tuple[int, str]:
         """Return the exit status and the error output, after sending the signal if there is one."""
         if number is not None:
             self.process.send_signal(number)
         return self.process.wait(SECONDS), self.err.read_text()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 def processes_of(data_dir: Path) -> list[int]:
@@ -84,8 +89,14 @@ def processes_of(data_dir: Path) -> list[int]:
     return found
 
 
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+def oldest(data_dir: Path, command: str) -> int:
+    """Return the first process started of those with this in their command line, 0 for none."""
+    found = [
+        process
+        for process in map(psutil.Process, filter(alive, processes_of(data_dir)))
+        if command in " ".join(process.cmdline())
+    ]
+    return min(found, key=lambda process: (process.create_time(), process.pid)).pid if found else 0
 
 
 def test_ctrl_c_stops_everything_and_the_next_start_is_quick(data_dir: Path) -> None:
@@ -110,25 +121,75 @@ def test_ctrl_c_stops_everything_and_the_next_start_is_quick(data_dir: Path) -> 
     assert key.read_text() == kept
 
 
-def test_a_killed_launch_leaves_nothing_and_the_next_one_works(data_dir: Path) -> None:
-    Launch(data_dir).until_ready().end(signal.SIGKILL)
+def replaced(launch: Launch, data_dir: Path, name: str, command: str) -> int:
+    """Kill the process with that command, and return the one that takes its place."""
+    killed = oldest(data_dir, command)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: f"{name} stopped, " in launch.err.read_text())
+    wait_until(lambda: launch.answers() and oldest(data_dir, command) not in (0, killed))
+    return oldest(data_dir, command)
+
+
+def test_what_is_killed_comes_back_and_takes_nothing_else_along(data_dir: Path) -> None:
+    launch = Launch(data_dir).until_ready()
+    parts = {
+        "Web server 1": "reviewapp.serve",
+        "The worker": "manage.py worker",
+        "PostgreSQL": "bin/postgres",
+    }
+    pids = {name: oldest(data_dir, command) for name, command in parts.items()}
+    for name, command in parts.items():
+        others = [pid for other, pid in pids.items() if other != name]
+        pids[name] = replaced(launch, data_dir, name, command)
+        assert all(map(alive, others)), f"something ended with {name}"
+    said = [line for line in launch.err.read_text().splitlines() if "started again" in line]
+    assert [line.partition(" stopped")[0] for line in said] == list(parts)
+    assert launch.end(signal.SIGINT)[0] == 0
+    assert processes_of(data_dir) == []
+
+
+def test_what_does_nothing_but_end_is_given_up_with_the_reason(data_dir: Path) -> None:
+    launch = Launch(data_dir).until_ready()
+    configuration = data_dir / "postgres/data/postgresql.conf"
+    configuration.write_text("max_connections = nonsense")
+    os.kill(oldest(data_dir, "bin/postgres"), signal.SIGKILL)
+    status, said = launch.end()
+    assert status == 1
+    reason = said.splitlines()[-1]
+    assert reason.startswith("PostgreSQL stopped 6 times in a row")
+    assert "max_connections" in reason or "configuration file" in reason
     wait_until(lambda: not processes_of(data_dir))
+
+
+@pytest.mark.parametrize("killed", ["make", "the launcher"])
+def test_a_kill_of_make_or_the_launcher_ends_everything(data_dir: Path, killed: str) -> None:
+    launch = Launch(data_dir, command=["make", "run"]).until_ready()
+    pid = launch.process.pid if killed == "make" else oldest(data_dir, "reviewapp.launch")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not processes_of(data_dir))
+    launch.end()
     Launch(data_dir).until_ready().end(signal.SIGINT)
 
 
-@pytest.mark.parametrize(
-    ("command", "name"), [("manage.py worker", "The worker"), ("bin/postgres", "PostgreSQL")]
-)
-def test_the_end_of_a_part_is_named_and_ends_the_rest(
-    data_dir: Path, command: str, name: str
+@pytest.mark.parametrize("damage", ["", "1\n", "4294967296\nnonsense"])
+def test_what_a_killed_server_left_behind_does_not_stop_the_next_start(
+    data_dir: Path, damage: str
 ) -> None:
+    Launch(data_dir).until_ready().end(signal.SIGINT)
+    # Half written, or naming a process that somebody else has by now.
+    (data_dir / "postgres/data/postmaster.pid").write_text(damage)
+    (data_dir / "postgres/.s.PGSQL.5432.lock").write_text(damage)
+    (data_dir / "secret_key").write_text("")
     launch = Launch(data_dir).until_ready()
-    oldest = min(pid for pid in processes_of(data_dir) if command in command_of(pid))
-    os.kill(oldest, signal.SIGKILL)
-    status, said = launch.end()
-    assert status == 1
-    assert said.splitlines()[-1].startswith(f"{name} stopped")
-    wait_until(lambda: not processes_of(data_dir))
+    assert launch.end(signal.SIGINT) == (0, "")
+    assert len((data_dir / "secret_key").read_text()) > 50
+
+
+def test_a_full_disk_is_named_as_the_reason(data_dir: Path) -> None:
+    limited = ["prlimit", "--fsize=1000000", sys.executable, "-m", "reviewapp.launch"]
+    status, said = Launch(data_dir, command=limited).end()
+    assert (status, said.count("\n")) == (1, 1), said
+    assert "File too large" in said
 
 
 def test_a_port_or_a_folder_in_use_is_refused(data_dir: Path) -> None:
@@ -149,6 +210,10 @@ def test_a_port_or_a_folder_in_use_is_refused(data_dir: Path) -> None:
         ("DATA_DIR", "/etc/passwd/var", "DATA_DIR /etc/passwd/var cannot be written: Not a dir"),
         ("DATABASE_URL", "postgresql://127.0.0.1:1/none", "DATABASE_URL cannot be used"),
         ("DATABASE_URL", "mysql://127.0.0.1/none", "DATABASE_URL cannot be used"),
+        ("DATABASE_URL", "nonsense", "DATABASE_URL cannot be used"),
+        ("HOST", "no such name", "HOST 'no such name' cannot be used"),
+        ("RUN_MINUTES", "soon", "RUN_MINUTES must be a number above zero, not 'soon'"),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'"),
     ],
 )
 def test_an_impossible_setting_is_refused_in_one_line(

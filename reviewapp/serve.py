@@ -1,0 +1,48 @@
+"""One process of the web server: `python -m reviewapp.serve DESCRIPTOR`, the inherited listener's.
+
+Waitress reads requests and sends answers in one thread and keeps what is on its way, on disk where
+it is much: no client, however slow, holds one of the threads that make pages. A silent client is
+disconnected; that many slow ones can be there at once, and a proxy in front takes more.
+"""
+
+import logging
+import signal
+import socket
+import sys
+
+import waitress
+
+THREADS = 8
+MOST_CONNECTIONS = 1000
+SECONDS_OF_SILENCE = 20
+SECONDS_BETWEEN_LOOKS = 2
+LARGEST_BODY = 2**21  # of any address; each has its own limit below it
+LARGEST_HEADERS = 2**15
+LARGEST_ANSWER = 2**28  # what a thread may leave to be sent before it waits for the client
+
+
+def main() -> None:
+    """Serve the site on the listener until SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from reviewapp.wsgi import application
+
+    # It warns of every request that has to wait for a thread.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    waitress.serve(
+        application,
+        sockets=[socket.socket(fileno=int(sys.argv[1]))],
+        threads=THREADS,
+        connection_limit=MOST_CONNECTIONS,
+        channel_timeout=SECONDS_OF_SILENCE,
+        cleanup_interval=SECONDS_BETWEEN_LOOKS,
+        max_request_body_size=LARGEST_BODY,
+        max_request_header_size=LARGEST_HEADERS,
+        outbuf_high_watermark=LARGEST_ANSWER,
+        asyncore_use_poll=True,  # select() fails from the 1,024th open file on
+        clear_untrusted_proxy_headers=False,  # the application knows which proxies are trusted
+        ident=None,
+    )
+
+
+if __name__ == "__main__":
+    main()
