@@ -6,8 +6,7 @@ from casestudies.runs import files, live, views
 
 urlpatterns = [
     path("runs/<int:pk>/", views.run, name="run"),
-    path("runs/<int:pk>/stream", live.stream, name="run-stream"),
-    path("runs/<int:pk>/news.json", live.poll, name="run-news"),
+    path("runs/<int:pk>/news.json", live.news_since, name="run-news"),
     path("runs/<int:pk>/result.json", files.result, name="run-json"),
     path("runs/<int:pk>/log.txt", files.log, name="run-log"),
     path("runs/<int:pk>/measurements.csv", files.measurements_csv, name="run-measurements"),

@@ -105,9 +105,8 @@ def test_a_run_is_started_watched_and_seen_where_its_numbers_belong(open_page: O
 
 
 @pytest.mark.usefixtures("_worker")
-def test_a_run_is_cancelled_by_who_watches_it_without_a_stream(open_page: OpenPage) -> None:
+def test_a_run_is_cancelled_by_who_watches_it(open_page: OpenPage) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    page.add_init_script("delete window.EventSource")
     start_a_run(page, "quick")
     status = page.get_by_role("region", name="State")
     expect(status).to_contain_text("running", timeout=MILLISECONDS_OF_A_RUN)
@@ -120,7 +119,6 @@ def test_a_run_is_cancelled_by_who_watches_it_without_a_stream(open_page: OpenPa
 
 def test_a_chart_grows_while_it_is_watched_drawn_or_interactive(open_page: OpenPage) -> None:
     page = open_page(viewport=DESKTOP)
-    page.add_init_script("delete window.EventSource")
     run = going_on()
     page.goto(run.get_absolute_url())
     chart = page.locator(".chart")

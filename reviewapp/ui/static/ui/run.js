@@ -1,11 +1,11 @@
-/* Keeps the page of a run that goes on up to date: through a stream of events, or by asking every
-   two seconds where there is none. Once the run is over, the page loads itself again. */
+/* Keeps the page of a run that goes on up to date by asking every two seconds, as long as it is in
+   view. Once the run is over, the page loads itself again. */
 "use strict";
 (() => {
   const run = document.getElementById("run");
   const lines = document.getElementById("run-lines");
   if (lines) lines.scrollTop = lines.scrollHeight;
-  if (!run.dataset.stream) return;
+  if (!run.dataset.news) return;
 
   const follow = document.getElementById("run-follow");
   const stale = document.getElementById("run-stale");
@@ -13,7 +13,7 @@
   const cancel = document.getElementById("run-cancel");
   const pause = 2000, patience = 6000;
   let { state, last } = run.dataset;
-  let following = true, heard = Date.now(), drawn = 0, drawing = 0, newest = "";
+  let following = true, heard = Date.now(), drawn = 0, drawing = 0, newest = "", next = 0;
 
   function setFollowing(wanted) {
     following = wanted;
@@ -64,19 +64,14 @@
   }
 
   async function ask() {
-    try {
-      const answer = await fetch(`${run.dataset.news}?after=${last}`);
-      if (answer.status === 404) { location.reload(); return; }
-      if (answer.ok) show(await answer.json());
-    } catch { /* the notice says that there are no news */ }
-    setTimeout(ask, pause);
-  }
-
-  function listen() {
-    const source = new EventSource(`${run.dataset.stream}?after=${last}`);
-    source.addEventListener("news", (event) => show(JSON.parse(event.data)));
-    source.addEventListener("end", () => { source.close(); location.reload(); });
-    source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) ask(); });
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(`${run.dataset.news}?after=${last}`);
+        if (answer.status === 404) { location.reload(); return; }
+        if (answer.ok) show(await answer.json());
+      } catch { /* the notice says that there are no news */ }
+    }
+    next = setTimeout(ask, pause);
   }
 
   follow.hidden = false;
@@ -90,5 +85,11 @@
     stale.hidden = quiet < patience;
     document.getElementById("run-quiet").textContent = Math.round(quiet / 1000);
   }, 1000);
-  if ("EventSource" in window) listen(); else ask();
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    clearTimeout(next);
+    heard = Date.now();
+    ask();
+  });
+  ask();
 })();
