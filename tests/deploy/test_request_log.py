@@ -24,6 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
+from casestudies.choices import EventKind
 from tests.casestudies.making import a_person, a_run
 
 pytestmark = pytest.mark.django_db
@@ -130,19 +131,23 @@ def test_a_database_that_is_down_breaks_no_line(
     ]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True)  # a visitor who leaves closes the connection, too
 def test_a_stream_is_logged_at_its_end_also_when_the_visitor_leaves(
     said: StringIO, client: Client
 ) -> None:
     run = a_run(state="succeeded")
-    read = client.get(f"/runs/{run.pk}/stream")
+    for text in ("one", "two", "three"):
+        run.events.create(at=run.created, kind=EventKind.LOG, data={"text": text})
+    address = f"/runs/{run.pk}/log.txt"
+    read = client.get(address)
     assert lines(said) == []
-    size = len(b"".join(read))
-    left = client.get(f"/runs/{run.pk}/stream")
+    parts = list(read)
+    left = client.get(address)
     next(iter(left))
     left.close()
-    client.get(f"/runs/{run.pk}/stream").close()
-    assert [line["bytes"] for line in lines(said)] == [size, len(b"retry: 1000\n\n"), 0]
+    client.get(address).close()
+    assert [line["bytes"] for line in lines(said)] == [len(b"".join(parts)), len(parts[0]), 0]
+    assert len(parts) > 1
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
