@@ -6,7 +6,7 @@ BIN = .venv/bin
 INSTALL = umask 022 && $(BIN)/python -m pip install -qq --disable-pip-version-check
 CODE = manage.py reviewapp taxonomy casestudies tests benchmarks
 
-.PHONY: help run install lab test lint format bench reference-runs test-system-postgres
+.PHONY: help run install lab test lint format bench chaos reference-runs test-system-postgres
 .SILENT:
 
 help:
@@ -16,6 +16,7 @@ help:
 	echo 'make test     check style, types and import directions, then run every test'
 	echo 'make format   format the code'
 	echo 'make bench    measure the pages, and hold both studies against their bars; about an hour'
+	echo 'make chaos    kill parts of a running site at random moments and count what is lost; a quarter of an hour'
 	echo 'make reference-runs   run the presets quick and claims of each study here, keep their results'
 	echo 'make test-system-postgres   run the tests of the database on an installed PostgreSQL'
 	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
@@ -43,6 +44,9 @@ format: .venv/for-tests
 bench: .venv/for-tests .venv/for-lab
 	status=0; for part in benchmarks benchmarks.sparsegpt benchmarks.qmoe; do \
 	  $(BIN)/python -m $$part || status=1; done; exit $$status
+
+chaos: .venv/for-tests .venv/for-lab
+	$(BIN)/python -m benchmarks.chaos
 
 reference-runs: .venv/for-run .venv/for-lab
 	$(BIN)/python manage.py make_reference_runs
