@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from django.db import connection
 from reviewapp import postgres
 
 LONGEST_REASON = 500
+SECONDS_TO_LEAVE = 3
 OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
@@ -60,12 +62,7 @@ def restore(path: Path, *, replace: bool) -> None:
     reading = [programs() / "pg_restore", "--no-owner", "--no-privileges"]
     if " casestudies_run " not in _output([*reading, "--list", path]):
         raise CommandError(f"{path} is no backup of Peak Atlas")
-    with connection.cursor() as cursor:
-        cursor.execute(OTHERS)
-        ((others,),) = cursor.fetchall()
-    if others:
-        others_leave = "stop the site, all workers and whatever else uses it"
-        raise CommandError(f"The database has other connections, {others}: {others_leave}")
+    _wait_for_others()
     if connection.introspection.table_names() and not replace:
         raise CommandError("The database is not empty: --replace deletes what it holds")
     _do_all_or_nothing([*reading, "-f", "-", path])
@@ -88,6 +85,23 @@ def programs() -> Path:
             return folder
     needed = f"pg_dump of PostgreSQL {version}, as the server is"
     raise CommandError(f"{needed}, is not here: install postgresql-client-{version}")
+
+
+def _wait_for_others() -> None:
+    """Return when nobody else is connected; a process that has just ended still is for a moment."""
+    deadline = time.monotonic() + SECONDS_TO_LEAVE
+    while others := _others():
+        if time.monotonic() > deadline:
+            who = "stop the site, all workers and whatever else uses it"
+            raise CommandError(f"The database has other connections, {others}: {who}")
+        time.sleep(0.1)
+
+
+def _others() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(OTHERS)
+        ((others,),) = cursor.fetchall()
+    return int(others)
 
 
 def _do_all_or_nothing(printing: list[Any]) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -208,6 +209,15 @@ def test_a_database_in_use_is_left_alone(review: Review, folder: Path) -> None:
         pytest.raises(CommandError, match="other connections, 1: stop the site"),
     ):
         call_command("restore", file, "--replace")
+
+
+def test_somebody_who_is_leaving_is_waited_for(review: Review, folder: Path) -> None:
+    file = folder / "atlas.backup"
+    call_command("backup", file)
+    leaving = threading.Timer(0.5, psycopg.connect(own_url()).close)
+    leaving.start()
+    call_command("restore", file, "--replace")
+    leaving.join()
 
 
 @pytest.mark.parametrize("share", [0, 0.05, 0.99])
