@@ -1,0 +1,54 @@
+"""Clients that hold a connection and say or read nothing more: others do not notice."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from reviewapp import serve
+from tests.edge.site import Site
+
+pytestmark = pytest.mark.xdist_group("edge")
+
+HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\nCookie: csrftoken=" + b"a" * 32
+HELD = {
+    "nothing": b"",
+    "headers": b"GET /" + HEAD + b"X: ",
+    "a form": b"POST /prisma/import/" + HEAD + FORM + b"\r\nContent-Length: 900\r\n\r\na=",
+    "a body in chunks": b"POST /compare/tray/"
+    + HEAD
+    + FORM
+    + b"\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na=1\r\n",
+    "a file that is not read": b"GET /static/plotly/plotly.min.js" + HEAD + b"\r\n",
+    "an export that is not read": b"GET /publications/export.json" + HEAD + b"\r\n",
+}
+
+
+@contextmanager
+def held(site: Site, count: int, said: bytes) -> Iterator[list[socket.socket]]:
+    """Open so many connections, say this on each, and read nothing."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            connection = stack.enter_context(socket.socket())
+            # Almost nothing of an answer fits in here.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.connect(("127.0.0.1", site.port))
+            connection.sendall(said)
+            connections.append(connection)
+        yield connections
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_two_hundred_held_connections_leave_the_pages_answering(site: Site, what: str) -> None:
+    with held(site, 200, HELD[what]):
+        for address in ("/healthz", "/publications/"):
+            assert site.get(address).status == 200
+
+
+def test_a_silent_client_is_disconnected(site: Site) -> None:
+    with held(site, 1, HELD["a form"]) as [connection]:
+        connection.settimeout(3 * serve.SECONDS_OF_SILENCE)
+        assert connection.recv(1) == b""
