@@ -69,6 +69,11 @@ def test_a_token_starts_the_run_that_is_asked_for(client: Client, ada: User) -> 
         ({"study": "alchemy"}, "study", '"alchemy" is not a valid choice.'),
         ({"seed": -1}, "seed", "Ensure this value is greater than or equal to 0."),
         ({"seed": 2**63}, "seed", "Ensure this value is less than"),
+        ({"seed": "7"}, "seed", "A valid integer is required."),
+        ({"seed": True}, "seed", "A valid integer is required."),
+        ({"preset": " smoke"}, "preset", "' smoke' is none of"),
+        ({"parameters": {"sparsity": "0.6"}}, "parameters.sparsity", "'0.6' is not valid"),
+        ({"parameters": {"curve": 1}}, "parameters.curve", "1 is not valid; boolean"),
         ({"device": "abacus"}, "device", '"abacus" is not a valid choice.'),
         ({"parameter": {}}, "parameter", "There is no such key."),
     ],
@@ -96,6 +101,11 @@ def test_a_wrong_parameter_is_named_with_its_bounds(
         (b'{"study": "sparsegpt", "parameters": {"sparsity": NaN}}', 400),
         (b'{"study": "sparsegpt", "parameters": {"sparsity": 1e999}}', 400),
         (b'{"study": "sparsegpt", "seed": ' + b"9" * 5000 + b"}", 400),
+        (b'{"study": "sparsegpt", "preset": "smoke", "seed": 1, "seed": 2}', 400),
+        (
+            b'{"study": "sparsegpt", "preset": "smoke", "parameters": {"bits": "4", "bits": "3"}}',
+            400,
+        ),
         (b'{"study": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", 400),
         (b'{"study": ' + b"[" * 90 + b"]" * 90 + b"}", 400),
         (b'{"parameters": ' + b'{"a":' * 20_000, 413),
@@ -108,6 +118,13 @@ def test_a_hostile_body_is_refused(client: Client, ada: User, body: bytes, statu
     )
     assert response.status_code == status
     assert error(response)["message"]
+
+
+def test_a_whole_number_may_have_a_point(client: Client, ada: User) -> None:
+    asked = {**SMOKE, "seed": 7.0, "parameters": {"window": 512.0, "sparsity": 0.5}}
+    assert post(client, RUNS, asked, by=ada).status_code == 201
+    run = Run.objects.get()
+    assert (run.seed, run.parameters["window"]) == (7, 512)
 
 
 def test_a_body_of_another_kind_is_refused(client: Client, ada: User) -> None:
