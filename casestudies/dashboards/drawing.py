@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from casestudies.dashboards.comparability import Member
@@ -12,7 +13,7 @@ from casestudies.lab.contract import Series, Study
 from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
 from casestudies.runs.charts import look_for
-from casestudies.runs.pairing import measured_as, pairs, whatever_settings
+from casestudies.runs.pairing import Key, by_key, measured_as, pairs, whatever_settings
 from reviewapp.ui.scales import logarithmic_axes
 
 MOST_OVERLAID = 10
@@ -53,9 +54,17 @@ class Subject:
         """Return what the value is divided by, None when it cannot be."""
         if not self.baseline:
             return 1.0
-        rows = self.measured[value.run_id][value.metric]
+        rows = self._by_key[value.run_id, value.metric]
         found = measured_as(rows, self.baseline, value.settings)
         return found.value if found and found.value > 0 else None
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[int, str], Mapping[Key, Measurement]]:
+        return {
+            (run, metric): by_key(rows)
+            for run, of_run in self.measured.items()
+            for metric, rows in of_run.items()
+        }
 
     def left_out(self, metric: Metric) -> list[str]:
         """Return in words how many runs cannot be shown relative to the baseline."""

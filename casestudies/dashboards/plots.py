@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 import pandas as pd
@@ -75,12 +76,12 @@ class Plot:
         """Return the points as a reader wants them, their runs as links."""
         return pd.DataFrame(self._rows(), columns=self._header())
 
-    @property
+    @cached_property
     def relative(self) -> bool:
         """Return whether the vertical axis shows something other than what was measured."""
         return any(point.y != point.measured for point in self.points)
 
-    @property
+    @cached_property
     def judged(self) -> bool:
         """Return whether the points are told apart by their efficiency."""
         return any(point.efficient is not None for point in self.points)

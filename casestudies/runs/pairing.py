@@ -4,13 +4,16 @@ A variant may be measured of one metric under settings, and of another without: 
 settings holds whatever they are. So rounded weights lose as much in whichever code they are stored.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.utils.text import capfirst
 
 from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement
+
+# A variant and the items of its settings.
+Key = tuple[str, frozenset[tuple[str, Any]]]
 
 
 class Pair(NamedTuple):
@@ -23,20 +26,25 @@ class Pair(NamedTuple):
 
 def pairs(xs: Sequence[Measurement], ys: Sequence[Measurement]) -> Iterator[Pair]:
     """Yield a pair for each variant with its settings, of one run's values of two metrics."""
-    rows = (*xs, *ys)
-    for named in {_key(row): row for row in rows}.values():
-        x = measured_as(xs, named.variant, named.settings)
-        y = measured_as(ys, named.variant, named.settings)
-        if x and y and not _is_part(named, rows):
+    of_x, of_y = by_key(xs), by_key(ys)
+    parts = _parts([*xs, *ys])
+    for key, named in {**of_x, **of_y}.items():
+        x = measured_as(of_x, named.variant, named.settings)
+        y = measured_as(of_y, named.variant, named.settings)
+        if x and y and key not in parts:
             yield Pair(named, x, y)
 
 
+def by_key(rows: Iterable[Measurement]) -> dict[Key, Measurement]:
+    """Return one metric's values by their variant and settings."""
+    return {_key(row.variant, row.settings): row for row in rows}
+
+
 def measured_as(
-    rows: Sequence[Measurement], variant: str, settings: Mapping[str, Any]
+    found: Mapping[Key, Measurement], variant: str, settings: Mapping[str, Any]
 ) -> Measurement | None:
     """Return the variant's value with these settings, or what it has whatever the settings."""
-    found = {_key(row): row for row in rows}
-    return found.get((variant, frozenset(settings.items()))) or found.get((variant, frozenset()))
+    return found.get(_key(variant, settings)) or found.get(_key(variant, {}))
 
 
 def whatever_settings(metric: Metric, found: Sequence[Pair]) -> str:
@@ -54,11 +62,16 @@ def whatever_settings(metric: Metric, found: Sequence[Pair]) -> str:
     return f"{capfirst(metric.name)} is that of {variants} whatever the settings."
 
 
-def _key(row: Measurement) -> tuple[str, frozenset[Any]]:
-    return row.variant, frozenset(row.settings.items())
+def _key(variant: str, settings: Mapping[str, Any]) -> Key:
+    return variant, frozenset(settings.items())
 
 
-def _is_part(named: Measurement, rows: Sequence[Measurement]) -> bool:
-    """Return whether the variant stands here with more settings too, which have its value."""
-    mine = named.settings.items()
-    return any(row.variant == named.variant and mine < row.settings.items() for row in rows)
+def _parts(rows: Sequence[Measurement]) -> set[Key]:
+    """Return the keys of what stands here with more settings too, which have its value."""
+    named = {(row.variant, frozenset(row.settings)) for row in rows}
+    return {
+        _key(variant, {name: row.settings[name] for name in fewer})
+        for row in rows
+        for variant, fewer in named
+        if variant == row.variant and fewer < row.settings.keys()
+    }

@@ -1,6 +1,7 @@
 """The dashboards: which runs share an axis, what is efficient, and what is drawn."""
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from casestudies.dashboards.metrics import shared
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import PERPLEXITY, Metric
+from casestudies.lab.result import MOST_MEASUREMENTS, MOST_POINTS
 from casestudies.models import Run
 from reviewapp.ui.plotly import figure
 from reviewapp.ui.svg import drawing
-from tests.casestudies.drawn import GPU, board, drawn, measured_run, page
+from tests.casestudies.drawn import CURVE, GPU, board, drawn, measured_run, page
 from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_run
 from tests.lab.declared import toy
 
@@ -307,3 +309,20 @@ def test_a_chart_says_in_which_settings_its_runs_differ() -> None:
     measured_run(1, parameters={**usual, "sparsity": 0.7})
     assert "The runs differ in sparsity;" in board().charts[0].note
     assert "sparsity 0.7" in str(board().charts[0].rows)
+
+
+@pytest.mark.django_db
+def test_half_as_large_a_result_as_may_be_stored_is_drawn_in_seconds(client: Client) -> None:
+    each = MOST_MEASUREMENTS // 8
+    measured = [
+        (metric, variant, 1.0 + n, {"layer": n})
+        for metric in ("perplexity ratio", "compression time")
+        for variant in ("wanda", "sparsegpt")
+        for n in range(each)
+    ]
+    points = [[0.1 + n, 1.0 + n] for n in range(MOST_POINTS // 2)]
+    run = a_finished_run(measured=measured, series=[{**CURVE[0], "points": points}])
+    began = time.thread_time()
+    page(client, "study=sparsegpt&baseline=wanda")
+    assert client.get(f"/runs/{run.pk}/").status_code == 200
+    assert time.thread_time() - began < 10, "each point looks at all the others"
