@@ -1,5 +1,6 @@
 """Settings, all read from the environment; docs/settings.md lists them."""
 
+import logging
 import os
 import secrets
 from pathlib import Path
@@ -65,7 +66,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "reviewapp.ui.sessions.SessionsMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -204,12 +205,29 @@ LOG_LEVEL = _one_of(
     os.environ.get("LOG_LEVEL") or "WARNING",
     ("DEBUG", "INFO", "WARNING", "ERROR"),
 )
+
+
+def _refusal_in_one_line(record: logging.LogRecord) -> bool:
+    """Let the record pass; one that tells of a refused request, such as a wrong Host, cut short."""
+    if record.name.startswith("django.security"):
+        record.msg, record.args = f"{record.getMessage():.200}", None
+        record.exc_info = None
+    return True
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {
+        "short": {"()": "django.utils.log.CallbackFilter", "callback": _refusal_in_one_line}
+    },
     "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["short"],
+        },
         "requests": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

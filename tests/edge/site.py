@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,18 @@ class Site:
     def send(self, request: bytes) -> bytes:
         """Send the bytes and return all that comes back until the server closes the connection.
 
-        Raises TimeoutError when it does not.
+        What it leaves unread may cost the end of what it says. Raises TimeoutError when it does
+        not close.
         """
-        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as connection:
+        answer = bytearray()
+        with (
+            socket.create_connection(("127.0.0.1", self.port), SECONDS) as connection,
+            suppress(ConnectionResetError, BrokenPipeError),
+        ):
             connection.sendall(request)
-            return b"".join(iter(lambda: connection.recv(65_536), b""))
+            while part := connection.recv(65_536):
+                answer += part
+        return bytes(answer)
 
 
 @contextmanager
