@@ -1,6 +1,7 @@
 """The dashboards: which runs share an axis, what is efficient, and what is drawn."""
 
 import copy
+import re
 import time
 from typing import Any
 
@@ -186,6 +187,58 @@ def test_filters_leave_what_they_name_and_count_what_they_would_leave() -> None:
     assert {o.value: o.count for o in facets["runs"].options} == {"own": 1, "reference": 1}
     assert {o.value: o.count for o in facets["device"].options} == {"cpu": 2, "cuda": 1}
     assert {o.value: o.count for o in facets["hardware"].options}[GPU] == 0
+
+
+def choices(html: str, name: str) -> dict[str, str]:
+    """What a menu of the form offers, and of each choice whether it is the chosen one."""
+    [menu] = re.findall(rf'<select id="dash-{name}".*?</select>', html, re.DOTALL)
+    return {
+        label: mark for mark, label in re.findall(r'<option value="[^"]*"( selected)?>(.*?)<', menu)
+    }
+
+
+@pytest.mark.django_db
+def test_a_menu_counts_by_all_the_other_filters_and_keeps_what_is_chosen(client: Client) -> None:
+    measured_run(0, hardware="")
+    measured_run(1, device="cuda")
+    measured_run(2, device="cuda", preset="full")
+    measured_run(3, device="cuda", preset="full", reference="sparsegpt-full")
+    shown = page(client, "device=cpu&preset=full&runs=own")
+    assert choices(shown, "device") == {
+        "all devices": "",
+        "CPU (0)": " selected",
+        "GPU (CUDA) (1)": "",
+    }
+    assert choices(shown, "preset") == {"all presets": "", "quick (1)": "", "full (0)": " selected"}
+    assert choices(shown, "runs") == {
+        "reference and made here": "",
+        "made here (0)": " selected",
+        "reference runs (0)": "",
+    }
+    assert "not reported (0)" in choices(shown, "hardware")
+    gone = page(client, "hardware=Sold+Processor")
+    assert choices(gone, "hardware")["Sold Processor (0)"] == " selected"
+
+
+@pytest.mark.django_db
+def test_across_studies_the_page_says_which_has_no_run_and_which_none_that_passes(
+    client: Client,
+) -> None:
+    def missing(html: str) -> list[str]:
+        return re.findall(r'<p class="quiet">(QMoE|SparseGPT):.*?(not run|no run passes)', html)
+
+    measured_run(device="cuda")
+    assert missing(page(client, "study=all")) == [("QMoE", "not run")]
+    a_finished_run("qmoe", [])
+    assert missing(page(client, "study=all")) == []
+    assert missing(page(client, "study=all&device=cuda")) == [("QMoE", "no run passes")]
+
+
+@pytest.mark.django_db
+def test_runs_drawn_together_follow_one_another_in_time_whatever_their_group() -> None:
+    old, gpu, new = measured_run(0), measured_run(1, hardware=GPU), measured_run(2)
+    points = board("together=1").plots[1].points
+    assert [p.run for p in points if p.variant == "wanda"] == [old, gpu, new]
 
 
 @pytest.mark.django_db

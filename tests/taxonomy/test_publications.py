@@ -58,6 +58,39 @@ def test_the_list_shows_all_and_says_how_many_the_review_counts(
     assert len(titles(page(client, "page=3"))) == 23
 
 
+def results(html: str) -> list[str]:
+    return re.findall(r'<li class="result">(.*?)</ul>', html, re.DOTALL)
+
+
+def test_each_publication_links_to_the_pages_of_its_own_strategies(
+    client: Client, review: Review
+) -> None:
+    html = page(client, "strategy=offloading")
+    found = {
+        title: set(re.findall(r'<a href="(/taxonomy/[^"]+)">([^<]+)</a>', result))
+        for result in results(html)
+        for title in titles(result)
+    }
+    assert len(found) > 2
+    assert found == {
+        title: {
+            (strategy.get_absolute_url(), strategy.name)
+            for strategy in Strategy.objects.filter(publications__title=title)
+        }
+        for title in found
+    }
+
+
+def test_one_author_stands_alone_and_the_first_of_several_with_et_al(
+    client: Client, review: Review
+) -> None:
+    publication(key="doe2023alone", title="Xylophone Solo", authors=["Doe, Jane"])
+    publication(key="roe2023duo", title="Xylophone Duo", authors=["Roe, Richard", "Doe, Jane"])
+    lines = {titles(result)[0]: text(result) for result in results(page(client, "q=xylophone"))}
+    assert " Doe · 2023 " in lines["Xylophone Solo"]
+    assert " Roe et al. · 2023 " in lines["Xylophone Duo"]
+
+
 def test_facets_combine_and_the_sentence_says_so(client: Client, review: Review) -> None:
     html = page(client, "class=training&class=inference&from=2021&to=2023&code=yes&sort=title")
     found = Publication.objects.filter(
