@@ -22,7 +22,7 @@ help:
 	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
 
 run: .venv/for-run .venv/for-lab
-	exec setpriv --pdeathsig TERM $(BIN)/python -m reviewapp.launch
+	exec setpriv --pdeathsig TERM $(BIN)/python -m reviewapp.server.launch
 
 install: .venv/for-run .venv/for-lab
 

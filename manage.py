@@ -4,22 +4,17 @@
 import os
 import sys
 
-from reviewapp import postgres
+from django.core.management import execute_from_command_line
+
+from reviewapp.server import postgres
+from reviewapp.server.problems import in_one_line
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "reviewapp.settings")
-    try:
+    with in_one_line():
         postgres.ensure_database_url()
-    except postgres.StartProblem as problem:
-        sys.exit(str(problem))
-    from django.core.exceptions import ImproperlyConfigured
-    from django.core.management import execute_from_command_line
-
-    try:
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as problem:
-        sys.exit(str(problem))
 
 
 if __name__ == "__main__":

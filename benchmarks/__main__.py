@@ -18,7 +18,7 @@ from typing import Any
 
 import django
 
-from reviewapp.postgres import EmbeddedServer, wheel_binaries
+from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
 
 SMALL, LARGE = 1_000, 100_000
 ROUNDS = 15

@@ -28,7 +28,7 @@ import django
 import psutil
 
 from benchmarks.bars import Bar, all_reached
-from reviewapp.postgres import EmbeddedServer, wheel_binaries
+from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
 
 if TYPE_CHECKING:
     from casestudies.models import Run
@@ -44,9 +44,9 @@ SECONDS_TO_GIVE_UP = 120
 PARTS = {
     "worker": "manage.py worker",
     "process of a run": "casestudies.lab",
-    "web process": "reviewapp.serve",
+    "web process": "reviewapp.server.web",
     "database": "bin/postgres",
-    "launcher": "reviewapp.launch",
+    "launcher": "reviewapp.server.launch",
     "make": "make run",
 }
 FATAL = {"worker", "process of a run", "launcher", "make"}  # to the run that goes on

@@ -11,7 +11,7 @@ import plotly
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from reviewapp import postgres
+from reviewapp.server import postgres
 
 
 def _positive(name: str, value: str) -> float:

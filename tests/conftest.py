@@ -12,7 +12,7 @@ import pytest_socket
 from django.conf import settings
 from django.core.cache import cache
 
-from reviewapp.postgres import wheel_binaries
+from reviewapp.server.postgres import wheel_binaries
 from tests.database import temporary_server
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from django.db import connection
 
-from reviewapp.postgres import EmbeddedServer
+from reviewapp.server.postgres import EmbeddedServer
 
 # What these make faster, they make unsafe only when the machine itself stops.
 FAST_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")

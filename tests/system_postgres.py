@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reviewapp.postgres import OLDEST_SUPPORTED
+from reviewapp.server.postgres import OLDEST_SUPPORTED
 from tests.database import temporary_server
 
 DEBIAN_FOLDER = Path("/usr/lib/postgresql")

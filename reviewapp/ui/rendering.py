@@ -52,7 +52,7 @@ def _rendered(svg: str, *arguments: str) -> bytes:
                 capture_output=True,
                 check=False,
                 cwd=_CHECKOUT,
-                env={"PATH": os.environ.get("PATH", os.defpath)},  # and none of the site's secrets
+                env={},  # none of the site's secrets
                 timeout=SECONDS,
             )
         except subprocess.TimeoutExpired:

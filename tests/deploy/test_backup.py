@@ -31,8 +31,8 @@ from rest_framework.authtoken.models import Token
 from casestudies.choices import EventKind, State
 from casestudies.models import Run, RunEvent
 from casestudies.permissions import let_start_runs
-from reviewapp import backups
 from reviewapp.corpus.models import Review
+from reviewapp.server import backups
 from tests.casestudies.making import a_finished_run, a_run
 from tests.database import use_database
 from tests.launch.test_launch import Launch, wait_until

@@ -82,12 +82,15 @@ def served(database_url: str, folder: Path, **environment: str) -> Iterator[Site
     }
     run: dict[str, Any] = {"cwd": settings.BASE_DIR, "env": variables}
     subprocess.run(
-        [sys.executable, "-m", "reviewapp.prepare"], check=True, stdout=subprocess.DEVNULL, **run
+        [sys.executable, "-m", "reviewapp.server.prepare"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        **run,
     )
     log = folder / "log"
     with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as said:
         web = subprocess.Popen(
-            [sys.executable, "-m", "reviewapp.serve", str(listener.fileno())],
+            [sys.executable, "-m", "reviewapp.server.web", str(listener.fileno())],
             pass_fds=[listener.fileno()],
             stdout=said,
             stderr=said,

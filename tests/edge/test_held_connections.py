@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from reviewapp import serve
+from reviewapp.server import web
 from tests.edge.site import Site
 
 pytestmark = pytest.mark.xdist_group("edge")
@@ -50,5 +50,5 @@ def test_two_hundred_held_connections_leave_the_pages_answering(site: Site, what
 
 def test_a_silent_client_is_disconnected(site: Site) -> None:
     with held(site, 1, HELD["a form"]) as [connection]:
-        connection.settimeout(3 * serve.SECONDS_OF_SILENCE)
+        connection.settimeout(3 * web.SECONDS_OF_SILENCE)
         assert connection.recv(1) == b""

@@ -6,7 +6,7 @@ import socket
 import psutil
 import pytest
 
-from reviewapp.serve import LARGEST_BODY
+from reviewapp.server.web import LARGEST_BODY
 from tests.edge.site import SECONDS, Site
 
 pytestmark = pytest.mark.xdist_group("edge")

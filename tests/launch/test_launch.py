@@ -18,7 +18,7 @@ import pytest
 from tests.waiting import alive, wait_until
 
 SECONDS = 120.0
-LAUNCH = [sys.executable, "-m", "reviewapp.launch"]
+LAUNCH = [sys.executable, "-m", "reviewapp.server.launch"]
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def replaced(launch: Launch, data_dir: Path, name: str, command: str) -> int:
 def test_what_is_killed_comes_back_and_takes_nothing_else_along(data_dir: Path) -> None:
     launch = Launch(data_dir).until_ready()
     parts = {
-        "Web server 1": "reviewapp.serve",
+        "Web server 1": "reviewapp.server.web",
         "The worker": "manage.py worker",
         "PostgreSQL": "bin/postgres",
     }
@@ -164,7 +164,7 @@ def test_what_does_nothing_but_end_is_given_up_with_the_reason(data_dir: Path) -
 @pytest.mark.parametrize("killed", ["make", "the launcher"])
 def test_a_kill_of_make_or_the_launcher_ends_everything(data_dir: Path, killed: str) -> None:
     launch = Launch(data_dir, command=["make", "run"]).until_ready()
-    pid = launch.process.pid if killed == "make" else oldest(data_dir, "reviewapp.launch")
+    pid = launch.process.pid if killed == "make" else oldest(data_dir, "reviewapp.server.launch")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not processes_of(data_dir))
     launch.end()
@@ -186,7 +186,7 @@ def test_what_a_killed_server_left_behind_does_not_stop_the_next_start(
 
 
 def test_a_full_disk_is_named_as_the_reason(data_dir: Path) -> None:
-    limited = ["prlimit", "--fsize=1000000", sys.executable, "-m", "reviewapp.launch"]
+    limited = ["prlimit", "--fsize=1000000", sys.executable, "-m", "reviewapp.server.launch"]
     status, said = Launch(data_dir, command=limited).end()
     assert (status, said.count("\n")) == (1, 1), said
     assert "File too large" in said
@@ -222,6 +222,30 @@ def test_an_impossible_setting_is_refused_in_one_line(
     status, said = Launch(data_dir, **{setting: value}).end()
     assert (status, said.count("\n")) == (1, 1), said
     assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("DATABASE_URL", "postgresql://127.0.0.1:1/none", "Connection refused"),
+        ("RUN_MINUTES", "soon", "RUN_MINUTES must be a number above zero"),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL must be one of"),
+        ("PASSWORD", "a long enough password", "The database is not prepared"),
+    ],
+)
+def test_a_command_says_in_one_line_what_keeps_it_from_working(
+    data_dir: Path, setting: str, value: str, reason: str
+) -> None:
+    outside = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "create_runner", "anna"],
+        env={**outside, "DATA_DIR": str(data_dir), setting: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert reason in done.stderr
 
 
 def test_a_folder_too_deep_for_a_socket_is_refused(data_dir: Path) -> None:

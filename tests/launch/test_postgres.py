@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from reviewapp.postgres import EmbeddedServer, wheel_binaries
+from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
 
 
 @pytest.fixture

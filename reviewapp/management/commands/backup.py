@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand
 
-from reviewapp import backups
+from reviewapp.server import backups
 
 
 class Command(BaseCommand):

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
-from reviewapp import postgres, supervisor
-from reviewapp.postgres import StartProblem
-from reviewapp.supervisor import Child, Database
+from reviewapp.server import postgres, supervisor
+from reviewapp.server.postgres import StartProblem
+from reviewapp.server.supervisor import Child, Database
 
 WEB_PROCESSES = 2
 SECONDS_TO_ANSWER = 60
@@ -55,17 +55,17 @@ def _run(children: list[Child]) -> NoReturn:
         database = _database()
         # Holding the server's lock too, the children never see it stop before they do.
         locks = [database.lock] if database else []
-        preparation = Child("The preparation", "-m", "reviewapp.prepare", keep_open=locks)
+        preparation = Child("The preparation", "-m", "reviewapp.server.prepare", keep_open=locks)
         children.append(preparation)
         if (status := preparation.finish()) < 0:
             raise StartProblem(f"The preparation was ended by signal {-status}")
         if status:
             sys.exit(status)  # it has said why
         children.remove(preparation)
-        serve = ("-m", "reviewapp.serve", str(listener.fileno()))
+        web = ("-m", "reviewapp.server.web", str(listener.fileno()))
         for n in range(1, WEB_PROCESSES + 1):
             name, files = f"Web server {n}", [listener.fileno(), *locks]
-            children.append(Child(name, *serve, keep_open=files))
+            children.append(Child(name, *web, keep_open=files))
         children.append(Child("The worker", "manage.py", "worker", keep_open=locks))
         parts: list[Child | Database] = [database, *children] if database else [*children]
         _wait_for_answer(parts, host, port)

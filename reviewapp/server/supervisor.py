@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from reviewapp import postgres
-from reviewapp.postgres import EmbeddedServer, StartProblem
+from reviewapp.server import postgres
+from reviewapp.server.postgres import EmbeddedServer, StartProblem
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 SECONDS_TO_STOP = 10
 SECONDS_TO_PROVE_ITSELF = 10
 MOST_SHORT_LIVES = 6

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 from django.core.management import CommandError
 from django.db import connection
 
-from reviewapp import postgres
+from reviewapp.server import postgres
 
 LONGEST_REASON = 500
 SECONDS_TO_LEAVE = 3

@@ -1,4 +1,4 @@
-"""One process of the web server: `python -m reviewapp.serve DESCRIPTOR`, the inherited listener's.
+"""A process of the web server: `python -m reviewapp.server.web DESCRIPTOR`, of an open listener.
 
 Waitress reads requests and sends answers in one thread and keeps what is on its way, on disk where
 it is much: no client, however slow, holds one of the threads that make pages. A silent client is

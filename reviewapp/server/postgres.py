@@ -24,7 +24,7 @@ from shutil import rmtree
 from typing import Any
 from urllib.parse import quote
 
-from reviewapp import system_user
+from reviewapp.server import system_user
 
 OLDEST_SUPPORTED = 15
 SECONDS_TO_END = 10

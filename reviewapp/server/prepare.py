@@ -2,16 +2,15 @@
 
 import hashlib
 import os
-import sys
 from io import StringIO
 from pathlib import Path
 
 import django
 from django.conf import settings
 from django.contrib.staticfiles import finders
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management import CommandError, call_command
-from django.db import DatabaseError
+from django.core.management import call_command
+
+from reviewapp.server.problems import in_one_line
 
 # Of what the Plotly package holds, the pages use plotly.min.js only.
 NOT_SERVED = ["datasets", "widgetbundle.js", "plotly/templates"]
@@ -20,13 +19,9 @@ NOT_SERVED = ["datasets", "widgetbundle.js", "plotly/templates"]
 def main() -> None:
     """Bring the database and the static files up to date; exit 1 with the reason on failure."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "reviewapp.settings")
-    try:
+    with in_one_line():
         django.setup()
         _prepare()
-    except (CommandError, ImproperlyConfigured) as problem:
-        sys.exit(str(problem))
-    except (DatabaseError, OSError) as problem:
-        sys.exit(f"{type(problem).__name__}: {' '.join(str(problem).split())}")
 
 
 def _prepare() -> None:

@@ -1,0 +1,1 @@
+"""What keeps the site going: its start, its processes, its database."""
