@@ -14,7 +14,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthentic
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request as HttpRequest
 from rest_framework.response import Response
-from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from casestudies.choices import Device, State
@@ -31,6 +31,7 @@ from casestudies.serializers import (
     StudyDetailSerializer,
     StudySerializer,
 )
+from reviewapp.limits.throttles import ByScope
 from reviewapp.rest import exceptions
 from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import Listing
@@ -122,7 +123,7 @@ class Runs(Listing[Run]):
 
     def get_throttles(self) -> list[BaseThrottle]:
         """Return the limits: starting has one of its own."""
-        return super().get_throttles() + ([] if self._reads else [ScopedRateThrottle()])
+        return super().get_throttles() + ([] if self._reads else [ByScope()])
 
     @property
     def _reads(self) -> bool:

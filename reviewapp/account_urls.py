@@ -2,10 +2,10 @@
 
 from django.urls import path
 
-from reviewapp import accounts
+from reviewapp import accounts, signing_in
 
 urlpatterns = [
-    path("sign-in/", accounts.sign_in, name="sign-in"),
-    path("sign-out/", accounts.sign_out, name="sign-out"),
+    path("sign-in/", signing_in.sign_in, name="sign-in"),
+    path("sign-out/", signing_in.sign_out, name="sign-out"),
     path("account/", accounts.account, name="account"),
 ]

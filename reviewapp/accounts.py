@@ -1,64 +1,26 @@
-"""Signing in and out, one's own account, and the accounts made without asking anybody."""
+"""One's own account, and the accounts made without asking anybody."""
 
 import os
 
-from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from casestudies.models import Run
 from casestudies.permissions import let_start_runs
 from casestudies.studies.results import for_list
 from reviewapp.ui.listing import paginate
-from reviewapp.ui.throttle import limited
 
-SIGN_INS_PER_MINUTE = 10
 DEMO = "demo"  # the name of the demo account, and its password
 PERMITS = {
     "casestudies.add_run": "start runs, cancel your own, and delete your own when they are over",
     "casestudies.change_run": "cancel any run",
     "casestudies.delete_run": "delete any run that is over",
 }
-
-
-class SignIn(LoginView):
-    """The form, and where it leads."""
-
-    template_name = "accounts/sign_in.html"
-    redirect_authenticated_user = True
-
-    def get_redirect_url(self) -> str:  # type: ignore[override] # as it is in Django 5.2
-        """Return `next` when it is a path of this site other than this page's own, else ""."""
-        address = super().get_redirect_url()
-        return address if address.startswith("/") and address != self.request.path else ""
-
-
-_sign_in = SignIn.as_view()
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def sign_in(request: HttpRequest) -> HttpResponseBase:
-    """Show the form, or sign in and go to `next`, which must be an address of this site."""
-    return _try_to_sign_in(request) if request.method == "POST" else _sign_in(request)
-
-
-@limited(SIGN_INS_PER_MINUTE)
-def _try_to_sign_in(request: HttpRequest) -> HttpResponseBase:
-    return _sign_in(request)
-
-
-@require_POST
-def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session and go to the start page."""
-    logout(request)
-    return redirect("home")
 
 
 @require_safe

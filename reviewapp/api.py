@@ -24,11 +24,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from reviewapp import request_log
+from reviewapp.limits.pages import limited
 from reviewapp.rest.description import ERRORS
 from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import MOST_ROWS
 from reviewapp.rest.reference import components, operations
-from reviewapp.ui.throttle import limited
 
 PAGES_PER_MINUTE = 60
 TOKENS_PER_MINUTE = 10

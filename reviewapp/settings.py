@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def _networks(name: str, value: str) -> list[IPv4Network | IPv6Network]:
+    """Return the networks that the variable names; raise ImproperlyConfigured if one is none."""
+    try:
+        return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = postgres.data_dir()
 
@@ -56,6 +65,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "reviewapp",
     "reviewapp.ui",
+    "reviewapp.limits",
     "reviewapp.corpus",
     "taxonomy",
     "casestudies",
@@ -140,10 +150,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 
-# Set HTTPS=1 behind a TLS proxy: cookies become secure and the proxy's header is believed.
+# The proxies whose X-Forwarded- headers reviewapp.proxies believes.
+TRUSTED_PROXIES = _networks("TRUSTED_PROXIES", os.environ.get("TRUSTED_PROXIES") or "")
+# Set HTTPS=1 behind a TLS proxy: cookies become secure.
 if os.environ.get("HTTPS") == "1":
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 31_536_000
 
 LOGIN_URL = "sign-in"
@@ -177,13 +188,11 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "reviewapp.rest.description.Description",
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_THROTTLE_CLASSES": [
-        "rest_framework.throttling.AnonRateThrottle",
-        "rest_framework.throttling.UserRateThrottle",
+        "reviewapp.limits.throttles.ByAddress",
+        "reviewapp.limits.throttles.ByAccount",
     ],
     # Anonymous people are counted by address, others by account; "start" is starting a run.
     "DEFAULT_THROTTLE_RATES": {"anon": "120/min", "user": "600/min", "start": "10/min"},
-    # An address is what the connection comes from; a header could name any.
-    "NUM_PROXIES": 0,
     "EXCEPTION_HANDLER": "reviewapp.rest.errors.handle",
 }
 SPECTACULAR_SETTINGS = {

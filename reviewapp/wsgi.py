@@ -7,12 +7,15 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
+from reviewapp.proxies import believe_proxies
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "reviewapp.settings")
 _django = get_wsgi_application()
 
 
 def application(asked: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """Answer a request, which is read as UTF-8 whatever it says."""
+    believe_proxies(asked)
     asked["CONTENT_TYPE"] = _harmless(asked.get("CONTENT_TYPE", ""))
     return _django(asked, start_response)
 

@@ -10,7 +10,6 @@ import dj_database_url
 import pytest
 import pytest_socket
 from django.conf import settings
-from django.core.cache import cache
 
 from reviewapp.server.postgres import wheel_binaries
 from tests.database import temporary_server
@@ -41,12 +40,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup() -> None:
     pytest_socket.socket_allow_hosts(THIS_MACHINE, allow_unix_socket=True)
-
-
-@pytest.fixture(autouse=True)
-def _fresh_cache() -> None:
-    """Forget how often this address has asked: the limits count per minute, not per test."""
-    cache.clear()
 
 
 @functools.cache

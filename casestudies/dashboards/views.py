@@ -12,8 +12,8 @@ from casestudies.dashboards.forms import read_selection
 from casestudies.dashboards.queries import MOST_RUNS
 from casestudies.dashboards.selection import Selection
 from casestudies.lab.catalogue import STUDIES
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
-from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 
 
 @require_safe

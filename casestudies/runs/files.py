@@ -12,8 +12,8 @@ from django.views.decorators.http import require_safe
 from casestudies.choices import EventKind, State
 from casestudies.models import Run, RunEvent
 from casestudies.runs.watching import curves, measured
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import csv_lines, provenance, stream
-from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 
 ORIGIN = ("run", "study", "preset", "state", "device", "hardware", "finished")
 MEASURED = ("value", "unit", "n", "spread")

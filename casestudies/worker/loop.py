@@ -22,6 +22,7 @@ from casestudies.lab.machine import GIB, Machine
 from casestudies.models import Run, Worker
 from casestudies.worker import runner, waking
 from casestudies.worker.reconnecting import Unavailable, database
+from reviewapp.limits.models import Count
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def _serve(devices: Sequence[Device]) -> None:
             group.create_task(waking.listen(devices, woken.set)),
             group.create_task(_every(SECONDS_BETWEEN_LOOKS, lambda: give_a_sign_of_life(worker))),
             # Twice does no harm, so no worker need know whether another has done it today.
-            group.create_task(_every(SECONDS_OF_A_DAY, clear_sessions)),
+            group.create_task(_every(SECONDS_OF_A_DAY, clear_what_is_over)),
         ]
         await stop.wait()
         for duty in duties:
@@ -103,10 +104,11 @@ def give_a_sign_of_life(worker: Worker) -> None:
         Run.objects.mark_lost()
 
 
-def clear_sessions() -> None:
-    """Delete the sessions that have expired."""
+def clear_what_is_over() -> None:
+    """Delete the sessions that have expired, and the counts whose time is over."""
     with database():
         call_command("clearsessions")
+        Count.objects.over().delete()
 
 
 def _leave(worker: Worker) -> None:

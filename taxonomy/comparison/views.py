@@ -9,8 +9,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
-from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.comparison import compare as comparison_of
 from taxonomy.comparison.latex import as_latex
 from taxonomy.comparison.selection import MOST, STRATEGY, ComparisonSelection

@@ -14,10 +14,10 @@ from django.views.decorators.vary import vary_on_headers
 from reviewapp.corpus.choices import Membership
 from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
 from reviewapp.corpus.models import CaseStudy, Publication
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import as_csv, as_json, download, provenance
 from reviewapp.ui.listing import paginate
-from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.choices import Objective
 from taxonomy.explorer.gap_map import GapMap, MapCell, gap_map
 from taxonomy.explorer.hub import CLAIM_HEADER, claim_rows, claims_of, hub

@@ -13,9 +13,9 @@ from django.views.decorators.vary import vary_on_headers
 from reviewapp.corpus.citations import bibtex, reference
 from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
-from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 from taxonomy.claims.outcomes import standings
 from taxonomy.measured import studies_about
 from taxonomy.models import Evidence

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
+from reviewapp.limits.models import Count
 from tests.browser import chromium
 from tests.database import use_database
 
@@ -62,6 +63,7 @@ def site(
 ) -> Iterator[LiveServer]:
     """The site with the real review, for tests that write nothing: they share one database."""
     with django_db_blocker.unblock(), use_database(site_database):
+        Count.objects.all().delete()  # the limits are for a minute, not for a test
         yield server
 
 

@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
+from reviewapp.limits.models import Count
 from tests.browser.conftest import OpenPage
 from tests.casestudies.test_run_pages import going_on, say
 from tests.database import use_database
@@ -46,6 +47,7 @@ def site(
 ) -> Iterator[LiveServer]:
     """The site on the database of this module's own."""
     with django_db_blocker.unblock(), use_database(own_database):
+        Count.objects.all().delete()  # the limits are for a minute, not for a test
         yield server
 
 

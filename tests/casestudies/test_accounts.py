@@ -1,13 +1,17 @@
 """Accounts: signing in and out, what an account may do, and how accounts come to be."""
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from reviewapp.accounts import ensure_demo_account, first_account_hint
+from reviewapp.limits.models import Count
 from tests.casestudies.making import a_finished_run, a_person, a_run
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +75,40 @@ def test_a_wrong_password_is_answered_kindly_and_not_for_ever(client: Client, ad
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused["Retry-After"]
     assert client.get("/sign-in/").status_code == 200
+
+
+def guesses(names: Iterable[str]) -> list[Any]:
+    """Return what each guess at a password is answered, each from another address."""
+    return [
+        Client().post(
+            "/sign-in/", {"username": name, "password": "guess"}, REMOTE_ADDR=f"192.0.2.{n}"
+        )
+        for n, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("name", ["ada", "nobody"])
+def test_a_name_takes_ten_wrong_passwords_wherever_they_come_from(ada: User, name: str) -> None:
+    signed_in = Client()
+    signed_in.force_login(ada)
+    spelled = [name, name.upper(), f" {name} ", name.title(), f"{name}\u3000"]
+    *answers, locked = guesses(spelled[n % 5] for n in range(11))
+    assert {answer.status_code for answer in answers} == {200}
+    assert locked.status_code == 429
+    assert 14 * 60 < int(locked["Retry-After"]) <= 15 * 60
+    page = locked.content.decode()
+    assert "Too many wrong passwords were given for this name. Try again in 15 minutes." in page
+    assert sign_in(Client()).status_code == (429 if name == "ada" else 302)
+    assert signed_in.get("/account/").status_code == 200
+    Count.objects.update(ends=timezone.now())  # a quarter of an hour later
+    assert sign_in(Client()).status_code == 302
+
+
+def test_only_wrong_passwords_count_for_a_name(ada: User) -> None:
+    for _ in range(2):
+        assert {answer.status_code for answer in guesses(["ada"] * 9)} == {200}
+        assert sign_in(Client()).status_code == 302
+    assert {answer.status_code for answer in guesses(["", "ada"])} == {200}
 
 
 def test_the_account_page_is_one_s_own(client: Client, ada: User) -> None:

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from reviewapp.corpus.prisma.csv_file import read
-from reviewapp.ui.throttle import limited
+from reviewapp.limits.pages import limited
 
 pytestmark = pytest.mark.django_db
 

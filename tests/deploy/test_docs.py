@@ -10,7 +10,7 @@ from django.core.management import get_commands, load_command_class
 
 DEPLOY = (settings.BASE_DIR / "docs/deploy.md").read_text()
 SETTINGS = (settings.BASE_DIR / "docs/settings.md").read_text()
-PLACEHOLDERS = {"NAME", "FILE", "PASSWORD", "REPOSITORY", "PATH", "TRUSTED_PROXIES"}
+PLACEHOLDERS = {"NAME", "FILE", "PASSWORD", "REPOSITORY", "PATH"}
 CODE = "\n".join(re.findall(r"```.+?```|`[^`]+`", DEPLOY, re.DOTALL))
 COMMANDS = sorted(set(re.findall(r"\bmanage(?:\.py)? ([a-z][^`\n#;]*)", CODE)))
 

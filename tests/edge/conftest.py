@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from pytest_django import DjangoDbBlocker
 
+from reviewapp.limits.models import Count
 from tests.database import use_database
 from tests.edge.site import Site, served
 
@@ -30,13 +31,14 @@ def server(own_database: str) -> Iterator[Site]:
     own = urlunsplit(url._replace(path=f"/{own_database}"))
     with (
         tempfile.TemporaryDirectory(prefix="peak-atlas-edge-") as folder,
-        served(own, Path(folder)) as site,
+        served(own, Path(folder), TRUSTED_PROXIES="127.0.0.1") as site,
     ):
         yield site
 
 
 @pytest.fixture
 def site(server: Site, own_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[Site]:
-    """The served site; this process meanwhile uses the same database."""
+    """The served site, behind a proxy on this machine; this process uses the same database."""
     with django_db_blocker.unblock(), use_database(own_database):
+        Count.objects.all().delete()  # the limits are for a minute, not for a test
         yield server

@@ -65,6 +65,18 @@ def test_no_page_needs_to_write(site: Site, going_on: Run) -> None:
     assert "Traceback" not in site.log.read_text()
 
 
+def test_nobody_guesses_a_password_uncounted(site: Site) -> None:
+    form = b"username=ada&password=guess&csrfmiddlewaretoken=" + b"a" * 32
+    head = (
+        "POST /sign-in/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Cookie: csrftoken={'a' * 32}\r\nContent-Length: {len(form)}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+    )
+    with changed(READ_ONLY, "RESET default_transaction_read_only"):
+        assert site.send(head.encode() + form).startswith(b"HTTP/1.1 503 ")
+    assert site.send(head.encode() + form).startswith(b"HTTP/1.1 200 ")
+
+
 def test_without_a_database_everybody_is_told_to_come_again(site: Site) -> None:
     # The tray and the session would be looked up for the page that says so.
     visitor = {"Cookie": "compare=strategy:pruning; sessionid=none"}

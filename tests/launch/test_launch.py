@@ -213,6 +213,11 @@ def test_a_port_or_a_folder_in_use_is_refused(data_dir: Path) -> None:
         ("DATABASE_URL", "nonsense", "DATABASE_URL cannot be used"),
         ("HOST", "no such name", "HOST 'no such name' cannot be used"),
         ("RUN_MINUTES", "soon", "RUN_MINUTES must be a number above zero, not 'soon'"),
+        (
+            "TRUSTED_PROXIES",
+            "my-proxy",
+            "TRUSTED_PROXIES: 'my-proxy' does not appear to be an IPv4",
+        ),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, not 'LOUD'"),
     ],
 )

@@ -25,10 +25,10 @@ from reviewapp.corpus.prisma.flow import (
 )
 from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
 from reviewapp.corpus.prisma.queries import review_flow
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui import rendering
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import as_json, download, provenance
-from reviewapp.ui.throttle import EXPORTS_PER_MINUTE, limited
 
 
 @dataclass(frozen=True)

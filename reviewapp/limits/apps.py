@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class LimitsConfig(AppConfig):
+    name = "reviewapp.limits"
+    label = "limits"
+    verbose_name = "How often each may ask"
