@@ -203,12 +203,16 @@ async def _past_limits(child: Child) -> End:
 
 
 async def _asked_to_end(journal: Journal) -> End:
+    answers = True
     while True:
         try:
             run = await sync_to_async(journal.flush)()
         except Unavailable as error:
-            log.warning("The database does not answer, a run goes on: %s", error)
+            if answers:
+                log.warning("The database does not answer, a run goes on: %s", error)
+            answers = False
         else:
+            answers = True
             if run is None:
                 return End(State.CANCELLED, "The run was removed while it went on")
             if run.cancel_asked:
