@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import Error, connection
+
+from reviewapp.ui.unavailable import cannot_serve
 
 
 class Unavailable(Exception):
-    """The database does not answer; nothing was written."""
+    """The database does not answer, or takes nothing; nothing was written."""
 
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Raise Unavailable when the connection fails, and leave the next use to make a new one."""
+    """Raise Unavailable when the database cannot serve, and leave the next use to connect anew."""
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except Error as error:
+        if not cannot_serve(error):
+            raise
         connection.close()
         raise Unavailable(str(error)) from error

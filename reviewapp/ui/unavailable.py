@@ -14,14 +14,19 @@ log = logging.getLogger(__name__)
 SECONDS_TO_WAIT = 10
 
 
-def database_unavailable(exception: BaseException | None) -> bool:
-    """Return whether the error says that the database cannot serve just now; if so, log why.
+def cannot_serve(error: BaseException | None) -> bool:
+    """Return whether the error says that the database cannot serve just now.
 
     It may have stopped, be full of connections, or write nothing for want of space.
     """
-    found = isinstance(exception, OperationalError | InterfaceError) or isinstance(
-        getattr(exception, "__cause__", None), ReadOnlySqlTransaction
+    return isinstance(error, OperationalError | InterfaceError) or isinstance(
+        getattr(error, "__cause__", None), ReadOnlySqlTransaction
     )
+
+
+def database_unavailable(exception: BaseException | None) -> bool:
+    """Return whether the database could not serve a request; if so, log why."""
+    found = cannot_serve(exception)
     if found:
         log.error("The database cannot serve: %s", str(exception).partition("\n")[0])
     return found

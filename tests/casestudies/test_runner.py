@@ -35,6 +35,7 @@ from casestudies.runs import starting
 from casestudies.worker import leases, loop, runner
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
+from casestudies.worker.reconnecting import Unavailable
 from taxonomy.choices import Status
 from taxonomy.models import Outcome
 from tests.casestudies.making import ENVIRONMENT, HERE, NOON, a_person, a_run
@@ -391,6 +392,20 @@ def test_workers_that_race_never_share_a_run_nor_give_one_person_two_at_once() -
     assert len(owners) == len(set(owners)) == 2
     oldest = next(run.pk for run in runs if run.owner == people[0])
     assert oldest in {run.pk for run in claimed}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_run_says_waits_while_the_database_takes_nothing() -> None:
+    run = a_run(state=State.RUNNING)
+    journal = Journal(run)
+    journal.take_line(json.dumps({"event": "log", "text": "kept"}))
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    with pytest.raises(Unavailable):
+        journal.flush()
+    # The next connection is one to a database that takes it.
+    assert journal.flush()
+    assert run.events.get().data == {"text": "kept"}
 
 
 @pytest.mark.django_db(transaction=True)
