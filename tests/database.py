@@ -1,10 +1,12 @@
 """A PostgreSQL server for one test run, and databases of its own for what needs one."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from django.db import connection
@@ -30,6 +32,11 @@ def temporary_server(binaries: Path) -> Iterator[str]:
     finally:
         server.leave()
         shutil.rmtree(folder)
+
+
+def url_of(name: str) -> str:
+    """Return the URL of the database of that name on the tests' server."""
+    return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import psutil
 SECONDS = 180.0
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Return once the condition holds; fail when it does not for too long."""
-    deadline = time.monotonic() + SECONDS
+def wait_until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
+    """Return once the condition holds; fail when it does not for so long."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)

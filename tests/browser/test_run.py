@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -18,7 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from reviewapp.limits.models import Count
 from tests.browser.conftest import OpenPage
 from tests.casestudies.test_run_pages import going_on, say
-from tests.database import use_database
+from tests.database import url_of, use_database
 
 MILLISECONDS_OF_A_RUN = 180_000
 POINT = {"series": "perplexity by sparsity", "variant": "wanda", "y": 25.2}
@@ -54,11 +53,9 @@ def site(
 @pytest.fixture(scope="module")
 def _worker(own_database: str) -> Iterator[None]:
     """A worker that carries out what this module's tests ask for."""
-    url = urlsplit(os.environ["DATABASE_URL"])
-    own = urlunsplit(url._replace(path=f"/{own_database}"))
     worker = subprocess.Popen(
         [sys.executable, "manage.py", "worker", "--queues", "cpu"],
-        env={**os.environ, "DATABASE_URL": own},
+        env={**os.environ, "DATABASE_URL": url_of(own_database)},
     )
     yield
     worker.terminate()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import pytest
@@ -21,6 +20,7 @@ from casestudies.models import Run, Worker
 from casestudies.querysets import SILENCE
 from casestudies.runs.starting import Request, start
 from tests.casestudies.making import a_person
+from tests.database import url_of
 from tests.waiting import SECONDS, alive, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("worker")]
@@ -31,8 +31,7 @@ Process = subprocess.Popen[bytes]
 def start_worker() -> Iterator[Callable[[], Process]]:
     """Return what starts a worker on the test's database; it ends with the test."""
     workers: list[Process] = []
-    url = urlsplit(os.environ["DATABASE_URL"])
-    own = urlunsplit(url._replace(path=f"/{connection.settings_dict['NAME']}"))
+    own = url_of(connection.settings_dict["NAME"])
 
     def start_one() -> Process:
         command = [sys.executable, "manage.py", "worker", "--queues", "cpu"]

@@ -4,14 +4,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 from pytest_django import DjangoDbBlocker
 
 from reviewapp.limits.models import Count
-from tests.database import use_database
+from tests.database import url_of, use_database
 from tests.edge.site import Site, served
 
 
@@ -27,11 +26,9 @@ def own_database() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def server(own_database: str) -> Iterator[Site]:
-    url = urlsplit(os.environ["DATABASE_URL"])
-    own = urlunsplit(url._replace(path=f"/{own_database}"))
     with (
         tempfile.TemporaryDirectory(prefix="peak-atlas-edge-") as folder,
-        served(own, Path(folder), TRUSTED_PROXIES="127.0.0.1") as site,
+        served(url_of(own_database), Path(folder), TRUSTED_PROXIES="127.0.0.1") as site,
     ):
         yield site
 

@@ -17,7 +17,8 @@ from casestudies.choices import State
 from casestudies.models import Run
 from tests.casestudies.making import a_person, a_run
 from tests.edge.addresses import every_address
-from tests.edge.site import Site, wait_until
+from tests.edge.site import Site
+from tests.waiting import wait_until
 
 READ_ONLY = "SET default_transaction_read_only = on"
 pytestmark = pytest.mark.xdist_group("edge")

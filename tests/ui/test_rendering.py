@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 
@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from reviewapp.ui import rendering
+from tests.waiting import alive, wait_until
 
 SECONDS_TO_END = 5
 
@@ -34,17 +35,6 @@ def renderers(parent: BaseProcess | None = None) -> list[psutil.Process]:
     """The processes that render for `parent`, or for this process."""
     children = psutil.Process(parent.pid if parent else None).children()
     return [child for child in children if child.cmdline()[1:3] == ["-m", rendering.__name__]]
-
-
-def ended(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -84,7 +74,7 @@ def test_a_renderer_ends_with_the_web_process(web_process: BaseProcess) -> None:
     wait_until(lambda: renderers(web_process))
     (renderer,) = renderers(web_process)
     web_process.kill()
-    wait_until(lambda: ended(renderer), SECONDS_TO_END)
+    wait_until(lambda: not alive(renderer.pid), SECONDS_TO_END)
 
 
 def test_a_renderer_that_is_killed_is_told_of(one_second: None) -> None:
