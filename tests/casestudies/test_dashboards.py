@@ -3,6 +3,7 @@
 import copy
 import re
 import time
+from html import unescape
 from typing import Any
 
 import pytest
@@ -134,7 +135,9 @@ def test_only_runs_comparable_with_the_newest_are_drawn_unless_asked(client: Cli
     assert drawn() == {old.pk, new.pk}
     shown = page(client)
     assert "2 runs drawn; 1 run not comparable with them and left out." in shown
-    assert "<td>hardware</td>" in shown
+    table = shown.partition('class="data dash-groups"')[2].partition("</table>")[0]
+    assert re.findall(r'href="/runs/(\d+)/"', table) == [str(new.pk), str(gpu.pk)]
+    assert "<td>hardware</td>" in table
     [(_, apart, url)] = board().others
     assert apart == ["hardware"]
     assert drawn(url.partition("?")[2]) == {gpu.pk}
@@ -154,6 +157,23 @@ def test_runs_drawn_together_on_request_say_so_on_the_page_and_in_the_chart(
         assert "not comparable" in drawing(chart)
     for chart in board().charts:
         assert "not comparable" not in str(figure(chart)) + drawing(chart)
+
+
+@pytest.mark.django_db
+def test_drawing_together_is_offered_only_where_an_axis_is_shared_by_what_is_apart(
+    client: Client,
+) -> None:
+    def offered(query: str) -> bool:
+        return 'name="together"' in page(client, query)
+
+    measured_run(0)
+    a_finished_run("qmoe", [], environment={**ENVIRONMENT, "model": {"name": "none", "sha256": ""}})
+    assert not offered("study=sparsegpt")
+    assert not offered("study=all")
+    assert not offered("study=all&x=perplexity")
+    assert offered("study=all&x=perplexity&y=peak+memory")
+    measured_run(1, hardware=GPU)
+    assert offered("study=sparsegpt")
 
 
 @pytest.mark.django_db
@@ -265,6 +285,41 @@ def test_runs_follow_one_another_in_time_and_one_run_makes_no_line(client: Clien
     over_time = [p.run.pk for p in board().plots[1].points if p.variant == "wanda"]
     assert over_time == [first.pk, second.pk]
     assert "There is one run" not in page(client)
+
+
+@pytest.mark.django_db
+def test_of_a_studys_curves_the_chosen_one_is_drawn_else_the_first(client: Client) -> None:
+    other = {**CURVE[0], "name": "reconstruction error by layer"}
+    a_finished_run(measured=[], series=[*CURVE, other])
+    first, second = "<h3>Perplexity by sparsity</h3>", "<h3>Reconstruction error by layer</h3>"
+    shown = page(client)
+    assert first in shown
+    assert second not in shown
+    shown = page(client, "curve=reconstruction+error+by+layer")
+    assert second in shown
+    assert first not in shown
+
+
+@pytest.mark.django_db
+def test_for_a_chart_without_points_the_page_says_why_there_is_none(client: Client) -> None:
+    a_finished_run(measured=[("perplexity ratio", "wanda", 2.0)])
+    shown = unescape(page(client))
+    assert "“Perplexity ratio against compression time” is not drawn" in shown
+    assert "no variant of these runs has both." in shown
+    assert "“Perplexity by sparsity” is not drawn: these runs have no such curve." in shown
+    assert "over the runs” is not drawn" not in shown
+    shown = unescape(page(client, "baseline=dense"))
+    assert "has both beside one of “dense” above zero." in shown
+    assert "these runs have no value beside one of “dense” above zero." in shown
+
+
+@pytest.mark.django_db
+def test_what_a_study_says_of_measured_values_is_not_said_of_ratios(client: Client) -> None:
+    measured_run()
+    hint = "How far SparseGPT lies below the simpler methods"
+    assert hint in page(client)
+    assert hint not in page(client, "baseline=wanda")
+    assert hint not in page(client, "x=sparsity")
 
 
 @pytest.mark.django_db
