@@ -265,7 +265,9 @@ def _bars(tally: Tally, found: Verdicts) -> list[Bar]:
         nothing("states that lie", len(found.lies)),
         nothing(f"sites not back in {SECONDS_TO_ANSWER} s", tally.not_back),
         Bar(
-            "seconds until all has ended after launcher or make", max(tally.gone, default=0), most=5
+            "seconds until all has ended after launcher or make",
+            max(tally.gone, default=0),
+            most=SECONDS_TO_END,
         ),
     ]
 

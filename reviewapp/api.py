@@ -23,7 +23,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from reviewapp import request_log
+from reviewapp.edge import request_log
 from reviewapp.limits.pages import limited
 from reviewapp.rest.description import ERRORS
 from reviewapp.rest.endpoint import Endpoint

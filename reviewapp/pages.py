@@ -15,8 +15,8 @@ from casestudies.models import Worker
 from reviewapp import __version__
 from reviewapp.corpus.choices import Grade
 from reviewapp.corpus.models import FlowNumber, Publication, Review
+from reviewapp.edge.unavailable import database_unavailable, unavailable
 from reviewapp.rest import errors
-from reviewapp.ui.unavailable import database_unavailable, unavailable
 from taxonomy.models import Claim, Strategy
 
 

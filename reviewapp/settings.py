@@ -72,18 +72,18 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "reviewapp.request_log.RequestLog",
+    "reviewapp.edge.request_log.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "reviewapp.ui.sessions.SessionsMiddleware",
+    "reviewapp.edge.sessions.SessionsMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "reviewapp.ui.unavailable.DatabaseMiddleware",
+    "reviewapp.edge.unavailable.DatabaseMiddleware",
 ]
 
 ROOT_URLCONF = "reviewapp.urls"
@@ -150,10 +150,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
 
-# The proxies whose X-Forwarded- headers reviewapp.proxies believes.
+# The proxies whose X-Forwarded- headers reviewapp.edge.proxies believes.
 TRUSTED_PROXIES = _networks("TRUSTED_PROXIES", os.environ.get("TRUSTED_PROXIES") or "")
 # Set HTTPS=1 behind a TLS proxy: cookies become secure.
 if os.environ.get("HTTPS") == "1":
+    if not TRUSTED_PROXIES:
+        raise ImproperlyConfigured("HTTPS=1 needs TRUSTED_PROXIES, the address of the proxy")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
 
@@ -243,7 +245,7 @@ LOGGING = {
     "loggers": {
         # A visitor's mistyped address is not the operator's problem.
         "django.request": {"level": "ERROR"},
-        "reviewapp.request_log": {
+        "reviewapp.edge.request_log": {
             "handlers": ["requests"],
             "level": "INFO" if os.environ.get("LOG_REQUESTS") == "1" else "WARNING",
             "propagate": False,

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
-from reviewapp.proxies import believe_proxies
+from reviewapp.edge.proxies import believe_proxies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "reviewapp.settings")
 _django = get_wsgi_application()

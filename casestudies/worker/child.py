@@ -19,9 +19,9 @@ SECONDS_BETWEEN_LOOKS = 0.05
 # What a study may need of the worker's environment. All else stays behind, so that nothing in a run
 # reaches the database by accident; to code that means to, a process of the same user is no barrier.
 ALLOWED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"}
-ALLOWED |= {"CC", "CXX", "LD_LIBRARY_PATH", "MODELS_DIR"}
+ALLOWED |= {"CC", "CXX", "LD_LIBRARY_PATH"}
 ALLOWED_FAMILIES = (
-    *("LC_", "PYTHON", "XDG_", "OMP_", "MKL_", "OPENBLAS_", "NUMBA_", "HF_"),
+    *("LC_", "PYTHON", "XDG_", "OMP_", "MKL_", "OPENBLAS_", "NUMBA_"),
     *("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "TORCH", "PYTORCH_", "TRITON_"),
 )
 LONGEST_LINE = 16 * 2**20
@@ -101,10 +101,11 @@ class Child:
             os.killpg(self._process.pid, signal.SIGTERM)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ended(), SECONDS_TO_END)
-        with suppress(ProcessLookupError):
-            os.kill(self._process.pid, guard.END_ALL)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended(), SECONDS_TO_END)
+        if self.status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, guard.END_ALL)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended(), SECONDS_TO_END)
         # The guard may have been killed.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -57,7 +57,8 @@ def _end_all(*_: object) -> NoReturn:
 
 def _end_descendants() -> None:
     """Kill and bury every child, and those that become one by it, until there is none."""
-    with suppress(ChildProcessError):
+    # One that has become another user's cannot be killed, nor waited for.
+    with suppress(ChildProcessError, PermissionError):
         while True:
             for child in _children():
                 with suppress(ProcessLookupError):

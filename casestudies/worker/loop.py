@@ -88,10 +88,17 @@ async def _carry_out_runs(worker: Worker, woken: asyncio.Event) -> Never:
 
 
 async def _every(seconds: float, act: Callable[[], None]) -> Never:
-    """Act now and then, except while the database does not answer."""
+    """Act now and then; tell once of a database that cannot be used meanwhile."""
+    usable = True
     while True:
-        with suppress(Unavailable):
+        try:
             await sync_to_async(act)()
+        except Unavailable as error:
+            if usable:
+                log.warning("The database cannot be used, a worker waits for it: %s", error)
+            usable = False
+        else:
+            usable = True
         await asyncio.sleep(seconds)
 
 

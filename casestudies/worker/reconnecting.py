@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.db import Error, connection
 
-from reviewapp.ui.unavailable import cannot_serve
+from reviewapp.edge.unavailable import cannot_serve
 
 
 class Unavailable(Exception):

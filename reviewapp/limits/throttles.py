@@ -51,6 +51,10 @@ class ByAddress(AnonRateThrottle, Counted):
 class ByAccount(UserRateThrottle, Counted):
     """The rate "user", for whoever has one."""
 
+    def get_cache_key(self, request: Request, view: "APIView") -> str | None:
+        """Return what names the account; None for nobody, who is counted by address."""
+        return super().get_cache_key(request, view) if request.user.is_authenticated else None
+
 
 class ByScope(ScopedRateThrottle, Counted):
     """The rate that the view's `throttle_scope` names."""

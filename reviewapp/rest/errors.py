@@ -11,9 +11,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from reviewapp.edge.unavailable import database_unavailable
 from reviewapp.rest.exceptions import Unavailable
 from reviewapp.ui.errors import LONGEST_MESSAGE, InvalidForm
-from reviewapp.ui.unavailable import database_unavailable
 
 ADDRESSES = "/api/"  # what an address begins with whose errors have this shape
 NOT_UNDERSTOOD = "The request could not be understood."

@@ -2,7 +2,7 @@
 
 from rest_framework.exceptions import APIException
 
-from reviewapp.ui.unavailable import SECONDS_TO_WAIT
+from reviewapp.edge.unavailable import SECONDS_TO_WAIT
 
 
 class Conflict(APIException):
@@ -24,7 +24,7 @@ class Unavailable(APIException):
 
     status_code = 503
     default_code = "unavailable"
-    default_detail = "The database does not answer just now. Nothing was stored in part."
+    default_detail = "The database cannot serve just now. Nothing was stored in part."
     wait = SECONDS_TO_WAIT
 
 

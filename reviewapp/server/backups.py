@@ -44,13 +44,13 @@ def write(path: Path) -> None:
             raise CommandError("The database is empty: are DATA_DIR and DATABASE_URL the site's?")
         unfinished.unlink(missing_ok=True)
         unfinished.touch(mode=0o600, exist_ok=False)
-        _output(command, environment)
-        unfinished.rename(path)
+        try:
+            _output(command, environment)
+            unfinished.rename(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
 
 
 def restore(path: Path, *, replace: bool) -> None:

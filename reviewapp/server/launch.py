@@ -13,12 +13,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
 
 from reviewapp.server import postgres, supervisor
 from reviewapp.server.postgres import StartProblem
+from reviewapp.server.problems import in_one_line
 from reviewapp.server.supervisor import Child, Database
 
 WEB_PROCESSES = 2
@@ -30,27 +32,23 @@ def main() -> NoReturn:
     """Run until a signal asks to stop (exit status 0) or something fails (says why; status 1)."""
     signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
-    children: list[Child] = []
-    try:
-        _run(children)
-    except StartProblem as problem:
-        sys.exit(str(problem))
-    finally:
-        # Impatience must not leave processes behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        supervisor.stop(children)
+    with in_one_line():
+        _run()
 
 
 def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _run(children: list[Child]) -> NoReturn:
-    """Start everything, adding to `children` what is to be stopped, and watch over it."""
+def _run() -> NoReturn:
+    """Start everything and watch over it; raise StartProblem for what keeps it from working."""
     folder = postgres.writable_data_dir()
     host, port = _address()
-    with _only_launch_in(folder), _listen(host, port) as listener:
+    with (
+        _only_launch_in(folder),
+        _listen(host, port) as listener,
+        _stopped_in_the_end() as children,
+    ):
         os.environ["SECRET_KEY"] = os.environ.get("SECRET_KEY") or _kept_secret_key(folder)
         database = _database()
         # Holding the server's lock too, the children never see it stop before they do.
@@ -75,6 +73,19 @@ def _run(children: list[Child]) -> NoReturn:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
+@contextmanager
+def _stopped_in_the_end() -> Iterator[list[Child]]:
+    """Yield a list; stop the children that are on it at the end, however that comes."""
+    children: list[Child] = []
+    try:
+        yield children
+    finally:
+        # Impatience must not leave processes behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        supervisor.stop(children)
+
+
 def _address() -> tuple[str, int]:
     """Return HOST and PORT from the environment; raise StartProblem for an impossible port."""
     host, port = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PORT") or "8000"
@@ -95,7 +106,11 @@ def _reachable(host: str) -> str:
 
 def _only_launch_in(folder: Path) -> IO[str]:
     """Return an open file whose lock makes this the only launch that uses `folder`."""
-    lock = (folder / "launch.lock").open("w")
+    path = folder / "launch.lock"
+    try:
+        lock = path.open("w")
+    except OSError as error:
+        raise StartProblem(f"{path} cannot be used: {error.strerror}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -108,10 +123,12 @@ def _listen(host: str, port: int) -> socket.socket:
     """Return the socket that the web servers inherit: held from now on, nobody can take it."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    except OSError as error:
-        raise StartProblem(f"HOST {host!r} cannot be used: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no host name"
+        raise StartProblem(f"HOST {host!r} cannot be used: {reason}") from None
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
     except OSError as error:
         reason, _, _ = str(error.strerror).partition(" (while ")
         problem = f"Port {port} of {host} cannot be used: {reason}; set PORT or HOST to another one"

@@ -14,6 +14,7 @@ import fcntl
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import time
@@ -30,6 +31,7 @@ OLDEST_SUPPORTED = 15
 SECONDS_TO_END = 10
 LOG_READ = 10_000  # bytes at the end of a log in which a cause is looked for
 CAUSE = re.compile(r"\b(FATAL|PANIC|error):")
+SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107  # bytes that Linux keeps for the address of a Unix socket
 QUIET: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 
@@ -123,18 +125,19 @@ class EmbeddedServer:
         self._lock = os.open(self.folder, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         atexit.register(self.leave)
-        self.ensure_running()
-
-    def ensure_running(self) -> None:
-        """Start the server again if it has ended; raise StartProblem when it cannot start."""
         with _alone_in(self.folder.parent):
-            if not self.data.exists():
-                self._create()
             if not self.running():
-                self._clear_up()
                 self._stop_when_unused()
-                place: list[str | Path] = ["-D", self.data, "-l", self.log]
-                self._call("pg_ctl", "start", "-w", *place, "-o", "-k .. -h ''")
+                self._bring_up()
+
+    def start_again(self) -> None:
+        """Start the server anew if it has ended; raise StartProblem when it cannot start.
+
+        What stops it when it is unused waits for that already.
+        """
+        with _alone_in(self.folder.parent):
+            if not self.running():
+                self._bring_up()
 
     def running(self) -> bool:
         """Return whether the server's first process is alive."""
@@ -144,8 +147,13 @@ class EmbeddedServer:
             named = ""
         if named.isdigit() and self._is_first(int(named)):
             return True
-        # The file may be damaged, or name a process that somebody else has by now.
-        return any(map(self._is_first, self._processes()))
+        # The file may be damaged, or name a process that somebody else has by now; and the server
+        # of another container that shares the folder can only be heard.
+        return any(map(self._is_first, self._processes())) or self._answers()
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(os.fsencode(self.folder / SOCKET)) == 0
 
     def _is_first(self, pid: int) -> bool:
         """Return whether the process was started with the folder; those it starts rename theirs."""
@@ -169,8 +177,7 @@ class EmbeddedServer:
         self._lock = None
 
     def _prepare_folder(self) -> None:
-        socket = self.folder / ".s.PGSQL.5432"
-        excess = len(os.fsencode(socket)) - LONGEST_SOCKET_PATH
+        excess = len(os.fsencode(self.folder / SOCKET)) - LONGEST_SOCKET_PATH
         if excess > 0:
             reason = f"{excess} bytes too long for PostgreSQL's socket; choose a shorter path"
             raise StartProblem(f"DATA_DIR {self.folder.parent} is {reason}")
@@ -208,6 +215,13 @@ class EmbeddedServer:
         self._call("initdb", *options, unfinished)
         unfinished.rename(self.data)
 
+    def _bring_up(self) -> None:
+        if not self.data.exists():
+            self._create()
+        self._clear_up()
+        place: list[str | Path] = ["-D", self.data, "-l", self.log]
+        self._call("pg_ctl", "start", "-w", *place, "-o", "-k .. -h ''")
+
     def _clear_up(self) -> None:
         """Remove what a killed server has left behind, once none of its processes is there.
 
@@ -220,7 +234,7 @@ class EmbeddedServer:
                 named = ", ".join(map(str, left))
                 raise StartProblem(f"Processes of an earlier PostgreSQL have not ended: {named}")
             time.sleep(0.05)
-        for name in (self.data / "postmaster.pid", self.folder / ".s.PGSQL.5432.lock"):
+        for name in (self.data / "postmaster.pid", self.folder / f"{SOCKET}.lock"):
             name.unlink(missing_ok=True)
 
     def _processes(self) -> list[int]:

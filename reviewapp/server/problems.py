@@ -20,6 +20,8 @@ def in_one_line() -> Iterator[None]:
         yield
     except (postgres.StartProblem, ImproperlyConfigured, CommandError) as problem:
         sys.exit(str(problem))
+    except OSError as error:
+        sys.exit(str(error))
     except OperationalError as error:
         sys.exit(_why(error))
     except ProgrammingError as error:

@@ -30,10 +30,13 @@ class Patience:
         """Take note that it starts."""
         self._born = time.monotonic()
 
-    def end(self, how: str) -> None:
-        """Take note that it has ended; raise StartProblem if it does so again and again."""
+    def end(self, how: str, *, started: bool = True) -> None:
+        """Take note that it has ended; raise StartProblem if it does so again and again.
+
+        What could not even be started has not lived, however long that took.
+        """
         now = time.monotonic()
-        short = now - self._born < SECONDS_TO_PROVE_ITSELF
+        short = not started or now - self._born < SECONDS_TO_PROVE_ITSELF
         self._short_lives = self._short_lives + 1 if short else 0
         if self._short_lives == MOST_SHORT_LIVES:
             raise StartProblem(
@@ -41,7 +44,7 @@ class Patience:
                 f" {SECONDS_TO_PROVE_ITSELF} s of its start; the last time {how}"
             )
         self._due = now + (2 ** (self._short_lives - 2) if self._short_lives > 1 else 0)
-        say(f"{self._name} stopped, {how}, and is started again")
+        _say(f"{self._name} stopped, {how}, and is started again")
 
     @property
     def over(self) -> bool:
@@ -81,11 +84,17 @@ class Child:
         """Start it again if it has ended; raise StartProblem if it ends again and again."""
         if self._process is None:
             if self._patience.over:
-                self.start()
+                self._start_again()
         elif (status := self._process.poll()) is not None:
             self._end_group(self._process.pid)
             self._process = None
             self._patience.end(_how(status))
+
+    def _start_again(self) -> None:
+        try:
+            self.start()
+        except OSError as error:
+            self._patience.end(f"{error}", started=False)
 
     def ask_to_end(self) -> None:
         """Send it SIGTERM."""
@@ -130,9 +139,9 @@ class Database:
         elif self._patience.over:
             self._patience.begin()
             try:
-                self._server.ensure_running()
-            except StartProblem as problem:
-                self._patience.end(str(problem))
+                self._server.start_again()
+            except (StartProblem, OSError) as problem:
+                self._patience.end(str(problem), started=False)
             else:
                 self._runs = True
 
@@ -147,7 +156,7 @@ def stop(children: Iterable[Child]) -> None:
         child.end(deadline)
 
 
-def say(line: str) -> None:
+def _say(line: str) -> None:
     """Tell the person at the terminal."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 

@@ -6,6 +6,7 @@ disconnected; that many slow ones can be there at once, and a proxy in front tak
 """
 
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ import waitress
 
 THREADS = 8
 MOST_CONNECTIONS = 1000
+FILES_KEPT = 100  # for all that is no visitor's connection
 SECONDS_OF_SILENCE = 20
 SECONDS_BETWEEN_LOOKS = 2
 LARGEST_BODY = 2**21  # of any address; each has its own limit below it
@@ -32,7 +34,7 @@ def main() -> None:
         application,
         sockets=[socket.socket(fileno=int(sys.argv[1]))],
         threads=THREADS,
-        connection_limit=MOST_CONNECTIONS,
+        connection_limit=_most_connections(),
         channel_timeout=SECONDS_OF_SILENCE,
         cleanup_interval=SECONDS_BETWEEN_LOOKS,
         max_request_body_size=LARGEST_BODY,
@@ -42,6 +44,13 @@ def main() -> None:
         clear_untrusted_proxy_headers=False,  # the application knows which proxies are trusted
         ident=None,
     )
+
+
+def _most_connections() -> int:
+    """Return how many there may be: each can hold a socket and the file of what is on its way."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return min(MOST_CONNECTIONS, (most - FILES_KEPT) // 2)
 
 
 if __name__ == "__main__":

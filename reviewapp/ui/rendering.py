@@ -55,6 +55,9 @@ def _rendered(svg: str, *arguments: str) -> bytes:
                 env={},  # none of the site's secrets
                 timeout=SECONDS,
             )
+        except OSError as error:
+            _logger.error("no rendering can be started: %s", error)
+            raise Busy from None
         except subprocess.TimeoutExpired:
             raise NotRendered(
                 f"Rendering it takes more than {SECONDS} s. Ask for fewer dpi, or for the SVG."

@@ -116,6 +116,21 @@ def test_a_run_is_cancelled_by_who_watches_it(open_page: OpenPage) -> None:
     expect(page.get_by_role("button", name="Run again")).to_be_visible()
 
 
+def test_a_line_is_shown_once_however_often_the_page_comes_into_view(open_page: OpenPage) -> None:
+    page = open_page(viewport=DESKTOP)
+    run = going_on()
+    page.goto(run.get_absolute_url())
+    say(run, "log", text="said once")
+    page.evaluate(
+        "for (const _ of [1, 2, 3]) document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    expect(page.get_by_role("log").get_by_text("said once")).not_to_have_count(0)
+    say(run, "log", text="said later")
+    expect(page.get_by_role("log").get_by_text("said later")).to_have_count(1)
+    expect(page.get_by_role("log").get_by_text("said once")).to_have_count(1)
+    run.delete()
+
+
 def test_a_chart_grows_while_it_is_watched_drawn_or_interactive(open_page: OpenPage) -> None:
     page = open_page(viewport=DESKTOP)
     run = going_on()

@@ -34,7 +34,7 @@ from casestudies.permissions import let_start_runs
 from reviewapp.corpus.models import Review
 from reviewapp.server import backups
 from tests.casestudies.making import a_finished_run, a_run
-from tests.database import use_database
+from tests.database import url_of, use_database
 from tests.launch.test_launch import Launch, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,10 +77,6 @@ def filled(review: Review, ada: User) -> Iterator[None]:
     yield
     forward = MigrationExecutor(connection)
     forward.migrate(forward.loader.graph.leaf_nodes())
-
-
-def url_of(database: str) -> str:
-    return f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{database}"
 
 
 def own_url() -> str:

@@ -64,7 +64,7 @@ urlpatterns = [
 @pytest.fixture
 def said() -> Iterator[StringIO]:
     """What is logged where LOG_REQUESTS is 1."""
-    logger, text = logging.getLogger("reviewapp.request_log"), StringIO()
+    logger, text = logging.getLogger("reviewapp.edge.request_log"), StringIO()
     handler, level = logging.StreamHandler(text), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

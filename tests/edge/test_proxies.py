@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reviewapp.proxies import believe_proxies
+from reviewapp.edge.proxies import believe_proxies
 from tests.edge.site import Site
 
 

@@ -18,6 +18,7 @@ import pytest
 from tests.waiting import alive, wait_until
 
 SECONDS = 120.0
+CREATE_RUNNER = ["create_runner", "anna"]
 LAUNCH = [sys.executable, "-m", "reviewapp.server.launch"]
 
 
@@ -212,6 +213,8 @@ def test_a_port_or_a_folder_in_use_is_refused(data_dir: Path) -> None:
         ("DATABASE_URL", "mysql://127.0.0.1/none", "DATABASE_URL cannot be used"),
         ("DATABASE_URL", "nonsense", "DATABASE_URL cannot be used"),
         ("HOST", "no such name", "HOST 'no such name' cannot be used"),
+        ("HOST", "example..org", "HOST 'example..org' cannot be used"),
+        ("HTTPS", "1", "HTTPS=1 needs TRUSTED_PROXIES"),
         ("RUN_MINUTES", "soon", "RUN_MINUTES must be a number above zero, not 'soon'"),
         (
             "TRUSTED_PROXIES",
@@ -230,20 +233,21 @@ def test_an_impossible_setting_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "reason"),
+    ("command", "setting", "value", "reason"),
     [
-        ("DATABASE_URL", "postgresql://127.0.0.1:1/none", "Connection refused"),
-        ("RUN_MINUTES", "soon", "RUN_MINUTES must be a number above zero"),
-        ("LOG_LEVEL", "LOUD", "LOG_LEVEL must be one of"),
-        ("PASSWORD", "a long enough password", "The database is not prepared"),
+        (CREATE_RUNNER, "DATABASE_URL", "postgresql://127.0.0.1:1/none", "Connection refused"),
+        (CREATE_RUNNER, "RUN_MINUTES", "soon", "RUN_MINUTES must be a number above zero"),
+        (CREATE_RUNNER, "LOG_LEVEL", "LOUD", "LOG_LEVEL must be one of"),
+        (CREATE_RUNNER, "PASSWORD", "a long enough password", "The database is not prepared"),
+        (["worker"], "PASSWORD", "", "The database is not prepared"),
     ],
 )
 def test_a_command_says_in_one_line_what_keeps_it_from_working(
-    data_dir: Path, setting: str, value: str, reason: str
+    data_dir: Path, command: list[str], setting: str, value: str, reason: str
 ) -> None:
     outside = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
     done = subprocess.run(
-        [sys.executable, "manage.py", "create_runner", "anna"],
+        [sys.executable, "manage.py", *command],
         env={**outside, "DATA_DIR": str(data_dir), setting: value},
         capture_output=True,
         text=True,

@@ -77,7 +77,7 @@ def test_a_renderer_ends_with_the_web_process(web_process: BaseProcess) -> None:
     wait_until(lambda: not alive(renderer.pid), SECONDS_TO_END)
 
 
-def test_a_renderer_that_is_killed_is_told_of(one_second: None) -> None:
+def test_a_renderer_that_is_killed_is_told_of() -> None:
     with ThreadPoolExecutor() as threads:
         rendered = threads.submit(rendering.png, ENDLESS, 96)
         wait_until(renderers)

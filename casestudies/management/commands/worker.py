@@ -1,12 +1,15 @@
 """`manage.py worker --queues cpu,gpu`: carry out the runs that wait until told to stop."""
 
 from argparse import ArgumentParser
+from contextlib import suppress
 
 from django.core.management.base import BaseCommand, CommandError
 
 from casestudies.choices import Device
 from casestudies.lab.machine import gpus
+from casestudies.models import Run
 from casestudies.worker import loop
+from casestudies.worker.reconnecting import Unavailable, database
 
 QUEUES = {"cpu": Device.CPU, "gpu": Device.CUDA}
 
@@ -28,4 +31,7 @@ class Command(BaseCommand):
                 raise CommandError(f"--queues: {name!r} is none of {', '.join(QUEUES)}")
         if "gpu" in chosen and not has_gpu:
             raise CommandError("--queues: no gpu here; nvidia-smi names no graphics processor")
+        # One that does not answer yet may do so later; one that is not prepared is a mistake.
+        with suppress(Unavailable), database():
+            Run.objects.exists()
         loop.serve([QUEUES[name] for name in chosen])

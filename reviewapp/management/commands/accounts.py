@@ -8,6 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from rest_framework.authtoken.models import Token
 
+from reviewapp.limits.counting import forget
+from reviewapp.signing_in import COUNTED_AS
+
 
 class Command(BaseCommand):
     help = "Change what some accounts may do, and list them; without names, all."
@@ -34,6 +37,9 @@ class Command(BaseCommand):
             Token.objects.filter(user__in=people).delete()
         if options["close"] or options["open"]:
             people.update(is_active=options["open"])
+        if options["open"]:
+            for person in people.all():
+                forget(COUNTED_AS, person.username.lower())
         tokens = dict(Token.objects.values_list("user", "created"))
         for person in people.all():
             state = "open" if person.is_active else "closed"

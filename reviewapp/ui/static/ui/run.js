@@ -13,7 +13,7 @@
   const cancel = document.getElementById("run-cancel");
   const pause = 2000, patience = 6000;
   let { state, last } = run.dataset;
-  let following = true, heard = Date.now(), drawn = 0, drawing = 0, newest = "", next = 0;
+  let following = true, asking = false, heard = Date.now(), drawn = 0, drawing = 0, newest = "", next = 0;
 
   function setFollowing(wanted) {
     following = wanted;
@@ -64,6 +64,8 @@
   }
 
   async function ask() {
+    if (asking) return; // that one asks again by itself
+    asking = true;
     if (!document.hidden) {
       try {
         const answer = await fetch(`${run.dataset.news}?after=${last}`);
@@ -71,6 +73,7 @@
         if (answer.ok) show(await answer.json());
       } catch { /* the notice says that there are no news */ }
     }
+    asking = false;
     next = setTimeout(ask, pause);
   }
 

@@ -7,7 +7,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import ProgramLimitExceeded, ReadOnlySqlTransaction
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +19,11 @@ def cannot_serve(error: BaseException | None) -> bool:
 
     It may have stopped, be full of connections, or write nothing for want of space.
     """
-    return isinstance(error, OperationalError | InterfaceError) or isinstance(
-        getattr(error, "__cause__", None), ReadOnlySqlTransaction
-    )
+    cause = getattr(error, "__cause__", None)
+    if isinstance(cause, ProgramLimitExceeded):
+        return False  # another time it would be too much as well
+    failed = isinstance(error, OperationalError | InterfaceError)
+    return failed or isinstance(cause, ReadOnlySqlTransaction)
 
 
 def database_unavailable(exception: BaseException | None) -> bool:

@@ -20,6 +20,7 @@ from django.http.response import HttpResponseBase
 
 log = logging.getLogger(__name__)
 
+LONGEST_METHOD = 20
 LONGEST_PATH = 200  # a line stays shorter than what a pipe takes from several processes unmixed
 
 
@@ -41,7 +42,7 @@ class RequestLog:
                 "request",
                 request,
                 user,
-                method=request.method,
+                method=(request.method or "")[:LONGEST_METHOD],
                 path=request.path[:LONGEST_PATH],
                 status=response.status_code,
                 ms=round(1000 * (time.perf_counter() - begun)),

@@ -1,0 +1,1 @@
+"""What stands between the web server and the pages: who asks, the log, a missing database."""
