@@ -53,6 +53,17 @@ def test_each_template_has_its_wording():
     assert "Previous studies" not in words(drawn(FILLED, "new-v2"))
 
 
+def test_single_sources_are_named_only_where_they_are_known():
+    assert "Specific databases" not in words(drawn(REVIEW, "new-v1"))
+    assert "Specific databases (n = 983)" in words(
+        drawn(declared(database_specific_results=983), "new-v1")
+    )
+    each = Flow({"database_specific_results": listed(("Scopus", 700), ("IEEE Xplore", None))})
+    text = words(drawn(each, "new-v1"))
+    assert "Scopus (n = 700)" in text
+    assert "IEEE Xplore (n = not reported)" in text
+
+
 def test_every_number_shows_where_it_comes_from():
     assert "Databases (n = 983) reported, grade A" in words(drawn(REVIEW, "new-v1"))
     assert "Records screened (n = not reported)" in words(drawn(REVIEW, "new-v1"))

@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from benchmarks.oracles.qmoe import PATTERNS, fewest_codes, sequences, ternary
 from casestudies.lab.studies.qmoe.codes import coding, container, dictionary
 from casestudies.lab.studies.qmoe.codes.container import CODES, CorruptMatrix, Packed, pack, unpack
 from casestudies.lab.studies.qmoe.codes.ternary import Ternary
-from casestudies.lab.studies.qmoe.speed import random_weights
+from casestudies.lab.studies.qmoe.speed import COLUMNS, code_all, products, random_weights
 
 DICTIONARY_CODES = [code for code in CODES if code != "rans"]
 SHAPES = [(0, 5), (5, 0), (0, 0), (1, 1), (1, 2), (1, 27), (1, 28), (1, 29), (5, 31), (33, 257)]
@@ -93,6 +94,21 @@ def test_how_near_each_code_comes_to_the_entropy(code, least, most) -> None:
     matrix = random_weights(256, 4096, 0.885, seed=0)
     payload = 8 * container.encode(matrix, code).units.nbytes / matrix.trits.size
     assert least <= payload / matrix.entropy() <= most
+
+
+def test_beside_the_code_words_a_size_counts_the_scales_and_little_else() -> None:
+    scales = 2 * 16 / COLUMNS
+    for code, coded in code_all(random_weights(64, COLUMNS, 0.885, seed=0), rounds=1).items():
+        assert scales <= coded.total - coded.payload < 4 * scales, code
+
+
+def test_every_product_whose_speed_is_measured_is_the_same() -> None:
+    matrix = random_weights(8, COLUMNS, 0.885, seed=3)
+    found = {name: torch.as_tensor(run()).clone() for name, run in products(matrix, seed=3).items()}
+    assert len(found) > 4
+    assert found["dense"].abs().max() > 1
+    for name, product in found.items():
+        assert (product - found["dense"]).abs().max() < 1e-3, name
 
 
 @pytest.mark.parametrize("code", DICTIONARY_CODES)

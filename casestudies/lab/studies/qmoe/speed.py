@@ -90,11 +90,11 @@ def product_ratios(mebibytes: int, seed: int, rounds: int = ROUNDS) -> dict[str,
     """
     rows = max(1, mebibytes * 2**20 // 4 // COLUMNS)
     zeros = dictionary.PAPER_ZERO / 10_000
-    products = _products(random_weights(rows, COLUMNS, zeros, seed), seed)
+    multiply = products(random_weights(rows, COLUMNS, zeros, seed), seed)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        taken = [{name: _seconds_again(p) for name, p in products.items()} for _ in range(rounds)]
+        taken = [{name: _seconds_again(p) for name, p in multiply.items()} for _ in range(rounds)]
     finally:
         torch.set_num_threads(threads)
     dense = [min(times.pop("dense"), times.pop("dense, compiled")) for times in taken]
@@ -104,7 +104,8 @@ def product_ratios(mebibytes: int, seed: int, rounds: int = ROUNDS) -> dict[str,
     }
 
 
-def _products(matrix: Ternary, seed: int) -> dict[str, Callable[[], object]]:
+def products(matrix: Ternary, seed: int) -> dict[str, Callable[[], object]]:
+    """Return, per way to store weights, what multiplies the matrix by the same random vector."""
     x = np.random.default_rng(seed).standard_normal(COLUMNS, np.float32)
     dense, tensor_x = matrix.values(), torch.from_numpy(x)
     tensor = torch.from_numpy(dense)
@@ -115,7 +116,7 @@ def _products(matrix: Ternary, seed: int) -> dict[str, Callable[[], object]]:
         quarters[:, 0] | quarters[:, 1] << 2 | quarters[:, 2] << 4 | quarters[:, 3] << 6
     ).astype(np.uint8)
     y = np.empty(len(dense), np.float32)
-    products: dict[str, Callable[[], object]] = {
+    found: dict[str, Callable[[], object]] = {
         "dense": lambda: tensor @ tensor_x,
         "dense, compiled": lambda: _dense(dense, x, y),
         "int8": lambda: _int8(signs, scale, x, y),
@@ -123,8 +124,8 @@ def _products(matrix: Ternary, seed: int) -> dict[str, Callable[[], object]]:
     }
     for code in PRODUCTS:
         packed = container.encode(matrix, code)
-        products[code] = lambda packed=packed: packed.product(x)  # type: ignore[misc]
-    return products
+        found[code] = lambda packed=packed: packed.product(x)  # type: ignore[misc]
+    return found
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -140,25 +141,27 @@ def _seconds_again(run: Callable[[], object]) -> float:
 
 
 @numba.njit(cache=KEEP, fastmath=FAST)
-def _dense(w: Floats, x: Floats, y: Floats) -> None:
+def _dense(w: Floats, x: Floats, y: Floats) -> Floats:
     for row in range(len(w)):
         total = np.float32(0)
         for column in range(len(x)):
             total += w[row, column] * x[column]
         y[row] = total
+    return y
 
 
 @numba.njit(cache=KEEP, fastmath=FAST)
-def _int8(w: NDArray[np.int8], scale: Floats, x: Floats, y: Floats) -> None:
+def _int8(w: NDArray[np.int8], scale: Floats, x: Floats, y: Floats) -> Floats:
     for row in range(len(w)):
         total = np.float32(0)
         for column in range(len(x)):
             total += np.float32(w[row, column]) * x[column]
         y[row] = scale[row] * total
+    return y
 
 
 @numba.njit(cache=KEEP, fastmath=FAST)
-def _two_bit(w: NDArray[np.uint8], scales: Floats, x: Floats, y: Floats) -> None:
+def _two_bit(w: NDArray[np.uint8], scales: Floats, x: Floats, y: Floats) -> Floats:
     """Multiply a matrix of which a byte holds a trit from each quarter of its row."""
     quarter = w.shape[1]
     for row in range(len(w)):
@@ -170,3 +173,4 @@ def _two_bit(w: NDArray[np.uint8], scales: Floats, x: Floats, y: Floats) -> None
                 low += np.float32(byte >> 2 * k & 1) * value
                 high += np.float32(byte >> 2 * k + 1 & 1) * value
         y[row] = scales[row, 0] * low + scales[row, 1] * high
+    return y
