@@ -71,8 +71,11 @@ def places(clone: Path) -> list[list[Mutant]]:
                 continue
             changes = [(node, at) for node in nodes for at in operator().mutation_positions(node)]
             for n, (node, (start, _)) in enumerate(changes):
-                if not _of_types(node):
-                    found[path, start].append(Mutant(path, start[0], name, n, _body(node)))
+                mutant = Mutant(path, start[0], name, n, _body(node))
+                # A declared number, such as a limit, is a choice, which a test would only repeat.
+                declared = name == "core/NumberReplacer" and not mutant.body
+                if not declared and not _of_types(node):
+                    found[path, start].append(mutant)
     return list(found.values())
 
 

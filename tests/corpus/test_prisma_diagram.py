@@ -86,6 +86,25 @@ def test_sources_reasons_and_meta_analysis_are_drawn_when_given():
     assert written in words(drawn(names_only, "new-v1"))
 
 
+@EACH_VARIANT
+def test_what_each_column_is_of_is_written_in_its_bar(variant):
+    def place(element: ET.Element, *names: str) -> list[float]:
+        return [float(element.get(name, "nan")) for name in names]
+
+    root = parsed(svg(FILLED, variant, title="t"))
+    bars = [e for e in root.iter(f"{NS}rect") if "prisma-bar" in e.get("class", "").split()]
+    for bar in bars:
+        left, top, width, height = place(bar, "x", "y", "width", "height")
+        inside = [
+            text
+            for text in root.iter(f"{NS}text")
+            for x, y in [place(text, "x", "y")]
+            if left < x < left + width and top + 8 < y < top + height  # letters are 8 high
+        ]
+        assert inside
+    assert len(bars) == 1 + variant.other + variant.previous
+
+
 def test_boxes_can_be_reached_by_keyboard_and_lead_to_their_records():
     text = svg(REVIEW, VARIANTS["new-v1"], title="t", links={"box10": "/publications/?a=1&b=2"})
     root = parsed(text)

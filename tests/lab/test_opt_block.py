@@ -88,3 +88,17 @@ def judged(gpu: str | None, hours: float) -> Judgement:
         study="sparsegpt", environment=environment, measurements=[measured], series=[]
     )
     return hours_for_175b(STUDY.read(result))
+
+
+def test_weights_left_out_are_counted_at_the_shape_of_opt_175b() -> None:
+    plain = document()
+    found = {"metric": "sparsity", "variant": "sparsegpt", "value": 0.6, "unit": "fraction"}
+    result = document(
+        study="sparsegpt",
+        parameters=STUDY.check("quick", {"sparsity": 0.6}).model_dump(mode="json"),
+        measurements=[{**plain["measurements"][0], **found}],
+        series=[],
+    )
+    outcome = STUDY.judge(STUDY.read(result))["frantar2023sparsegpt-2"]
+    assert outcome.numbers[0].value == pytest.approx(0.6 * 175, rel=0.01)  # all but embeddings
+    assert outcome.status == "supported"
