@@ -21,7 +21,7 @@ ERRORS = {
     "413": "A body that is too large",
     "415": "A body that is not JSON",
     "429": "Too many requests, or too many runs waiting",
-    "503": "A database that does not answer just now",
+    "503": "A database that cannot serve just now",
 }
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     waitress.serve(
         application,
-        sockets=[socket.socket(fileno=int(sys.argv[1]))],
+        sockets=[_listener(int(sys.argv[1]))],
         threads=THREADS,
         connection_limit=_most_connections(),
         channel_timeout=SECONDS_OF_SILENCE,
@@ -44,6 +44,16 @@ def main() -> None:
         clear_untrusted_proxy_headers=False,  # the application knows which proxies are trusted
         ident=None,
     )
+
+
+def _listener(descriptor: int) -> socket.socket:
+    """Return the open listener, whose connections the kernel ends when they take nothing more.
+
+    Waitress disconnects who says nothing, but waits without end for who reads nothing.
+    """
+    listener = socket.socket(fileno=descriptor)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SECONDS_OF_SILENCE)
+    return listener
 
 
 def _most_connections() -> int:

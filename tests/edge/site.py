@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +70,13 @@ class Site:
 
 
 @contextmanager
-def served(database_url: str, folder: Path, **environment: str) -> Iterator[Site]:
-    """Prepare the database, serve the site until the context ends, and stop it."""
+def served(
+    database_url: str, folder: Path, *, under: Sequence[str] = (), **environment: str
+) -> Iterator[Site]:
+    """Prepare the database, serve the site until the context ends, and stop it.
+
+    `under` is a command that the server is to be started by.
+    """
     variables = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -89,7 +94,7 @@ def served(database_url: str, folder: Path, **environment: str) -> Iterator[Site
     log = folder / "log"
     with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as said:
         web = subprocess.Popen(
-            [sys.executable, "-m", "reviewapp.server.web", str(listener.fileno())],
+            [*under, sys.executable, "-m", "reviewapp.server.web", str(listener.fileno())],
             pass_fds=[listener.fileno()],
             stdout=said,
             stderr=said,

@@ -1,13 +1,17 @@
 """Clients that hold a connection and say or read nothing more: others do not notice."""
 
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from reviewapp.server import web
-from tests.edge.site import Site
+from tests.database import url_of
+from tests.edge.site import Site, served
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("edge")
 
@@ -46,6 +50,24 @@ def test_two_hundred_held_connections_leave_the_pages_answering(site: Site, what
     with held(site, 200, HELD[what]):
         for address in ("/healthz", "/publications/"):
             assert site.get(address).status == 200
+
+
+def answers(site: Site) -> bool:
+    try:
+        return site.status("/prisma/export.png?dpi=72") == 200
+    except OSError:
+        return False
+
+
+def test_more_clients_than_open_files_wait_and_break_nothing(site: Site, own_database: str) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="peak-atlas-edge-") as folder,
+        served(url_of(own_database), Path(folder), under=["prlimit", "--nofile=1024"]) as small,
+        # Each holds a socket and the file that it does not read.
+        held(small, 600, HELD["a file that is not read"]),
+    ):
+        wait_until(lambda: answers(small))
+        assert "Too many open files" not in small.log.read_text()
 
 
 def test_a_silent_client_is_disconnected(site: Site) -> None:
