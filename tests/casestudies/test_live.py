@@ -83,6 +83,11 @@ def test_only_what_has_changed_is_sent(client: Client) -> None:
     assert "25.2" in parts["charts"]
 
 
+def test_no_cache_on_the_way_keeps_what_was_new(client: Client) -> None:
+    response = client.get(f"/runs/{going_on().pk}/news.json")
+    assert "no-store" in response["Cache-Control"]
+
+
 def test_who_watches_learns_that_the_run_is_over_or_gone(client: Client) -> None:
     run = a_finished_run()
     assert news(run, client)["over"] is True

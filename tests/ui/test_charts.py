@@ -126,6 +126,23 @@ def test_the_figure_has_the_same_values(kind: str) -> None:
     assert "<script>" not in str(data)
 
 
+def test_marks_grid_lines_and_the_line_that_joins_them_agree_on_each_place() -> None:
+    marks = [Mark(1, 1), Mark(2, 5), Mark(4, 2)]
+    svg = parsed(chart(kind="lines", traces=[Trace("it", marks, line="solid")]))
+    found = of_class(svg, "mark")
+    places = [(float(m.get("x", "")[:-1]), float(m.get("y", ""))) for m in found]
+    plot = next(inner for inner in svg.iter() if inner.get("viewBox") == "0 0 1000 1000")
+    top, height = float(plot.get("y", "")), float(plot.get("height", ""))
+    [line] = of_class(svg, "line")
+    points = [point.split(",") for point in line.get("points", "").split()]
+    for (x, y), (along, down) in zip(places, points, strict=True):
+        assert x == pytest.approx(float(along) / 10, abs=0.1)
+        assert y == pytest.approx(top + height * float(down) / 1000, abs=0.5)
+    ticks = {text.text: float(text.get("y", "")) - 4 for text in of_class(svg, "end")}
+    assert [y for _, y in places] == pytest.approx([ticks[str(mark.y)] for mark in marks])
+    assert ticks["5"] < ticks["2"] < ticks["1"]
+
+
 def test_marks_with_an_address_are_links_and_neighbours_to_the_same_are_one() -> None:
     marks = [Mark(n, n, (f"point {n}",), "/runs/1/" if n < 3 else "/runs/2/") for n in range(5)]
     svg = parsed(chart(kind="lines", traces=[Trace("it", marks)]))
