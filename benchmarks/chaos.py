@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 KILLS, SEED = 100, 0
 STUDY, PRESET = "qmoe", "smoke"
-SECONDS_TO_ANSWER, SECONDS_TO_END, SECONDS_OF_TRUTH = 15, 5, 30
+SECONDS_TO_ANSWER, SECONDS_TO_END, SECONDS_TO_WATCH = 15, 5, 30
 SECONDS_AT_LEAST, SECONDS_AT_MOST = 0.5, 12.0
 SECONDS_TO_GIVE_UP = 120
 # By what its command line holds; a run's process is one of all that descend from its guard.
@@ -183,7 +183,7 @@ def _orphans(site: Site) -> list[psutil.Process]:
                     found.append(process)
         return found
 
-    _seconds_until(lambda: not without_worker())
+    _seconds_until(lambda: not without_worker(), SECONDS_TO_END)
     return without_worker()
 
 
@@ -299,11 +299,11 @@ def _retried(act: Callable[[], T]) -> T:
             time.sleep(0.2)
 
 
-def _seconds_until(condition: Callable[[], object]) -> float:
-    """Return how long it takes until the condition holds; more than any limit if it never does."""
+def _seconds_until(condition: Callable[[], object], most: float = SECONDS_TO_WATCH) -> float:
+    """Return how long it takes until the condition holds; infinity if that is more than `most`."""
     begun = time.monotonic()
     while not condition():
-        if time.monotonic() - begun > SECONDS_OF_TRUTH:
+        if time.monotonic() - begun > most:
             return float("inf")
         time.sleep(0.05)
     return time.monotonic() - begun
