@@ -22,6 +22,8 @@ def test_the_smoke_preset_trains_compresses_and_reports() -> None:
         metric.name for metric in STUDIES["qmoe"].metrics if metric.name != "matched loss ratio"
     }
     assert found.value("loss increase", "gptq") < found.value("loss increase", "rtn")
+    for control in ("experts zeroed", "experts reset"):
+        assert found.value("loss increase", control) > found.value("loss increase", "gptq")
     for code in CODES:
         payload = found.value("payload", "gptq", code=code)
         assert payload < found.value("bits per weight", "gptq", code=code)
