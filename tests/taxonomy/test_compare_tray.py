@@ -77,6 +77,7 @@ def test_a_comparison_can_be_put_into_the_tray(client: Client, review: Review):
         "strategy:gone.pruning",
         "strategy:pruning.../../etc",
         "strategy:pruning.<b>",
+        "nothing:offloading",
         "x",
         ":::",
         "strategy:",

@@ -126,6 +126,16 @@ def test_the_figure_has_the_same_values(kind: str) -> None:
     assert "<script>" not in str(data)
 
 
+def test_a_drawing_is_described_by_its_marks_and_by_up_to_six_names() -> None:
+    def described(n: int) -> str:
+        traces = [Trace(f"v{place}", [Mark(place, place)]) for place in range(n)]
+        return parsed(chart(kind="dots", traces=traces)).findtext("desc", "")
+
+    assert described(1).startswith("1 mark of v0.")
+    assert described(6).startswith("6 marks of v0, v1, v2, v3, v4, v5.")
+    assert described(7).startswith("7 marks of 7.")
+
+
 def test_marks_grid_lines_and_the_line_that_joins_them_agree_on_each_place() -> None:
     marks = [Mark(1, 1), Mark(2, 5), Mark(4, 2)]
     svg = parsed(chart(kind="lines", traces=[Trace("it", marks, line="solid")]))
