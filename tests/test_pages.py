@@ -1,11 +1,17 @@
 """Home, about, health, error pages and headers: what every visitor meets."""
 
+import re
+
 import pytest
 from django.test import Client, RequestFactory
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Review
+from reviewapp.limits.models import Count
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE
 from reviewapp.wsgi import application
+from tests.casestudies.making import a_finished_run
+from tests.edge.addresses import every_address
 from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +57,22 @@ def test_home_works_before_a_review_is_loaded(client: Client) -> None:
 )
 def test_no_page_breaks_before_a_review_is_loaded(client: Client, address: str) -> None:
     assert client.get(address).status_code in (200, 404)
+
+
+def test_no_file_that_costs_much_is_without_a_limit(client: Client, review: Review) -> None:
+    # The empty template, and one publication's citation.
+    cheap = re.compile(r"template\.csv$|/frantar2023sparsegpt/")
+    addresses = [
+        address
+        for address in every_address(a_finished_run().pk)
+        if re.search(r"export|\.csv$|\.txt$", address) and not cheap.search(address)
+    ]
+    assert len(addresses) > 7
+    for address in addresses:
+        client.get(address)
+    Count.objects.update(n=EXPORTS_PER_MINUTE)
+    answered = {address: client.get(address).status_code for address in addresses}
+    assert answered == dict.fromkeys(addresses, 429)
 
 
 @pytest.mark.parametrize("address", ["/", "/about/", "/prisma/", "/api/v1/prisma/"])
