@@ -21,7 +21,7 @@ from casestudies.lab.catalogue import this_machine
 from casestudies.lab.machine import GIB, Machine
 from casestudies.models import Run, Worker
 from casestudies.worker import runner, waking
-from casestudies.worker.reconnecting import Unavailable, database
+from casestudies.worker.reconnecting import Outage, Unavailable, database
 from reviewapp.limits.models import Count
 
 log = logging.getLogger(__name__)
@@ -89,16 +89,14 @@ async def _carry_out_runs(worker: Worker, woken: asyncio.Event) -> Never:
 
 async def _every(seconds: float, act: Callable[[], None]) -> Never:
     """Act now and then; tell once of a database that cannot be used meanwhile."""
-    usable = True
+    outage = Outage("a worker waits for it")
     while True:
         try:
             await sync_to_async(act)()
         except Unavailable as error:
-            if usable:
-                log.warning("The database cannot be used, a worker waits for it: %s", error)
-            usable = False
+            outage.goes_on(error)
         else:
-            usable = True
+            outage.is_over()
         await asyncio.sleep(seconds)
 
 

@@ -1,7 +1,6 @@
 """Carrying out runs: claim one, start its process, keep what it says, store how it ended."""
 
 import asyncio
-import logging
 import os
 import socket
 import uuid
@@ -24,14 +23,12 @@ from casestudies.models import Run, Worker
 from casestudies.worker.child import Child
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
-from casestudies.worker.reconnecting import Unavailable, database
+from casestudies.worker.reconnecting import Outage, Unavailable, database
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_DRAIN = 5
 CLAIMING = 0x5065616B  # the key of an advisory lock: only one worker claims at a time
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -203,16 +200,14 @@ async def _past_limits(child: Child) -> End:
 
 
 async def _asked_to_end(journal: Journal) -> End:
-    answers = True
+    outage = Outage("a run goes on")
     while True:
         try:
             run = await sync_to_async(journal.flush)()
         except Unavailable as error:
-            if answers:
-                log.warning("The database does not answer, a run goes on: %s", error)
-            answers = False
+            outage.goes_on(error)
         else:
-            answers = True
+            outage.is_over()
             if run is None:
                 return End(State.CANCELLED, "The run was removed while it went on")
             if run.cancel_asked:

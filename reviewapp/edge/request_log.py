@@ -55,11 +55,11 @@ class RequestLog:
             done(int(response["Content-Length"]))
         else:
             chunks = cast(Iterator[bytes], response.streaming_content)
-            response.streaming_content = Counted(chunks, done)
+            response.streaming_content = SizedStream(chunks, done)
         return response
 
 
-class Counted:
+class SizedStream:
     """The chunks of a streamed answer; tells how many bytes went out when the server closes it."""
 
     def __init__(self, chunks: Iterable[bytes], done: Callable[[int], None]) -> None:

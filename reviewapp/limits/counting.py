@@ -5,12 +5,15 @@ a cache, and no second process counts from nothing.
 """
 
 import ipaddress
+import logging
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from reviewapp.limits.models import Count
+
+log = logging.getLogger(__name__)
 
 # One statement, so that of many who ask at once no two are counted as the same.
 ONE_MORE = """
@@ -32,6 +35,15 @@ def seconds_to_wait(what: str, who: str, most: int, seconds: int) -> int:
         cursor.execute(ONE_MORE, {"what": what, "who": _digest(who), "seconds": seconds})
         n, left = cursor.fetchone()
     return max(1, int(left)) if n > most else 0
+
+
+def seconds_to_wait_if_counted(what: str, who: str, most: int, seconds: int) -> int:
+    """Return what `seconds_to_wait` does, and 0 where nothing can be written, as on a full disk."""
+    try:
+        return seconds_to_wait(what, who, most, seconds)
+    except DatabaseError as error:
+        log.error("A request could not be counted: %s", str(error).partition("\n")[0])
+        return 0
 
 
 def forget(what: str, who: str) -> None:

@@ -1,20 +1,16 @@
 """A limit on how often one address may ask for something that costs much to make."""
 
-import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
-from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
 
-from reviewapp.limits.counting import address_of, seconds_to_wait
+from reviewapp.limits.counting import address_of, seconds_to_wait_if_counted
+from reviewapp.ui.errors import come_again
 
 EXPORTS_PER_MINUTE = 60
-
-log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -31,25 +27,11 @@ def limited(per_minute: int) -> Callable[[View[P]], View[P]]:
 
         @wraps(view)
         def throttled(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            try:
-                wait = seconds_to_wait(name, address_of(request), per_minute, seconds=60)
-            except DatabaseError as error:
-                log_uncounted(error)
-                wait = 0
-            return too_many(request, wait) if wait else view(request, *args, **kwargs)
+            who = address_of(request)
+            if wait := seconds_to_wait_if_counted(name, who, per_minute, seconds=60):
+                return come_again(request, "429.html", wait=wait, status=429)
+            return view(request, *args, **kwargs)
 
         return throttled
 
     return decorate
-
-
-def log_uncounted(error: DatabaseError) -> None:
-    """Log that somebody was let in uncounted, and why."""
-    log.error("A request could not be counted: %s", str(error).partition("\n")[0])
-
-
-def too_many(request: HttpRequest, wait: int) -> HttpResponse:
-    """Return the 429 page, which says when to come again."""
-    response = render(request, "429.html", {"wait": wait}, status=429)
-    response["Retry-After"] = str(wait)
-    return response

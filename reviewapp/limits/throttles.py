@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError
 from rest_framework.request import Request
 from rest_framework.throttling import (
     AnonRateThrottle,
@@ -11,8 +10,7 @@ from rest_framework.throttling import (
     UserRateThrottle,
 )
 
-from reviewapp.limits.counting import address_of, seconds_to_wait
-from reviewapp.limits.pages import log_uncounted
+from reviewapp.limits.counting import address_of, seconds_to_wait_if_counted
 
 if TYPE_CHECKING:  # it imports these throttles itself, by their names in the settings
     from rest_framework.views import APIView
@@ -29,10 +27,8 @@ class Counted(SimpleRateThrottle):
         if self.rate is None or who is None:
             return True
         most, seconds = self.parse_rate(self.rate)
-        try:
-            self.left = seconds_to_wait(f"api {self.scope}", who, most or 0, seconds or 0)
-        except DatabaseError as error:
-            log_uncounted(error)
+        what = f"api {self.scope}"
+        self.left = seconds_to_wait_if_counted(what, who, most or 0, seconds or 0)
         return not self.left
 
     def wait(self) -> int:

@@ -21,7 +21,7 @@ from typing import IO, NoReturn
 from reviewapp.server import postgres, supervisor
 from reviewapp.server.postgres import StartProblem
 from reviewapp.server.problems import in_one_line
-from reviewapp.server.supervisor import Child, Database
+from reviewapp.server.supervisor import Database, Program
 
 WEB_PROCESSES = 2
 SECONDS_TO_ANSWER = 60
@@ -53,7 +53,7 @@ def _run() -> NoReturn:
         database = _database()
         # Holding the server's lock too, the children never see it stop before they do.
         locks = [database.lock] if database else []
-        preparation = Child("The preparation", "-m", "reviewapp.server.prepare", keep_open=locks)
+        preparation = Program("The preparation", "-m", "reviewapp.server.prepare", keep_open=locks)
         children.append(preparation)
         if (status := preparation.finish()) < 0:
             raise StartProblem(f"The preparation was ended by signal {-status}")
@@ -63,9 +63,9 @@ def _run() -> NoReturn:
         web = ("-m", "reviewapp.server.web", str(listener.fileno()))
         for n in range(1, WEB_PROCESSES + 1):
             name, files = f"Web server {n}", [listener.fileno(), *locks]
-            children.append(Child(name, *web, keep_open=files))
-        children.append(Child("The worker", "manage.py", "worker", keep_open=locks))
-        parts: list[Child | Database] = [database, *children] if database else [*children]
+            children.append(Program(name, *web, keep_open=files))
+        children.append(Program("The worker", "manage.py", "worker", keep_open=locks))
+        parts: list[Program | Database] = [database, *children] if database else [*children]
         _wait_for_answer(parts, host, port)
         print(f"Peak Atlas is ready at {_url(host, port)}", flush=True)  # noqa: T201
         while True:
@@ -74,9 +74,9 @@ def _run() -> NoReturn:
 
 
 @contextmanager
-def _stopped_in_the_end() -> Iterator[list[Child]]:
+def _stopped_in_the_end() -> Iterator[list[Program]]:
     """Yield a list; stop the children that are on it at the end, however that comes."""
-    children: list[Child] = []
+    children: list[Program] = []
     try:
         yield children
     finally:
@@ -162,13 +162,13 @@ def _database() -> Database | None:
     return database
 
 
-def _look_after(parts: Sequence[Child | Database]) -> None:
+def _look_after(parts: Sequence[Program | Database]) -> None:
     """Start again what has ended; raise StartProblem when it does so again and again."""
     for part in parts:
         part.look()
 
 
-def _wait_for_answer(parts: Sequence[Child | Database], host: str, port: int) -> None:
+def _wait_for_answer(parts: Sequence[Program | Database], host: str, port: int) -> None:
     deadline = time.monotonic() + SECONDS_TO_ANSWER
     while not _answers(host, port):
         _look_after(parts)

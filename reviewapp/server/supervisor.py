@@ -52,7 +52,7 @@ class Patience:
         return time.monotonic() >= self._due
 
 
-class Child:
+class Program:
     """A Python program in a process group of its own, which ends no later than this process.
 
     It inherits the files whose descriptors are in `keep_open`.
@@ -146,7 +146,7 @@ class Database:
                 self._runs = True
 
 
-def stop(children: Iterable[Child]) -> None:
+def stop(children: Iterable[Program]) -> None:
     """Ask every child to end, and after a time of grace end them all."""
     children = list(children)
     for child in children:

@@ -27,7 +27,7 @@ from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
 from reviewapp.corpus.prisma.queries import review_flow
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui import rendering
-from reviewapp.ui.errors import cleaned_or_400
+from reviewapp.ui.errors import cleaned_or_400, come_again
 from reviewapp.ui.export import as_json, download, provenance
 
 
@@ -143,13 +143,7 @@ def _file(
     except ValueError as error:
         raise BadRequest(str(error)) from None
     except rendering.Busy:
-        return _try_again(request)
-
-
-def _try_again(request: HttpRequest) -> HttpResponse:
-    response = render(request, "corpus/prisma_busy.html", {"wait": rendering.SECONDS}, status=503)
-    response["Retry-After"] = str(rendering.SECONDS)
-    return response
+        return come_again(request, "corpus/prisma_busy.html", wait=rendering.SECONDS, status=503)
 
 
 def _as_dict(diagram: Diagram) -> dict[str, Any]:
