@@ -21,6 +21,9 @@ from reviewapp.corpus.models import one_of
 from taxonomy.choices import Status
 from taxonomy.claims import outcomes
 
+TESTS_ONLY = "The smoke preset shows that the study works, not what it finds."
+BUSY = 0.5  # of the cores at work when a run begins
+
 
 class Run(models.Model):
     """One run of a study: asked for by a person, carried out by a worker's child process.
@@ -144,6 +147,17 @@ class Run(models.Model):
         if self.reference is None:
             return f"run {self.pk}"
         return f"reference run, {Environment(**self.environment).hardware_class}"
+
+    @property
+    def caution(self) -> str:
+        """Return what a reader must know before taking the run's numbers as findings, or ""."""
+        load, cores = self.environment.get("load") or 0, self.environment.get("cores") or 1
+        busy = (
+            f"The machine was busy when the run began (load {load:.1f} on {cores} cores), so its"
+            " times may be too long."
+        )
+        said = {TESTS_ONLY: self.preset == SMOKE, busy: load > cores * BUSY}
+        return " ".join(sentence for sentence, holds in said.items() if holds)
 
     @property
     def needs(self) -> Needs:

@@ -16,7 +16,7 @@ class StudyResult:
     origin: str
     verdict: str
     numbers: tuple[str, ...]  # each with its metric, variant and unit
-    is_only_a_test: bool  # of whether the study works, on too little to find anything
+    caution: str  # what to know before taking the numbers as findings
 
 
 @dataclass(frozen=True)

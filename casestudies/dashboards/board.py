@@ -12,7 +12,7 @@ from casestudies.dashboards.figures import chart
 from casestudies.dashboards.metrics import default_pair, identity
 from casestudies.dashboards.plots import Plot
 from casestudies.dashboards.selection import Selection
-from casestudies.lab.contract import Study
+from casestudies.lab.contract import SMOKE, Study
 from casestudies.lab.metrics import Metric
 from casestudies.models import Run
 from casestudies.runs.charts import look_for
@@ -35,10 +35,18 @@ class Listed:
     def newest(self) -> Run:
         return self.members[0].run
 
+    @property
+    def only_tests(self) -> bool:
+        """Return whether its runs show that a study works, and nothing of what it finds."""
+        return all(member.run.preset == SMOKE for member in self.members)
+
 
 @dataclass(frozen=True)
 class Board:
-    """The runs that pass the filters, by group, and the plots of those that are drawn."""
+    """The runs that pass the filters, by group, and the plots of those that are drawn.
+
+    The group of the newest run is first, those that have smoke runs only are last.
+    """
 
     selection: Selection
     facets: Sequence[Facet]
@@ -58,7 +66,7 @@ class Board:
 
     @property
     def shown(self) -> Listed | None:
-        """Return the group that is drawn: the one asked for, else that of the newest run."""
+        """Return the group that is drawn: the one asked for, else the first."""
         asked = (listed for listed in self.groups if listed.group.key == self.selection.group)
         return next(asked, self.groups[0] if self.groups else None)
 
@@ -137,6 +145,7 @@ def build(selection: Selection) -> Board:
     counted = queries.counts(slugs)
     runs = queries.newest(slugs, selection.filters)
     groups = [Listed(group, members) for group, members in grouped(runs).items()]
+    groups.sort(key=lambda listed: listed.only_tests)
     passing = sum(n for values, n in counted if selection.filters.items() <= values.items())
     board = Board(selection, facets(counted, selection.filters), passing, groups, ())
     plots = _of_study(board, selection.study) if selection.study else _across(board)

@@ -74,6 +74,16 @@ class RunForm(forms.Form):
         return form
 
     @property
+    def query(self) -> dict[str, str]:
+        """Return the keys and values by which an address fills the form as it was sent."""
+        sent: dict[str, str] = {}
+        for name, field in self.fields.items():
+            value = str(field.widget.value_from_datadict(self.data, {}, name) or "")
+            is_choice = isinstance(field, forms.BooleanField)
+            sent[name] = str(bool(value)).lower() if is_choice else value[:LONGEST_VALUE]
+        return sent
+
+    @property
     def chosen_preset(self) -> str:
         return str(self["preset"].value())
 

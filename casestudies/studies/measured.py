@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from django.urls import reverse
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import SMOKE, Study
+from casestudies.lab.contract import Study
 from casestudies.models import Run
 from casestudies.studies.results import headline, origin, standing_results
 from reviewapp.ui.units import rounded
@@ -42,5 +42,5 @@ def _result(run: Run) -> StudyResult:
         numbers=tuple(
             f"{m.metric}, {m.label}: {rounded(m.value)} {m.unit}".rstrip() for m in headline(run)
         ),
-        is_only_a_test=run.preset == SMOKE,
+        caution=run.caution,
     )

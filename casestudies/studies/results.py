@@ -1,9 +1,8 @@
 """What the runs of a study measured, and how claims of publications stand beside it.
 
-Of a study's runs one stands for it: the latest that succeeded, those made on this site before the
-reference runs, and of these a CPU's before a GPU's. But first of all the preset counts: the claims
-preset, which leaves out what no rule asks for, comes after others, and the smoke preset, which
-finds nothing, last.
+Of a study's runs that succeeded one stands for it: the latest of the largest preset, one made on
+this site before one that ships. A reference run of a GPU, which this site may not have, comes after
+those, and the smoke preset, which finds nothing, last.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Count, F, Q
+from django.db.models import Case, Count, F, Q, When
 from django.utils.dateformat import format as format_date
 from pydantic import ValidationError
 
 from casestudies.choices import Device
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import CLAIMS, SMOKE, Answer, Study
+from casestudies.lab.contract import CLAIMS, FULL, QUICK, SMOKE, Answer, Study
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
 from taxonomy.choices import Status
@@ -30,6 +29,8 @@ RULE = (
     " the latest run that speaks to the claim; runs made here come before those that ship with the"
     " site, and the smoke preset, which only tests that the study works, comes last."
 )
+
+SIZES = (SMOKE, CLAIMS, QUICK, FULL)  # the claims preset leaves out what no rule asks for
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ def standing_results(studies: Collection[str]) -> dict[str, Run]:
         Run.objects.succeeded()
         .filter(study__in=studies)
         .alias(
-            smoke=Q(preset=SMOKE),
+            size=Case(*(When(preset=name, then=n) for n, name in enumerate(SIZES)), default=-1),
             shipped=Q(reference__isnull=False),
-            claims=Q(preset=CLAIMS),
             elsewhere=Q(reference__isnull=False, device=Device.CUDA),
+            smoke=Q(preset=SMOKE),
         )
-        .order_by("study", "smoke", "claims", "shipped", "elsewhere", "-finished", "-id")
+        .order_by("study", "smoke", "elsewhere", "-size", "shipped", "-finished", "-id")
         .distinct("study")
     )
     return {run.study: run for run in for_list(runs)}

@@ -1,6 +1,7 @@
 """The case studies: their list, and for each what it measures, a form to run it, its runs."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
@@ -80,16 +81,17 @@ def study(request: HttpRequest, slug: str) -> HttpResponse:
         raise Http404(f"There is no case study “{slug}”.")
     if request.method == "POST":
         return _start(request, STUDIES[slug])
+    if "sign-in" in request.GET and not request.user.is_authenticated:
+        return _sign_in_first(request, RunForm(STUDIES[slug], request.GET))
     return _page(request, STUDIES[slug], RunForm.filled(STUDIES[slug], request.GET))
 
 
 def _start(request: HttpRequest, study: Study) -> HttpResponse:
-    person = request.user
+    person, form = request.user, RunForm(study, request.POST)
     if not isinstance(person, User):
-        return redirect_to_login(request.get_full_path())
+        return _sign_in_first(request, form)
     if not may_start(person):
         raise PermissionDenied("Your account may not start runs. Ask whoever keeps this site.")
-    form = RunForm(study, request.POST)
     if not form.is_valid():
         return _page(request, study, form, status=400)
     try:
@@ -97,6 +99,11 @@ def _start(request: HttpRequest, study: Study) -> HttpResponse:
     except starting.CannotStart as error:
         form.add_error(None, str(error))
         return _page(request, study, form, status=error.status)
+
+
+def _sign_in_first(request: HttpRequest, form: RunForm) -> HttpResponse:
+    """Lead to the form for signing in, and from there back to this one as it was filled in."""
+    return redirect_to_login(f"{request.path}?{urlencode(form.query)}#start")
 
 
 def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) -> HttpResponse:

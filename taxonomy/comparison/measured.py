@@ -25,4 +25,6 @@ def _row(study: MeasuredStudy, kind: ItemKind, slugs: Sequence[str]) -> Row:
 
 
 def _cell(result: StudyResult) -> Cell:
-    return Cell((*map(Part, result.numbers), Part(result.run, result.url, result.origin)))
+    run = Part(result.run, result.url, result.origin)
+    caution = [Part(result.caution)] if result.caution else []
+    return Cell((*map(Part, result.numbers), *caution, run))

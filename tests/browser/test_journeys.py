@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
@@ -58,6 +59,24 @@ def test_facets_narrow_the_list_and_a_chip_widens_it_again(page: Page) -> None:
     expect(page.get_by_text(re.compile("^12 publications"))).to_be_visible()
     page.get_by_role("link", name=re.compile("Named")).first.click()
     expect(page.get_by_text(re.compile("^73 publications"))).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 800)])
+def test_a_facet_that_is_ticked_stays_where_it_stands(
+    open_page: OpenPage, width: int, height: int
+) -> None:
+    page = open_page(viewport={"width": width, "height": height})
+    page.goto("/publications/")
+    page.evaluate("document.querySelectorAll('#facets details').forEach(d => d.open = true)")
+    facet = page.get_by_role("checkbox", name=re.compile("^Elastic"))
+    facet.scroll_into_view_if_needed()
+    before = facet.bounding_box()
+    facet.check()
+    expect(page).to_have_url(re.compile("strategy=elastic-scaling"))
+    expect(page.get_by_role("link", name=re.compile("^Remove.*Elastic"))).to_be_attached()
+    expect(facet).to_be_checked()
+    expect(facet).to_be_focused()
+    assert facet.bounding_box() == before
 
 
 def test_facets_work_without_javascript(open_page: OpenPage) -> None:

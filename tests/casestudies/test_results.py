@@ -61,6 +61,11 @@ def test_a_run_that_shows_less_stands_only_where_there_is_no_other() -> None:
     assert standing() == claims
     shipped = a_finished_run(reference="sparsegpt-quick")
     assert standing() == shipped
+    full = a_finished_run(reference="sparsegpt-full", preset="full")
+    assert standing() == full
+    a_finished_run(finished=LATER)
+    a_finished_run(reference="sparsegpt-full-gpu", preset="full", device="cuda", finished=LATER)
+    assert standing() == full
 
 
 ASKED = STUDY.check("claims", {}).model_dump(mode="json")

@@ -119,10 +119,28 @@ def test_a_smoke_run_says_that_it_finds_nothing_wherever_it_stands(
 ) -> None:
     words = "shows that the study works, not what it finds"
     run = a_finished_run(preset="smoke")
-    pages = (ADDRESS, "/case-studies/", run.get_absolute_url(), "/taxonomy/pruning/")
-    assert [words in shown(client, page) for page in pages] == [True] * 4
+    pages = {
+        ADDRESS: False,
+        "/case-studies/": False,
+        "/taxonomy/pruning/": False,
+        "/compare/?strategies=pruning,quantization": False,
+        "/dashboards/?study=sparsegpt": False,
+        run.get_absolute_url(): True,
+    }
+    assert [words in shown(client, page) for page in pages] == [True] * 6
+    Run.objects.update(finished=NOON + timedelta(days=1))
     a_finished_run()
-    assert [words in shown(client, page) for page in pages] == [False, False, True, False]
+    assert {page: words in shown(client, page) for page in pages} == pages
+
+
+def test_a_result_says_that_the_machine_was_busy(client: Client, review: Review) -> None:
+    words = "The machine was busy when the run began (load 1.6 on 2 cores)"
+    run = a_finished_run()
+    assert words not in shown(client)
+    run.environment |= {"load": 1.6, "cores": 2}
+    run.save()
+    assert words in shown(client)
+    assert words in shown(client, "/taxonomy/pruning/")
 
 
 def test_a_preset_fills_the_form_and_the_address_may_change_it(client: Client, db: None) -> None:
@@ -157,12 +175,40 @@ def test_only_those_who_may_can_start_a_run(client: Client, review: Review) -> N
     page = client.get(ADDRESS).content.decode()
     assert "Sign in to run" in page
     assert "Start the run" not in page
-    assert client.post(ADDRESS, FORM)["Location"] == f"/sign-in/?next={ADDRESS}"
     client.force_login(a_person("grace"))
     assert "Your account may not start runs" in shown(client)
     refused = client.post(ADDRESS, FORM)
     assert refused.status_code == 403
     assert "Your account may not start runs" in refused.content.decode()
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_signing_in_to_run_leads_back_to_the_form_with_its_edits(
+    client: Client, review: Review, method: str
+) -> None:
+    ada = a_person("ada", "add_run")
+    ada.set_password("a long password")
+    ada.save()
+    edits = {**FORM, "sparsity": "0.35", "pattern": "2:4", "layers": "x" * 500, "sign-in": "first"}
+    del edits["curve"]
+    to_sign_in = getattr(client, method)(ADDRESS, edits)
+    page = client.get(to_sign_in["Location"]).content.decode()
+    back = client.post(
+        to_sign_in["Location"],
+        {
+            "username": "ada",
+            "password": "a long password",
+            "next": html.unescape(value(page, "next")),
+        },
+    )
+    assert back["Location"].startswith(f"{ADDRESS}?")
+    assert back["Location"].endswith("#start")
+    page = client.get(back["Location"]).content.decode()
+    kept = {name: value(page, name) for name in ("preset", "seed", "sparsity", "layers")}
+    assert kept == {"preset": "smoke", "seed": "7", "sparsity": "0.35", "layers": "x" * 100}
+    assert 'value="2:4" selected' in field(page, "pattern")
+    assert " checked" not in field(page, "curve")
     assert not Run.objects.exists()
 
 
