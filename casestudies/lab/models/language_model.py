@@ -3,13 +3,16 @@
 Shapes in comments: B sequences, T tokens, C width, H heads, K key-value heads, D head width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from casestudies.lab.models import attention
+from casestudies.lab.models.attention import Attention
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,16 @@ class Config:
     norm_epsilon: float
 
 
+class Cache(Protocol):
+    """What keeps the keys and values of tokens that the model has read; see `cache.py`."""
+
+    length: int
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def advance(self, tokens: int) -> None: ...
+
+
 class LinearInputs(NamedTuple):
     """Activations on their way through a block, and the linear layers that will read them."""
 
@@ -33,14 +46,37 @@ class LinearInputs(NamedTuple):
     activations: Tensor
 
 
-def rotate(x: Tensor, base: float) -> Tensor:
-    """Return x (B, heads, T, D) with each half-pair turned by its position (RoPE)."""
-    tokens, width = x.shape[-2:]
-    frequencies = 1 / base ** (torch.arange(0, width, 2, device=x.device) / width)
-    angles = torch.outer(torch.arange(tokens, device=x.device), frequencies)  # T, D/2
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+def rotate(x: Tensor, base: float, first: int = 0) -> Tensor:
+    """Return x (B, heads, T, D) with each half-pair turned by its position (RoPE).
+
+    The positions are those from `first` on.
+    """
+    cos, sin = turns(x.shape[-2], x.shape[-1], base, first, x.device)
+    return turn(x, cos.to(x.dtype), sin.to(x.dtype))
+
+
+def turns(
+    tokens: int, width: int, base: float, first: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine, each (T, D/2), of the angles at the positions from `first` on."""
+    frequencies = 1 / base ** (torch.arange(0, width, 2, device=device) / width)
+    angles = torch.outer(torch.arange(first, first + tokens, device=device), frequencies)
+    return angles.cos(), angles.sin()
+
+
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return x (B, heads, T, D) with each half-pair turned by these angles, each (T, D/2)."""
     left, right = x.chunk(2, dim=-1)
     return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+
+
+class Place(NamedTuple):
+    """Where the tokens that a block reads stand, and what is known of those before them."""
+
+    cos: Tensor  # T, D/2
+    sin: Tensor
+    layer: int = 0
+    cache: Cache | None = None
 
 
 class Block(nn.Module):
@@ -49,6 +85,7 @@ class Block(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.attention: Attention = attention.stock
         width, hidden = config.width, config.feed_forward
         key_value = width // config.heads * config.key_value_heads
         self.attention_norm = nn.RMSNorm(width, eps=config.norm_epsilon)
@@ -61,15 +98,16 @@ class Block(nn.Module):
         self.up = nn.Linear(width, hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
 
-    def stages(self, hidden: Tensor) -> Iterator[LinearInputs]:
+    def stages(self, hidden: Tensor, place: Place | None = None) -> Iterator[LinearInputs]:
         """Yield the activations before each group of linear layers reads them.
 
         A caller may change a group's weights while the block waits; what follows uses the new
-        ones. The last stage has no readers and holds the block's output (B, T, C).
+        ones. The last stage has no readers and holds the block's output (B, T, C). Without a place
+        the tokens are the first.
         """
         x = self.attention_norm(hidden)
         yield LinearInputs((self.query, self.key, self.value), x)
-        x = self._attend(x)
+        x = self._attend(x, place or self.place(hidden))
         yield LinearInputs((self.output,), x)
         hidden = hidden + self.output(x)
         x = self.feed_forward_norm(hidden)
@@ -78,26 +116,36 @@ class Block(nn.Module):
         yield LinearInputs((self.down,), x)
         yield LinearInputs((), hidden + self.down(x))
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, place: Place | None = None) -> Tensor:
         """Return the block's output (B, T, C)."""
-        for _, activations in self.stages(hidden):
+        for _, activations in self.stages(hidden, place):
             hidden = activations
         return hidden
+
+    def place(self, hidden: Tensor, first: int = 0) -> Place:
+        """Return the place of tokens (B, T, C) whose first has this position."""
+        config = self.config
+        cos, sin = turns(
+            hidden.shape[1], config.width // config.heads, config.rope_base, first, hidden.device
+        )
+        return Place(cos.to(hidden.dtype), sin.to(hidden.dtype))
 
     def linears(self) -> dict[str, nn.Linear]:
         """Return the block's linear layers by name."""
         return {n: m for n, m in self.named_children() if isinstance(m, nn.Linear)}
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, place: Place) -> Tensor:
         config, (batch, tokens, width) = self.config, x.shape
 
         def heads(projected: Tensor, count: int) -> Tensor:
             return projected.view(batch, tokens, count, -1).transpose(1, 2)  # B, heads, T, D
 
-        query = rotate(heads(self.query(x), config.heads), config.rope_base)
-        key = rotate(heads(self.key(x), config.key_value_heads), config.rope_base)
+        query = turn(heads(self.query(x), config.heads), place.cos, place.sin)
+        key = turn(heads(self.key(x), config.key_value_heads), place.cos, place.sin)
         value = heads(self.value(x), config.key_value_heads)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        if place.cache:
+            key, value = place.cache.extend(place.layer, key, value)
+        mixed = self.attention(query, key, value)
         return mixed.transpose(1, 2).reshape(batch, tokens, width)
 
 
@@ -114,12 +162,26 @@ class LanguageModel(nn.Module):
         self.norm = nn.RMSNorm(config.width, eps=config.norm_epsilon)
         self.head = None if tied else nn.Linear(config.width, config.vocabulary, bias=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the logits (B, T, vocabulary) of the token after each of `tokens` (B, T)."""
+    def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        """Return the logits (B, T, vocabulary) of the token after each of `tokens` (B, T).
+
+        With a cache, `tokens` are those that follow what it holds, and it holds them too then.
+        """
+        return self.logits(self.hidden(tokens, cache))
+
+    def hidden(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        """Return what the head reads (B, T, C); see `forward`."""
         hidden = self.embedding(tokens)
-        for block in self.blocks:
-            hidden = block(hidden)
-        hidden = self.norm(hidden)
+        blocks = cast(Sequence[Block], self.blocks)
+        place = blocks[0].place(hidden, cache.length if cache else 0)
+        for layer, block in enumerate(blocks):
+            hidden = block(hidden, place._replace(layer=layer, cache=cache))
+        if cache:
+            cache.advance(tokens.shape[1])
+        return cast(Tensor, self.norm(hidden))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits (B, T, vocabulary) of what the head reads (B, T, C)."""
         return F.linear(hidden, self.head.weight if self.head else self.embedding.weight)
 
     def linears(self) -> dict[str, nn.Linear]:
@@ -127,5 +189,5 @@ class LanguageModel(nn.Module):
         return {
             f"{index}.{name}": linear
             for index, block in enumerate(self.blocks)
-            for name, linear in block.linears().items()  # type: ignore[operator]
+            for name, linear in cast(Block, block).linears().items()
         }

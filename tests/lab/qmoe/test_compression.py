@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from casestudies.lab.data.text import Document
+from casestudies.lab.data.tokenizers import byte_pairs
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.studies.qmoe import compression, gptq, study, training
 from casestudies.lab.studies.qmoe.codes.container import CODES
@@ -142,7 +143,7 @@ def test_training_learns_what_always_follows() -> None:
 
 def test_a_tokenizer_of_the_texts_own_words_says_them_shorter() -> None:
     documents = [Document("a", "matrix product of a matrix " * 50)]
-    tokenizer = training.train_tokenizer(documents, 280)
+    tokenizer = byte_pairs(documents, 280)
     assert len(tokenizer.encode("matrix product").ids) <= 3
     assert tokenizer.decode(tokenizer.encode("naïve → 猫").ids) == "naïve → 猫"
 

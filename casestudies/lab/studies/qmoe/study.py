@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.data import text
+from casestudies.lab.data import text, tokenizers
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.qmoe import compression, model, speed, training
@@ -100,7 +100,7 @@ class QMoeBench:
         with report.stage("reading the text and training a tokenizer", READING):
             corpus = _corpus(parameters, setup)
             report.source("text", corpus.name, corpus.sha256)
-            tokenizer = training.train_tokenizer(corpus.calibration, VOCABULARY)
+            tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
             train = text.windows(corpus.calibration, tokenizer, parameters.window)
             evaluation = text.windows(corpus.evaluation, tokenizer, parameters.window)
         evaluation = text.spaced(evaluation, parameters.evaluation_windows)

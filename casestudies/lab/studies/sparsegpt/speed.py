@@ -1,11 +1,12 @@
 """What zeros and fewer bits buy in speed on this hardware."""
 
-import time
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from casestudies.lab.measure.rounds import alternately, ratios
 
 ROUNDS = 15
 TOKENS = (1, 512)
@@ -17,17 +18,11 @@ def speeds(
     """Return, per variant, the time of the dense product divided by its own, once a round.
 
     `dense` and `pruned` are one layer's weights (rows, columns) in float32; so many tokens are
-    multiplied at once. In each round every variant runs once in turn, so that other work on the
-    machine slows all of them alike.
+    multiplied at once.
     """
     x = torch.randn(tokens, dense.shape[1], generator=generator).to(dense.device)
-    products = _products(dense, pruned, x)
-    rounds = [{name: _seconds(run) for name, run in products.items()} for _ in range(ROUNDS)]
-    return {
-        name: [seconds["dense"] / seconds[name] for seconds in rounds]
-        for name in products
-        if name != "dense"
-    }
+    taken = alternately(_products(dense, pruned, x), ROUNDS, dense.device.type, again=True)
+    return ratios(taken, to="dense")
 
 
 def _products(dense: Tensor, pruned: Tensor, x: Tensor) -> dict[str, Callable[[], Tensor]]:
@@ -43,13 +38,3 @@ def _products(dense: Tensor, pruned: Tensor, x: Tensor) -> dict[str, Callable[[]
         "sparse rows": lambda: sparse @ columns,
         "bfloat16": lambda: half_x @ half.T,
     }
-
-
-def _seconds(product: Callable[[], Tensor]) -> float:
-    """Return the wall-clock time of the product, right after it ran once unmeasured."""
-    if product().is_cuda:  # pragma: no cover - needs a GPU
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    if product().is_cuda:  # pragma: no cover - needs a GPU
-        torch.cuda.synchronize()
-    return time.perf_counter() - start

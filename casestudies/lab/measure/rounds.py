@@ -1,0 +1,51 @@
+"""Times of things that are held against each other."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+Runs = Mapping[str, Callable[[], object]]
+
+
+def alternately(
+    runs: Runs, rounds: int, device: str = "cpu", *, again: bool = False
+) -> dict[str, list[float]]:
+    """Return the seconds that each of the runs takes, once a round, by its name.
+
+    In each round every one runs once in turn, so that other work on the machine slows all of them
+    alike. Each runs unmeasured before: once, so that what is only done the first time is not
+    counted, or with `again` each time, so that caches hold of its own data what they can.
+    """
+    for run in runs.values():
+        run()
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            if again:
+                run()
+            taken[name].append(seconds(run, device))
+    return taken
+
+
+def seconds(run: Callable[[], object], device: str = "cpu") -> float:
+    """Return the wall clock that the call takes, until the device has finished."""
+    _finish(device)
+    start = time.perf_counter()
+    run()
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def ratios(taken: Mapping[str, list[float]], to: str) -> dict[str, list[float]]:
+    """Return, round by round, the time of `to` divided by that of each of the others."""
+    return {
+        name: [base / own for base, own in zip(taken[to], times, strict=True)]
+        for name, times in taken.items()
+        if name != to
+    }
+
+
+def _finish(device: str) -> None:
+    if device == "cuda":  # pragma: no cover - needs a GPU
+        torch.cuda.synchronize()

@@ -1,0 +1,48 @@
+"""The keys and values of tokens that a model has read, so that none is computed twice.
+
+Shapes in comments: L layers, B sequences, K key-value heads, T tokens, D head width.
+"""
+
+import torch
+from torch import Tensor
+
+from casestudies.lab.models.language_model import Config
+
+
+class KeyValueCache:
+    """Room for so many tokens of each sequence, in one piece of memory (2, L, B, K, T, D)."""
+
+    def __init__(
+        self,
+        config: Config,
+        sequences: int,
+        capacity: int,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        head_width = config.width // config.heads
+        shape = (2, config.layers, sequences, config.key_value_heads, capacity, head_width)
+        self._held = torch.empty(shape, device=device, dtype=dtype)
+        self._capacity = capacity
+        self.length = 0  # tokens that every layer holds
+
+    @property
+    def bytes(self) -> int:
+        """Return the bytes that the tokens held so far take."""
+        return self._held[..., : self.length, :].numel() * self._held.element_size()
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep a layer's new keys and values (B, K, new, D) and return all of it (B, K, T, D).
+
+        Raises ValueError if there is no room for them.
+        """
+        end = self.length + key.shape[-2]
+        if end > self._capacity:
+            raise ValueError(f"the cache has room for {self._capacity} tokens, not {end}")
+        keys, values = self._held[:, layer, ..., :end, :].unbind()
+        keys[..., self.length :, :], values[..., self.length :, :] = key, value
+        return keys, values
+
+    def advance(self, tokens: int) -> None:
+        """Count the tokens that every layer has been extended by."""
+        self.length += tokens
