@@ -113,6 +113,15 @@ EQUALITY_ERROR = Metric(
     "largest absolute difference between two ways to compute the same",
 )
 
+SAME_TOKENS = Metric(
+    "same tokens",
+    "fraction",
+    HIGHER,
+    "quality",
+    "computed",
+    "tokens that are those of the unchanged method, up to the first that is not, of all tokens",
+)
+
 # Size and memory
 BITS_PER_WEIGHT = Metric(
     "bits per weight",
@@ -169,6 +178,15 @@ TIME_TO_FIRST_TOKEN = Metric(
 TIME_PER_TOKEN = Metric(
     "time per token", "ms", LOWER, "latency", "timed", "between one token and the next"
 )
+SPEED_UP = Metric(
+    "speed-up",
+    "x",
+    HIGHER,
+    "throughput",
+    "timed",
+    "time of the baseline divided by the variant's, alternating, median of rounds",
+    relative_to="the baseline",
+)
 STEP_TIME = Metric("step time", "ms", LOWER, "throughput", "timed", "wall clock of one step")
 PRODUCT_SPEED = Metric(
     "product speed",
@@ -189,6 +207,23 @@ COMPRESSION_TIME = Metric(
 )
 CPU_TIME = Metric(
     "CPU time", "s", LOWER, "cost", "timed", "processor seconds of all threads and descendants"
+)
+
+OPERATIONS = Metric(
+    "operations",
+    "GFLOP",
+    LOWER,
+    "cost",
+    "counted",
+    "multiplications and additions of all matrix products",
+)
+TOKENS_READ = Metric(
+    "tokens read",
+    "tokens",
+    LOWER,
+    "cost",
+    "counted",
+    "tokens that pass through the model's blocks, each as often as it passes",
 )
 
 # Several processes

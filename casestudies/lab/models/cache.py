@@ -46,3 +46,9 @@ class KeyValueCache:
     def advance(self, tokens: int) -> None:
         """Count the tokens that every layer has been extended by."""
         self.length += tokens
+
+    def rewind(self, length: int) -> None:
+        """Forget the tokens after the first `length`. Raises ValueError if it holds fewer."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"the cache holds {self.length} tokens, not {length}")
+        self.length = length

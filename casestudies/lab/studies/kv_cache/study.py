@@ -1,0 +1,165 @@
+"""Continues a text with and without a cache: same tokens, other times and bytes."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from casestudies.lab.contract import Setup
+from casestudies.lab.data import text
+from casestudies.lab.generate.continuation import continued, with_cache
+from casestudies.lab.measure.cost import Measured
+from casestudies.lab.measure.rounds import alternately, ratios
+from casestudies.lab.models import files
+from casestudies.lab.models.cache import KeyValueCache
+from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.report import Report
+from casestudies.lab.studies.kv_cache.about import KeyValueCacheParameters
+
+SHORTEST, GROWTH = 32, 4  # contexts at which a step is timed
+MIB, KIB = 2**20, 2**10
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Milliseconds of a step both ways, medians of rounds, and how many times as fast it got."""
+
+    with_cache: float
+    without: float
+    speed_up: float
+
+
+def run(parameters: KeyValueCacheParameters, setup: Setup, report: Report) -> str:
+    """Measure both ways; return the verdict. Raises ValueError if the text is too short."""
+    with report.stage("reading the model and the text", 0.1):
+        pretrained = files.load(setup.model, setup.device)
+        corpus = text.corpus(setup.text)
+        report.source("model", pretrained.name, pretrained.sha256)
+        report.source("text", corpus.name, corpus.sha256)
+        report.precision = "float32"
+        model = pretrained.model
+        length = max(parameters.prompt, parameters.longest)
+        windows = text.windows(corpus.evaluation, pretrained.tokenizer, length)
+        windows = text.sample(windows, parameters.sequences, setup.seed).to(setup.device)
+    with report.stage("adding tokens both ways", 0.4):
+        same = add_tokens(model, windows[:, : parameters.prompt], parameters.tokens, report)
+        per_token = count(model, parameters, report)
+    with report.stage("timing a step as the text grows", 0.5) as stage:
+        contexts = lengths(parameters.longest)
+        times: dict[int, StepTime] = {}
+        for done, context in enumerate(contexts):
+            stage.at(done / len(contexts), f"{context} tokens")
+            times[context] = time_a_step(model, windows[:, :context], parameters.rounds, report)
+    return verdict(same, per_token, times)
+
+
+def lengths(longest: int) -> list[int]:
+    """Return the contexts at which a step is timed: 32, 128, 512, ..., and the longest."""
+    found = [SHORTEST]
+    while found[-1] * GROWTH < longest:
+        found.append(found[-1] * GROWTH)
+    return sorted({*found, longest})
+
+
+def add_tokens(model: LanguageModel, prompt: Tensor, tokens: int, report: Report) -> float:
+    """Report how far both ways agree and what each holds; return the share of the same tokens."""
+    caches: dict[str, KeyValueCache | None] = {
+        "no cache": None,
+        "cache": with_cache(model, prompt, tokens),
+    }
+    added, logits = {}, {}
+    for variant, cache in caches.items():
+        seen: list[Tensor] = []
+        with Measured(prompt.device.type) as cost:
+            found = list(continued(model, prompt, tokens, cache, observing(seen)))
+        added[variant], logits[variant] = torch.cat(found, dim=1), torch.stack(seen)
+        report.measure("peak memory", variant, cost.peak_mib)
+    same, steps = agreement(added["no cache"], added["cache"])
+    # After a first other token the two continue different texts.
+    apart = (logits["no cache"][:steps] - logits["cache"][:steps]).abs().max().item()
+    report.measure("same tokens", "cache", same)
+    report.measure("equality error", "cache", apart)
+    held = caches["cache"]
+    if held:
+        report.measure("cache size", "cache", held.bytes / MIB)
+    return same
+
+
+def observing(seen: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a choice of the likeliest token that keeps the logits which it chose by."""
+
+    def choose(logits: Tensor) -> Tensor:
+        seen.append(logits)
+        return logits.argmax(-1, keepdim=True)
+
+    return choose
+
+
+def agreement(first: Tensor, second: Tensor) -> tuple[float, int]:
+    """Return the share of tokens (B, T) that agree before the first that does not, and the steps.
+
+    The steps are those whose logits compare: all sequences had read the same tokens before.
+    """
+    together = (first == second).cumprod(dim=1)
+    steps = int(together.all(dim=0).sum())
+    return together.float().mean().item(), min(steps + 1, first.shape[1])
+
+
+def count(model: LanguageModel, parameters: KeyValueCacheParameters, report: Report) -> float:
+    """Report what is read and kept; return the cache's bytes for each token."""
+    config, p = model.config, parameters
+    read = {
+        "no cache": sum(p.prompt + step for step in range(p.tokens)),
+        "cache": p.prompt + p.tokens - 1,
+    }
+    for variant, tokens in read.items():
+        report.measure("tokens read", variant, tokens)
+    one_head = 2 * config.layers * (config.width // config.heads) * 4
+    heads = {"cache": config.key_value_heads, "cache of every head": config.heads}
+    weights = sum(w.numel() * w.element_size() for w in model.parameters())
+    for variant, number in heads.items():
+        per_token = one_head * number
+        report.measure("cache per token", variant, per_token / KIB)
+        report.measure("tokens as large as the weights", variant, weights / per_token)
+    every = one_head * config.heads * p.sequences * read["cache"]
+    report.measure("cache size", "cache of every head", every / MIB)
+    return one_head * config.key_value_heads
+
+
+@torch.inference_mode()
+def time_a_step(model: LanguageModel, context: Tensor, rounds: int, report: Report) -> StepTime:
+    """Report and return the time of the step that reads the last token of the context (B, T)."""
+    before, length = context[:, :-1], context.shape[1]
+    cache = with_cache(model, context, 0)
+    model.hidden(before, cache)
+
+    def with_it() -> None:
+        cache.rewind(length - 1)
+        model.logits(model.hidden(context[:, -1:], cache))
+
+    def without() -> None:
+        model.logits(model.hidden(context)[:, -1:])
+
+    taken = alternately({"no cache": without, "cache": with_it}, rounds, context.device.type)
+    medians: dict[str, float] = {}
+    for variant, times in taken.items():
+        report.measure("time per token", variant, [1000 * t for t in times], context=length)
+        medians[variant] = 1000 * statistics.median(times)
+        report.point("time per token by context", variant, length, medians[variant])
+    speed = ratios(taken, to="no cache")["cache"]
+    report.measure("speed-up", "cache", speed, context=length)
+    return StepTime(medians["cache"], medians["no cache"], statistics.median(speed))
+
+
+def verdict(same: float, per_token: float, times: dict[int, StepTime]) -> str:
+    """Return a few sentences made of the run's own numbers."""
+    longest = max(times)
+    step = times[longest]
+    said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
+    return (
+        f"{said} with and without a cache. After {longest} tokens a step takes"
+        f" {step.with_cache:.0f} ms with it and {step.without:.0f} ms without:"
+        f" {step.speed_up:.1f} x as fast, for {per_token / KIB:.1f} KiB a token."
+    )
