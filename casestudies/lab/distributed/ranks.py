@@ -1,0 +1,134 @@
+"""Several processes that do one piece of work together: the ranks of a group.
+
+They are forked from a server process that has PyTorch loaded already, so that a group of two
+starts in a tenth of a second after the first. Each rank watches the process that asked for it and
+ends when that is gone, whatever killed it.
+"""
+
+import os
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+
+Found = TypeVar("Found")
+SILENCE = timedelta(seconds=15)  # how long a rank waits for another before it gives up
+SECONDS = 600.0
+# Optimizers load PyTorch’s compiler when first made, which takes longer than all else.
+PRELOADED = ["__main__", "torch._dynamo", "torch.distributed.fsdp", __name__]
+
+
+class RanksFailed(RuntimeError):
+    """A rank raised, was killed or took too long; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class _Rank:
+    number: int
+    process: BaseProcess
+    answer: Connection
+
+
+def on_ranks(
+    world: int, work: Callable[..., Found], *arguments: Any, seconds: float = SECONDS
+) -> list[Found]:
+    """Return what `work(*arguments)` returns on each of `world` ranks, the first rank's first.
+
+    `work` must be a function of a module; it finds its place with `torch.distributed`, whose
+    default group (gloo) holds all ranks. Each rank has one thread. Raises RanksFailed as soon as a
+    rank does not return, or after so many seconds; no rank is left then.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with tempfile.TemporaryDirectory() as folder:
+        ranks = []
+        try:
+            for number in range(world):
+                ours, theirs = context.Pipe(duplex=False)
+                place = (number, world, str(Path(folder) / "store"))
+                process = context.Process(target=_serve, args=(theirs, place, work, arguments))
+                process.start()
+                theirs.close()
+                ranks.append(_Rank(number, process, ours))
+            return _answers(ranks, monotonic() + seconds)
+        finally:
+            for rank in ranks:
+                rank.process.kill()
+                rank.process.join()
+                rank.answer.close()
+
+
+def _answers(ranks: list[_Rank], until: float) -> list[Any]:
+    waiting = {rank.answer: rank for rank in ranks}
+    found: dict[int, Any] = {}
+    while waiting:
+        ready = connection.wait(waiting, max(0.0, until - monotonic()))
+        if not ready:
+            late = ", ".join(str(rank.number) for rank in waiting.values())
+            raise RanksFailed(f"rank {late} did not finish in time")
+        for answer in ready:
+            rank = waiting.pop(cast("Connection", answer))
+            found[rank.number] = _answer(rank)
+    return [found[number] for number in sorted(found)]
+
+
+def _answer(rank: _Rank) -> Any:
+    try:
+        returned, value = rank.answer.recv()
+    except EOFError:
+        rank.process.join()
+        raise RanksFailed(f"rank {rank.number} ended with status {rank.process.exitcode}") from None
+    if not returned:
+        raise RanksFailed(f"rank {rank.number}: {value}")
+    return value
+
+
+def _serve(
+    answer: Connection,
+    place: tuple[int, int, str],
+    work: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    """Carry out the work as one rank of a group and answer with what it returns."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    rank, world, store = place
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.set_num_threads(1)
+    try:
+        dist.init_process_group(
+            "gloo",
+            rank=rank,
+            world_size=world,
+            store=dist.FileStore(store, world),
+            timeout=SILENCE,
+        )
+        value = work(*arguments)
+        dist.barrier()
+        answer.send((True, value))
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        answer.send((False, f"{type(error).__name__} at {where}: {error}"))
+        raise
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """End this process, without asking it, when the one that asked for it has ended."""
+    parent = parent_process()
+    if parent:
+        connection.wait([parent.sentinel])
+        os._exit(1)
