@@ -43,10 +43,10 @@ def run(parameters: KeyValueCacheParameters, setup: Setup, report: Report) -> st
         length = max(parameters.prompt, parameters.longest)
         windows = text.windows(corpus.evaluation, pretrained.tokenizer, length)
         windows = text.sample(windows, parameters.sequences, setup.seed).to(setup.device)
-    with report.stage("adding tokens both ways", 0.4):
+    with report.stage("adding tokens both ways", 0.45):
         same = add_tokens(model, windows[:, : parameters.prompt], parameters.tokens, report)
         per_token = count(model, parameters, report)
-    with report.stage("timing a step as the text grows", 0.5) as stage:
+    with report.stage("timing a step as the text grows", 0.45) as stage:
         contexts = lengths(parameters.longest)
         times: dict[int, StepTime] = {}
         for done, context in enumerate(contexts):
