@@ -1,9 +1,12 @@
 """Bytes of tensors, counted by the allocator: the same on every machine of a kind."""
 
+import os
 from collections.abc import Callable
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # no line on each start and end
 
 
 def peak_bytes(run: Callable[[], object], device: str = "cpu") -> int:

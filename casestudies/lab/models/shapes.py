@@ -33,7 +33,12 @@ def small(
     hidden = -(-8 * width // 3 // 32) * 32  # up to a multiple of 32
     heads = width // HEAD_WIDTH
     config = Config(vocabulary, width, hidden, layers, heads, heads, 10_000.0, 1e-5)
-    return _with_weights(LanguageModel(config, tied=True), generator).to(device)
+    return with_random_weights(config, generator).to(device)
+
+
+def with_random_weights(config: Config, generator: torch.Generator) -> LanguageModel:
+    """Return a model to be trained whose head is the embedding, on the CPU in float32."""
+    return _with_weights(LanguageModel(config, tied=True), generator)
 
 
 @torch.no_grad()
