@@ -263,8 +263,12 @@ class Study:
 
     def label(self, variant: str, settings: Mapping[str, Any]) -> str:
         """Return the variant with its settings in words: "gptq, paper" or "int8, 128 MiB"."""
-        named = [self._in_words(s, settings[s.name]) for s in self.settings if s.name in settings]
-        return ", ".join([variant, *named])
+        return ", ".join(filter(None, (variant, self.conditions(settings))))
+
+    def conditions(self, settings: Mapping[str, Any]) -> str:
+        """Return settings in words, in the declared order: "paper" or "128 MiB"."""
+        declared = (setting for setting in self.settings if setting.name in settings)
+        return ", ".join(self._in_words(setting, settings[setting.name]) for setting in declared)
 
     def with_role(self, role: ParameterRole) -> list[str]:
         """Return the names of the parameters of a role."""

@@ -9,7 +9,13 @@ from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
 from casestudies.choices import Device, State
-from casestudies.lab.contract import QUICK, InvalidParameter, Study, bounds_of
+from casestudies.lab.contract import (
+    QUICK,
+    InvalidParameter,
+    ParameterRole,
+    Study,
+    bounds_of,
+)
 from casestudies.lab.result import LARGEST_SEED
 from casestudies.runs.starting import Request
 from reviewapp.ui.fields import WholeNumberField
@@ -88,10 +94,20 @@ class RunForm(forms.Form):
         return str(self["preset"].value())
 
     @property
-    def parameters(self) -> list[Parameter]:
+    def main_parameters(self) -> list[Parameter]:
+        """Return what is measured and how the method is set, the method first."""
+        return [*self._with_role("method"), *self._with_role("workload")]
+
+    @property
+    def effort_parameters(self) -> list[Parameter]:
+        """Return what only makes a number surer."""
+        return self._with_role("effort")
+
+    def _with_role(self, role: ParameterRole) -> list[Parameter]:
+        schemas = {name: self.schemas[name] for name in self.study.with_role(role)}
         return [
             Parameter(self[name], schema.get("unit", ""), _bounds(schema))
-            for name, schema in self.schemas.items()
+            for name, schema in schemas.items()
         ]
 
     def clean(self) -> dict[str, Any]:

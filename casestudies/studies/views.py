@@ -6,8 +6,7 @@ from urllib.parse import urlencode
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, F, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -19,7 +18,9 @@ from casestudies.models import Run
 from casestudies.permissions import may_start
 from casestudies.runs import starting
 from casestudies.runs.charts import declared_charts
+from casestudies.runs.pivot import pivot
 from casestudies.runs.watching import curves, measured
+from casestudies.studies.catalogue_page import CatalogueForm, catalogue
 from casestudies.studies.forms import HistoryForm, RunForm
 from casestudies.studies.results import (
     RULE,
@@ -32,46 +33,23 @@ from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.listing import paginate
 from taxonomy.models import Strategy
 
-LAST_RUNS = 3
-
 
 @require_safe
 def studies(request: HttpRequest) -> HttpResponse:
-    """Show each study of the catalogue with the result that stands for it and its last runs."""
+    """Show the catalogue: by family which strategies run, each study with what it found."""
     Run.objects.mark_lost()
-    results, last = standing_results(list(STUDIES)), _last_runs()
-    keys = {key for study in STUDIES.values() for key in study.publications}
-    slugs = {slug for study in STUDIES.values() for slug in study.strategies}
-    publications = {p.key: p for p in _publications().filter(key__in=keys)}
-    strategies = {s.slug: s for s in Strategy.objects.filter(slug__in=slugs)}
-    cards = [
-        {
-            "study": study,
-            "publications": [
-                publications[key] for key in study.publications if key in publications
-            ],
-            "strategies": [strategies[slug] for slug in study.strategies if slug in strategies],
-            "result": results.get(slug),
-            "runs": last.get(slug, []),
-        }
-        for slug, study in STUDIES.items()
-    ]
-    return render(request, "casestudies/studies.html", {"cards": cards})
+    form = CatalogueForm(request.GET)
+    asked = cleaned_or_400(form)
+    context = {
+        "catalogue": catalogue(asked["q"], asked["of_class"]),
+        "form": form,
+        "asked": bool(asked["q"] or asked["of_class"]),
+    }
+    return render(request, "casestudies/studies.html", context)
 
 
 def _publications() -> Any:
     return Publication.objects.only("key", "title", "artifact_name", "year")
-
-
-def _last_runs() -> dict[str, list[Run]]:
-    """Return the newest runs of each study, in whatever state."""
-    place = Window(
-        RowNumber(), partition_by="study", order_by=[F("created").desc(), F("id").desc()]
-    )
-    runs: dict[str, list[Run]] = {}
-    for run in for_list(Run.objects.alias(place=place).filter(place__lte=LAST_RUNS)):
-        runs.setdefault(run.study, []).append(run)
-    return runs
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -113,13 +91,15 @@ def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) 
     counts = dict(runs.order_by().values_list("state").annotate(Count("pk")))
     total = counts.get(wanted, 0) if wanted else sum(counts.values())
     result = standing_results([study.slug]).get(study.slug)
+    found = measured(result) if result else []
     page = paginate(request, for_list(runs.filter(state=wanted) if wanted else runs), total)
     context = {
         "study": study,
         "publications": _publications().filter(key__in=study.publications),
         "strategies": Strategy.objects.filter(slug__in=study.strategies),
         "result": result,
-        "charts": declared_charts(result, measured(result), curves(result)) if result else [],
+        "charts": declared_charts(result, found, curves(result)) if result else [],
+        "pivot": pivot(result, found) if result else None,
         "claims": answered_claims(study),
         "rule": RULE,
         "form": form,

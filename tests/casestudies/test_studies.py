@@ -13,6 +13,7 @@ from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Run
 from reviewapp.corpus.models import Review
+from taxonomy.models import Strategy
 from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
 from tests.queries import count_queries
 
@@ -61,21 +62,71 @@ def test_the_list_shows_each_study_with_its_result_and_its_last_runs(
 ) -> None:
     page = shown(client, "/case-studies/")
     for study in STUDIES.values():
-        assert study.title in page
+        assert f"{study.full_name} {study.subject}" in page
         assert study.summary in page
-    assert "Result not run" in page
+    assert f"{STUDY.summary} not run" in page
     a_finished_run(reference="sparsegpt-quick")
     failed = a_run(state="failed", created=NOON + timedelta(days=1))
     page = shown(client, "/case-studies/")
-    assert "Perplexity goes from 13 to 20.4. reference run, 2-core CPU ; quick preset" in page
+    assert f"{STUDY.subject} Perplexity goes from 13 to 20.4." in page
+    assert "Perplexity ratio against compression time" in page
+    assert "reference run, 2-core CPU ; quick preset" in page
     assert f"failed run {failed.pk} quick preset; 2 March 2026" in page
     links = client.get("/case-studies/").content.decode()
     for link in (ADDRESS, "/publications/frantar2023sparsegpt/", "/taxonomy/pruning/"):
         assert f'href="{link}' in links
 
 
+def test_the_catalogue_counts_from_data_which_strategies_run(
+    client: Client, review: Review
+) -> None:
+    running = {slug for study in STUDIES.values() for slug in study.strategies}
+    page = shown(client, "/case-studies/")
+    assert f"{len(running)} of {Strategy.objects.count()} strategies run" in page
+    for strategy in Strategy.objects.exclude(slug__in=running):
+        assert f"{strategy.name} no study yet" in page
+    assert "Quantization QMoE" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "studies"),
+    [
+        ("q=pruning", {"sparsegpt"}),
+        ("q=mixture+expert", {"qmoe"}),
+        ("q=gqa", {"kv-cache"}),
+        ("class=serving&q=cache", {"kv-cache"}),
+        ("class=training&q=key-value+cache", set()),
+        ("q=no+such+method", set()),
+    ],
+)
+def test_the_catalogue_is_searched_and_filtered(
+    client: Client, review: Review, query: str, studies: set[str]
+) -> None:
+    page = client.get(f"/case-studies/?{query}").content.decode()
+    cards = re.findall(r'<article.*?href="/case-studies/([a-z-]+)/"', page, re.S)
+    assert set(cards) == studies
+    assert ("No study or strategy matches" in page) is not studies
+
+
+def test_a_class_that_is_not_known_is_refused(client: Client, review: Review) -> None:
+    refused = client.get("/case-studies/?class=cooking")
+    assert refused.status_code == 400
+    assert "There is no class “cooking”" in html.unescape(refused.content.decode())
+
+
+def test_the_result_is_shown_with_its_variants_as_columns(client: Client, review: Review) -> None:
+    a_finished_run()
+    page = client.get(ADDRESS).content.decode()
+    table = re.search(r'<table class="data pivot">.*?</table>', page, re.S)
+    assert table
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in table[0].split("<tr>")]
+    cells = [[text_of(cell) for cell in row] for row in rows if row]
+    assert cells[0] == ["Metric", "Setting", "dense", "wanda", "sparsegpt"]
+    assert ["sparsity (fraction)", "", "—", "—", "0.5"] in cells
+
+
 def test_the_list_and_a_study_are_there_before_a_review_is_loaded(client: Client) -> None:
-    assert STUDY.title in shown(client, "/case-studies/")
+    assert STUDY.subject in shown(client, "/case-studies/")
     assert "not reported" in shown(client)
     assert client.get("/case-studies/nope/").status_code == 404
 
