@@ -5,6 +5,7 @@ from casestudies.lab.equations.equation import (
     CHUNKS,
     HEAD_WIDTH,
     HEADS,
+    KV_HEADS,
     LAYERS,
     NUMBER_BYTES,
     POSITIVE,
@@ -18,6 +19,7 @@ from casestudies.lab.equations.equation import (
     check_divides,
     equation,
 )
+from casestudies.lab.equations.parameters import FFN
 
 LAYER_BYTES = Symbol("A", "layer_bytes", "bytes that a layer keeps", "byte", POSITIVE)
 SEQUENCE = Symbol("N", "tokens", "tokens in the sequence", "tokens")
@@ -156,6 +158,45 @@ def sequence_parallel_selective_activation_bytes(
 def full_recompute_activation_bytes(*, tokens: int, batch: int, hidden: int) -> float:
     """Return the bytes that one layer keeps on each rank: its input."""
     return 2 * tokens * batch * hidden
+
+
+@equation(
+    "Activations of a Llama-style layer",
+    "e·s·b·(4·h + 2·a·d + 2·k·d + 4·f)",
+    "byte",
+    NUMBER_BYTES,
+    TOKENS,
+    BATCH,
+    WIDTH,
+    HEADS,
+    KV_HEADS,
+    HEAD_WIDTH,
+    FFN,
+    holds="Gated feed-forward part, no dropout, attention in tiles, on one device: every operation"
+    " keeps its inputs, each once.",
+    fails="Leaves out the statistics of norms and softmax, a few numbers a token. A norm that"
+    " computes in 32 bits by several kernels, as PyTorch's on a CPU, keeps h more, so 6·h in all.",
+    sources=(
+        Source(
+            reference="derived as equation 1 of Korthikanti et al. is, for another layer",
+            place="held by counting what PyTorch keeps",
+        ),
+    ),
+)
+def gated_layer_activation_bytes(
+    *,
+    number_bytes: float,
+    tokens: int,
+    batch: int,
+    hidden: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    ffn: int,
+) -> float:
+    """Return the bytes that one layer keeps, nothing recomputed."""
+    attention = 2 * (heads + kv_heads) * head_dim
+    return number_bytes * tokens * batch * (4 * hidden + attention + 4 * ffn)
 
 
 @equation(
