@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import hypothesis
@@ -693,6 +694,35 @@ def test_no_other_interval_wastes_notably_less_than_dalys(save, ratio) -> None:
     assert expected(daly) <= expected(young) * (1 + 1e-9)
     others = (expected(daly * (0.5 + i / 50)) for i in range(100))
     assert min(others) >= expected(daly) * (1 - 1e-3)
+
+
+def test_saving_takes_five_minutes_and_a_day_passes_between_failures() -> None:
+    assert duration.young_interval(save_seconds=300, failure_seconds=86400) == 7200
+
+
+def replayed_seconds(failure: float, restart: float, attempt: float, attempts: int) -> float:
+    """How long attempts take in which failures come at random, each followed by a restart."""
+    random = Random(0)
+    elapsed, done, lost = 0.0, 0, 0.0
+    while done < attempts:
+        lasts = random.expovariate(1 / failure)
+        succeeds = lasts >= lost + attempt
+        elapsed += lost + attempt if succeeds else lasts
+        done, lost = done + succeeds, 0.0 if succeeds else restart
+    return elapsed
+
+
+@pytest.mark.parametrize(("failure", "restart"), [(50, 0), (50, 5), (10, 5), (1e9, 5)])
+def test_the_time_of_work_with_failures_is_that_of_a_replay(failure, restart) -> None:
+    expected = duration.expected_seconds(
+        failure_seconds=failure,
+        restart_seconds=restart,
+        interval_seconds=8,
+        save_seconds=2,
+        work_seconds=8 * 40_000,
+    )
+    replayed = replayed_seconds(failure, restart, attempt=10, attempts=40_000)
+    assert expected == pytest.approx(replayed, rel=0.02 if failure < 1e9 else 1e-6)
 
 
 def test_work_that_never_survives_takes_for_ever() -> None:
