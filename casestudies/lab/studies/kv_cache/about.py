@@ -96,7 +96,7 @@ STUDY = Study(
         ),
         metrics.CACHE_BYTES.measured(
             "bytes of keys and values held for prompt and added tokens, read from the cache itself;"
-            " of every head by the same formula, 2 layers heads head-width tokens 4 bytes"
+            " of every head by the equation “keys and values of a token”"
         ),
         Metric(
             "cache per token",

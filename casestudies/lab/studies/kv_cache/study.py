@@ -9,6 +9,7 @@ from torch import Tensor
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
+from casestudies.lab.equations.inference_memory import cache_capacity, kv_bytes_per_token
 from casestudies.lab.generate.continuation import continued, with_cache
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.measure.rounds import alternately, ratios
@@ -20,6 +21,7 @@ from casestudies.lab.studies.kv_cache.about import KeyValueCacheParameters
 
 SHORTEST, GROWTH = 32, 4  # contexts at which a step is timed
 MIB, KIB = 2**20, 2**10
+FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -116,16 +118,20 @@ def count(model: LanguageModel, parameters: KeyValueCacheParameters, report: Rep
     }
     for variant, tokens in read.items():
         report.measure("tokens read", variant, tokens)
-    one_head = 2 * config.layers * (config.width // config.heads) * 4
     heads = {"cache": config.key_value_heads, "cache of every head": config.heads}
+    shape = {"layers": config.layers, "head_dim": config.width // config.heads}
+    per_token = {
+        variant: kv_bytes_per_token(**shape, kv_heads=number, number_bytes=FLOAT32_BYTES)
+        for variant, number in heads.items()
+    }
     weights = sum(w.numel() * w.element_size() for w in model.parameters())
-    for variant, number in heads.items():
-        per_token = one_head * number
-        report.measure("cache per token", variant, per_token / KIB)
-        report.measure("tokens as large as the weights", variant, weights / per_token)
-    every = one_head * config.heads * p.sequences * read["cache"]
+    for variant, held in per_token.items():
+        report.measure("cache per token", variant, held / KIB)
+        tokens = cache_capacity(memory_bytes=weights, token_bytes=held)
+        report.measure("tokens as large as the weights", variant, tokens)
+    every = per_token["cache of every head"] * p.sequences * read["cache"]
     report.measure("cache size", "cache of every head", every / MIB)
-    return one_head * config.key_value_heads
+    return per_token["cache"]
 
 
 @torch.inference_mode()
