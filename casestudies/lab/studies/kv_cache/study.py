@@ -127,8 +127,8 @@ def count(model: LanguageModel, parameters: KeyValueCacheParameters, report: Rep
     weights = sum(w.numel() * w.element_size() for w in model.parameters())
     for variant, held in per_token.items():
         report.measure("cache per token", variant, held / KIB)
-        tokens = cache_capacity(memory_bytes=weights, token_bytes=held)
-        report.measure("tokens as large as the weights", variant, tokens)
+        room = cache_capacity(memory_bytes=weights, token_bytes=held)
+        report.measure("tokens as large as the weights", variant, room)
     every = per_token["cache of every head"] * p.sequences * read["cache"]
     report.measure("cache size", "cache of every head", every / MIB)
     return per_token["cache"]
