@@ -7,24 +7,41 @@ from taxonomy.comparison.table import Cell, Part, Row, Section
 from taxonomy.measured import MeasuredStudy, StudyResult, studies_about
 
 NOTE = "Each number names its run. Runs on other hardware or with other settings do not compare."
-NOT_RUN = Cell((Part("not run"),))
+NOT_RUN = Part("not run")
 
 
 def measured_section(kind: ItemKind, slugs: Sequence[str]) -> Section:
-    """Return the section with a row for each study, or one that says that there is none."""
+    """Return the section: a row for each study of several items, one for those of a single item."""
     studies = studies_about(kind.name, slugs)
-    rows = tuple(_row(study, kind, slugs) for study in studies)
-    nothing = Row("Measured results", (NOT_RUN,) * len(slugs), "No case study.")
-    return Section("Measured by case studies", rows or (nothing,), NOTE if rows else "")
+    shared = [study for study in studies if len(study.subjects) > 1]
+    single = [study for study in studies if len(study.subjects) == 1]
+    rows = [_shared(study, kind, slugs) for study in shared]
+    if single:
+        rows.append(_single(single, kind, slugs))
+    nothing = Row("Measured results", (Cell((NOT_RUN,)),) * len(slugs), "No case study.")
+    return Section("Measured by case studies", tuple(rows) or (nothing,), NOTE if studies else "")
 
 
-def _row(study: MeasuredStudy, kind: ItemKind, slugs: Sequence[str]) -> Row:
-    found = _cell(study.result) if study.result else NOT_RUN
+def _shared(study: MeasuredStudy, kind: ItemKind, slugs: Sequence[str]) -> Row:
+    found = Cell(_parts(study.result))
     other = Cell(missing=f"the study is not about this {kind.name}")
     return Row(study.title, tuple(found if slug in study.subjects else other for slug in slugs))
 
 
-def _cell(result: StudyResult) -> Cell:
-    run = Part(result.run, result.url, result.origin)
+def _single(studies: Sequence[MeasuredStudy], kind: ItemKind, slugs: Sequence[str]) -> Row:
+    cells = []
+    for slug in slugs:
+        own = [study for study in studies if slug in study.subjects]
+        parts = [
+            part for study in own for part in (Part(study.title, study.url), *_parts(study.result))
+        ]
+        cells.append(Cell(tuple(parts), missing=f"no study of this {kind.name} alone"))
+    return Row(f"Studies of one {kind.name}", tuple(cells))
+
+
+def _parts(result: StudyResult | None) -> tuple[Part, ...]:
+    if result is None:
+        return (NOT_RUN,)
     caution = [Part(result.caution)] if result.caution else []
-    return Cell((*map(Part, result.numbers), *caution, run))
+    run = Part(result.run, result.url, result.origin)
+    return (*map(Part, result.numbers), *caution, run)

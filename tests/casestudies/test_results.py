@@ -189,7 +189,7 @@ def test_strategy_and_publication_pages_show_the_latest_result(
 def compared(client: Client, query: str = PAIR) -> dict[str, str]:
     content = client.get(f"/compare/export.csv?{query}").content.decode()
     rows = csv.DictReader(io.StringIO(content))
-    return next(row for row in rows if row["property"] == STUDY.title)
+    return next(row for row in rows if row["property"].startswith("Studies of one"))
 
 
 def test_the_comparison_says_not_run_until_something_is_measured(
@@ -197,10 +197,22 @@ def test_the_comparison_says_not_run_until_something_is_measured(
 ) -> None:
     row = compared(client)
     assert row["section"] == "Measured by case studies"
-    assert row["Pruning"] == "not run"
-    assert row["Quantization"] == "— (the study is not about this strategy)"
+    assert row["Pruning"] == f"{STUDY.title}; not run"
+    assert row["Quantization"] == "— (no study of this strategy alone)"
     neither = shown(client, "/compare/?strategies=offloading,quantization")
     assert re.search(r"Measured results No case study. not run not run", neither)
+
+
+def test_a_study_of_several_strategies_has_a_row_of_its_own(client: Client, review: Review) -> None:
+    run = a_finished_run()
+    query = "strategies=algorithmic-optimization,pruning,quantization"
+    content = client.get(f"/compare/export.csv?{query}").content.decode()
+    rows = {row["property"]: row for row in csv.DictReader(io.StringIO(content))}
+    row = rows[STUDY.title]
+    assert row["Pruning"] == row["Algorithmic optimization"]
+    assert f"run {run.pk}" in row["Pruning"]
+    assert row["Quantization"] == "— (the study is not about this strategy)"
+    assert "Studies of one strategy" not in rows
 
 
 def test_the_comparison_shows_what_was_measured_with_its_run_in_every_export(
