@@ -35,7 +35,8 @@ def _single(studies: Sequence[MeasuredStudy], kind: ItemKind, slugs: Sequence[st
         parts = [
             part for study in own for part in (Part(study.title, study.url), *_parts(study.result))
         ]
-        cells.append(Cell(tuple(parts), missing=f"no study of this {kind.name} alone"))
+        none = Cell(missing=f"no study of this {kind.name} alone")
+        cells.append(Cell(tuple(parts)) if parts else none)
     return Row(f"Studies of one {kind.name}", tuple(cells))
 
 
