@@ -23,7 +23,7 @@ SPARSEGPT = STUDIES["sparsegpt"]
 
 
 def as_rows(content: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(content.decode())))
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
 
 
 @pytest.mark.django_db

@@ -178,7 +178,7 @@ def test_without_a_result_the_raw_result_says_why(client: Client, state: str, st
 def test_the_measurements_are_exported_with_their_origin(client: Client) -> None:
     run = a_finished_run(measured=[("perplexity", "=cmd()", 20.41234567), ("sparsity", "w", 0.5)])
     response = client.get(f"/runs/{run.pk}/measurements.csv")
-    rows = list(csv.DictReader(io.StringIO(response.getvalue().decode())))
+    rows = list(csv.DictReader(io.StringIO(response.getvalue().decode("utf-8-sig"))))
     assert [(row["metric"], row["value"]) for row in rows] == [
         ("perplexity", "20.41234567"),
         ("sparsity", "0.5"),

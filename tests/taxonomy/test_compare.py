@@ -37,7 +37,10 @@ def rows_of(client: Client, query: str) -> dict[str, dict[str, str]]:
     """Return the comparison's rows by property, from the CSV export."""
     response = client.get(f"/compare/export.csv?{query}")
     assert response.status_code == 200
-    return {row["property"]: row for row in csv.DictReader(io.StringIO(response.content.decode()))}
+    return {
+        row["property"]: row
+        for row in csv.DictReader(io.StringIO(response.content.decode("utf-8-sig")))
+    }
 
 
 def claim(of: Publication, value: float, unit: str = "x", **values: str) -> Claim:

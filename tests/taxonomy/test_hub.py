@@ -151,7 +151,7 @@ def test_case_studies_of_the_review_are_named_and_nothing_is_claimed_measured(
 
 def test_exports_hold_the_claims_and_the_publications(client: Client, review: Review) -> None:
     about = "/taxonomy/pruning/export."
-    rows = list(csv.DictReader(io.StringIO(client.get(about + "csv").content.decode())))
+    rows = list(csv.DictReader(io.StringIO(client.get(about + "csv").content.decode("utf-8-sig"))))
     values = sorted(claim.value for row in counted_rows("pruning") for claim in row.claims)
     assert sorted(float(row["value"]) for row in rows) == values
     assert "/taxonomy/pruning/export.csv" in rows[0]["export_query"]

@@ -87,8 +87,8 @@ def test_one_author_stands_alone_and_the_first_of_several_with_et_al(
     publication(key="doe2023alone", title="Xylophone Solo", authors=["Doe, Jane"])
     publication(key="roe2023duo", title="Xylophone Duo", authors=["Roe, Richard", "Doe, Jane"])
     lines = {titles(result)[0]: text(result) for result in results(page(client, "q=xylophone"))}
-    assert " Doe · 2023 " in lines["Xylophone Solo"]
-    assert " Roe et al. · 2023 " in lines["Xylophone Duo"]
+    assert " Doe · MLSys 2023 " in lines["Xylophone Solo"]
+    assert " Roe et al. · MLSys 2023 " in lines["Xylophone Duo"]
 
 
 def test_facets_combine_and_the_sentence_says_so(client: Client, review: Review) -> None:
