@@ -150,6 +150,11 @@ class Strategies(Listing[Strategy]):
         """Return all strategies."""
         return STRATEGIES.all()
 
+    def parts(self, rows: QuerySet[Strategy]) -> dict[str, list[str]]:
+        """Return what is said of the family and of the group."""
+        names = list(TaxonomyPartSerializer().fields)
+        return {"family": names, "group": names}
+
 
 class OneStrategy(Endpoint, RetrieveAPIView[Strategy]):
     """One strategy."""

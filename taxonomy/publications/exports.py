@@ -84,7 +84,7 @@ HEADER = (*FIELDS, "classes", "strategies", "claims")
 def _row(publication: Publication) -> list[Any]:
     """Return the values of a row.
 
-    An arXiv identifier says that it is one; as a number, 2302.14700 would lose its zeros.
+    An arXiv identifier says that it is one; as a number, 2309.06180 would lose a zero.
     """
     known = {field: getattr(publication, field) for field in FIELDS}
     values = list({**known, "arxiv_id": arxiv(publication)}.values())

@@ -1,7 +1,7 @@
 """BibTeX in ASCII, for the classic styles as for biblatex."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from bibtexparser import Library, write_string
@@ -20,7 +20,7 @@ from reviewapp.corpus.citations.facts import (
     web_address,
 )
 from reviewapp.corpus.citations.latex import latex, uncut
-from reviewapp.corpus.models import Publication
+from reviewapp.corpus.models import Publication, Review
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 ENTRY_TYPES = {
@@ -37,11 +37,32 @@ def bibtex(publications: Iterable[Publication]) -> str:
     The title stands in double braces: no style may change its capitals. Year and month are those
     of the version that the venue published; the first version is in the note.
     """
-    entries: list[Block] = [_entry(publication) for publication in publications]
+    return _written(_entry(publication) for publication in publications)
+
+
+def review_bibtex(review: Review) -> str:
+    """Return the entry of a review that appeared in a journal."""
+    texts = {
+        "author": " and ".join(_name(author) for author in review.authors),
+        "title": f"{{{latex(review.title)}}}",
+        "journal": latex(review.venue),
+        "volume": str(review.volume or ""),
+        "pages": latex(review.pages).replace("-", "--"),
+        "year": str(review.year),
+        "doi": review.doi,
+        "eprint": review.arxiv_id,
+        "eprinttype": "arxiv" if review.arxiv_id else "",
+    }
+    key = f"{review.authors[0].partition(',')[0].lower()}{review.year}peak"
+    return _written([Entry("article", key, _fields(texts))])
+
+
+def _written(entries: Iterable[Entry]) -> str:
+    blocks: list[Block] = list(entries)
     layout = BibtexFormat()
     layout.indent, layout.block_separator = "  ", "\n"
     stack = default_unparse_stack(allow_inplace_modification=True)
-    return str(write_string(Library(entries), unparse_stack=stack, bibtex_format=layout))
+    return str(write_string(Library(blocks), unparse_stack=stack, bibtex_format=layout))
 
 
 def bibtex_comment(text: str) -> str:
@@ -67,12 +88,16 @@ def _entry(publication: Publication) -> Entry:
         "note": latex(_note(publication)),
         "annote": latex(publication.summary),
     }
-    fields = [Field(name, text) for name, text in texts.items() if text]
+    fields = _fields(texts)
     if publication.published_month:
         # A bare name, which every style prints in its own language.
         month = MONTHS[publication.published_month - 1]
         fields.append(Field("month", month, enclosing="no-enclosing"))
     return Entry(kind, publication.key, fields)
+
+
+def _fields(texts: Mapping[str, str]) -> list[Field]:
+    return [Field(name, text) for name, text in texts.items() if text]
 
 
 def _name(author: str) -> str:
