@@ -216,7 +216,9 @@ def test_fewer_than_two_show_how_to_choose(client: Client, review: Review):
 
 def test_hostile_text_is_escaped_on_the_page_and_in_exports(client: Client, review: Review):
     nasty = "<script>alert(1)</script>"
-    publication(key="nasty", artifact_name=nasty, title=nasty, venue_acronym="=1+1", hardware=[nasty])
+    publication(
+        key="nasty", artifact_name=nasty, title=nasty, venue_acronym="=1+1", hardware=[nasty]
+    )
     other = publication(key="other", artifact_name="Other")
     claim(Publication.objects.get(key="nasty"), 2, conditions=nasty)
     claim(other, 3)

@@ -142,7 +142,7 @@ def test_csl_json_holds_the_real_corpus(client: Client, review: Review) -> None:
 def test_pandas_reads_the_csv_as_it_is(client: Client, review: Review) -> None:
     frame = as_frame(client)
     assert frame.columns[0] == "key"
-    known = dict(Publication.objects.exclude(arxiv_id=None).values_list("key", "arxiv_id"))
+    known = {p.key: str(p.arxiv_id) for p in Publication.objects.exclude(arxiv_id=None)}
     identifiers = frame.set_index("key")["arxiv_id"].dropna()
     assert identifiers.to_dict() == {key: f"arXiv:{number}" for key, number in known.items()}
     assert any(number.endswith("0") for number in known.values())
