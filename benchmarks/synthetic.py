@@ -69,15 +69,19 @@ def _text(generate: random.Random, words: int) -> str:
 
 
 def _publication(generate: random.Random, review: Review, seed: int, n: int) -> Publication:
+    year, venue = generate.randint(2017, 2023), f"Synthetic Conference {generate.randint(1, 40)}"
     return Publication(
         review=review,
         key=f"synthetic{seed}n{n}",
         title=_text(generate, 8).capitalize(),
         authors=[f"Family{generate.randint(1, 5000)}, Given" for _ in range(4)],
-        year=generate.randint(2017, 2023),
+        year=year,
         month=generate.randint(1, 12),
-        venue=f"Synthetic Conference {generate.randint(1, 40)}",
+        venue=venue,
         venue_kind=generate.choices(VenueKind.values, [63, 3, 1, 6])[0],
+        venue_name=venue,
+        published_year=year,
+        venue_confidence=Confidence.HIGH,
         url=f"https://example.org/{seed}/{n}",
         code_url="https://example.org/code" if generate.random() < 0.6 else "",
         artifact_name=f"Synthetic-{seed}-{n}",

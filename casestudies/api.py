@@ -34,7 +34,7 @@ from casestudies.serializers import (
 from reviewapp.limits.throttles import ByScope
 from reviewapp.rest import exceptions
 from reviewapp.rest.endpoint import Endpoint
-from reviewapp.rest.listing import Listing
+from reviewapp.rest.listing import Listing, json_keys
 from reviewapp.ui.fields import WholeNumberField
 
 LARGEST_ID = 2**63 - 1
@@ -141,6 +141,10 @@ class Runs(Listing[Run]):
             runs = runs.filter(reference__isnull=chosen["reference"] == "no")
         return runs
 
+    def parts(self, rows: QuerySet[Run]) -> dict[str, list[str]]:
+        """Return the parameters that the rows have."""
+        return {"parameters": json_keys(rows, "parameters")}
+
     @extend_schema(
         request=NewRunSerializer,
         responses={201: RunSerializer, 409: None},
@@ -242,7 +246,8 @@ class MeasurementForm(forms.Form):
 class Measurements(Listing[Measurement]):
     """Measurements of the runs that succeeded, those of the newest run first.
 
-    Each names its run, hardware and environment. Only what was measured alike can be compared.
+    Each names its run with parameters, seed, hardware, commit and environment; in CSV each of these
+    is a column of its own. Only what was measured alike can be compared.
     """
 
     serializer_class = MeasurementSerializer
@@ -255,6 +260,12 @@ class Measurements(Listing[Measurement]):
         keys = {"study": "run__study", "metric": "metric", "variant": "variant", "run": "run"}
         same = {column: chosen[key] for key, column in keys.items() if chosen[key]}
         found = Measurement.objects.filter(**same).select_related("run")
-        return found.defer("run__series", "run__parameters").order_by(
-            "-run__finished", "-run", "id"
-        )
+        return found.defer("run__series").order_by("-run__finished", "-run", "id")
+
+    def parts(self, rows: QuerySet[Measurement]) -> dict[str, list[str]]:
+        """Return the settings, parameters and facts of the machine that the rows have."""
+        return {
+            "settings": json_keys(rows, "settings"),
+            "parameters": json_keys(rows, "run__parameters"),
+            "environment": json_keys(rows, "run__environment"),
+        }

@@ -160,6 +160,11 @@ class Run(models.Model):
         return " ".join(sentence for sentence, holds in said.items() if holds)
 
     @property
+    def commit(self) -> str | None:
+        """Return the commit of the sources that the run was made with, where it is known."""
+        return self.environment.get("commit")
+
+    @property
     def needs(self) -> Needs:
         """Return what the run needs of a machine; at least a GPU where it is to run on one."""
         study = self.definition

@@ -37,7 +37,7 @@ class RunMeasurementSerializer(serializers.ModelSerializer[Measurement]):
 
 
 class MeasurementSerializer(RunMeasurementSerializer):
-    """A measurement with the run, the hardware and the environment that it comes from."""
+    """A measurement with its run: what was asked for, on what hardware, from which commit."""
 
     run_label = serializers.CharField(source="run.label", read_only=True)
     study = serializers.CharField(source="run.study", read_only=True)
@@ -45,6 +45,9 @@ class MeasurementSerializer(RunMeasurementSerializer):
     device = serializers.CharField(source="run.device", read_only=True)
     hardware = serializers.CharField(source="run.hardware", read_only=True)
     finished = serializers.DateTimeField(source="run.finished", read_only=True)
+    seed = serializers.IntegerField(source="run.seed", read_only=True)
+    parameters = serializers.DictField(source="run.parameters", read_only=True)
+    commit = serializers.CharField(source="run.commit", read_only=True, allow_null=True)
     environment = serializers.DictField(source="run.environment", read_only=True)
     page = Page(source="run.get_absolute_url")
 
@@ -56,8 +59,11 @@ class MeasurementSerializer(RunMeasurementSerializer):
             "run_label",
             "study",
             "preset",
+            "parameters",
+            "seed",
             "device",
             "hardware",
+            "commit",
             "finished",
             "environment",
             "page",

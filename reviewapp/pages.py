@@ -14,6 +14,7 @@ from django.views.defaults import server_error as broken
 from casestudies.models import Worker
 from reviewapp import __version__
 from reviewapp.corpus.choices import Grade
+from reviewapp.corpus.citations.bibtex import review_bibtex
 from reviewapp.corpus.models import FlowNumber, Publication, Review
 from reviewapp.edge.unavailable import database_unavailable, unavailable
 from reviewapp.rest import errors
@@ -46,6 +47,7 @@ def about(request: HttpRequest) -> HttpResponse:
         "review": review,
         "counts": Publication.objects.membership_counts(),
         "grades": Grade.choices,
+        "bibtex": review_bibtex(review),
     }
     return render(request, "about.html", context)
 

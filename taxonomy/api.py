@@ -5,12 +5,13 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import RetrieveAPIView
 
+from reviewapp.corpus.choices import COUNTED
 from reviewapp.corpus.models import Publication
 from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import Listing
@@ -20,7 +21,7 @@ from reviewapp.ui.export import provenance
 from taxonomy.choices import Objective, Status
 from taxonomy.claims.outcomes import standing_of, with_outcomes
 from taxonomy.explorer.hub import NEWEST
-from taxonomy.models import CLAIM_FIELDS, Claim, Outcome, Strategy
+from taxonomy.models import CLAIM_FIELDS, Claim, Outcome, Strategy, TaxonomyClass
 from taxonomy.publications.exports import BATCH, FIELDS, parts, with_evidence
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import PublicationForm, read_filter
@@ -54,8 +55,9 @@ class Publications(Listing[Publication]):
     """Publications: search, filter, sort.
 
     The keys are those of the page /publications/. A key that is given several times means any of
-    its values; different keys must all be met. The CSV is the page's own export: it has the number
-    of claims where JSON has the claims.
+    its values; different keys must all be met. `year` is that of the first version that is known,
+    `published_year` that of the version to cite. The CSV is the page's own export: it has the
+    number of claims where JSON has the claims, and arXiv identifiers as "arXiv:2309.06180".
     """
 
     serializer_class = PublicationSerializer
@@ -148,6 +150,11 @@ class Strategies(Listing[Strategy]):
         """Return all strategies."""
         return STRATEGIES.all()
 
+    def parts(self, rows: QuerySet[Strategy]) -> dict[str, list[str]]:
+        """Return what is said of the family and of the group."""
+        names = list(TaxonomyPartSerializer().fields)
+        return {"family": names, "group": names}
+
 
 class OneStrategy(Endpoint, RetrieveAPIView[Strategy]):
     """One strategy."""
@@ -185,6 +192,12 @@ class ClaimForm(forms.Form):
         help_text="What some run on this site found of the claim",
         error_messages={"invalid_choice": "There is no outcome “%(value)s”."},
     )
+    counted = forms.ChoiceField(
+        required=False,
+        choices=[("yes", "yes")],
+        help_text="Only those of publications that are counted in the review",
+        error_messages={"invalid_choice": "“counted” can be “yes” or left out."},
+    )
 
 
 class OutcomeSerializer(Record[Outcome]):
@@ -201,7 +214,21 @@ class ClaimSerializer(PublicationClaimSerializer):
 
     publication = serializers.SlugRelatedField[Any]("key", read_only=True)
     title = serializers.CharField(source="publication.title", read_only=True)
+    year = serializers.IntegerField(
+        source="publication.year", read_only=True, help_text="Of the first version that is known"
+    )
+    published_year = serializers.IntegerField(
+        source="publication.published_year",
+        read_only=True,
+        help_text="Of the version that is cited",
+    )
     in_review = serializers.BooleanField(source="publication.in_review", read_only=True)
+    classes = serializers.SlugRelatedField[Any](
+        "slug", source="publication.classes", many=True, read_only=True
+    )
+    strategies = serializers.SlugRelatedField[Any](
+        "slug", source="publication.strategies", many=True, read_only=True
+    )
     outcome = serializers.SerializerMethodField()
     outcome_in_words = serializers.SerializerMethodField()
     page = Page(source="publication.get_absolute_url")
@@ -211,7 +238,11 @@ class ClaimSerializer(PublicationClaimSerializer):
         fields = (
             "publication",
             "title",
+            "year",
+            "published_year",
             "in_review",
+            "classes",
+            "strategies",
             *CLAIM_FIELDS,
             "outcome",
             "outcome_in_words",
@@ -241,12 +272,18 @@ class Claims(Listing[Claim]):
     file_name = "claims"
     examples = {"GET": "?strategy=pruning&objective=memory"}
 
+    def parts(self, rows: QuerySet[Claim]) -> dict[str, list[str]]:
+        """Return what an outcome says."""
+        return {"outcome": list(OutcomeSerializer.Meta.fields)}
+
     def found(self, chosen: dict[str, Any]) -> QuerySet[Claim]:
         """Return the claims chosen, each with its publication."""
         claims = Claim.objects.select_related("publication").order_by(*NEWEST)
         claims = claims.only(
             "publication__key",
             "publication__title",
+            "publication__year",
+            "publication__published_year",
             "publication__membership",
             "study",
             *CLAIM_FIELDS,
@@ -260,4 +297,9 @@ class Claims(Listing[Claim]):
             claims = claims.filter(objective__in=chosen["objective"])
         if chosen["outcome"]:
             claims = claims.tried(chosen["outcome"])
-        return with_outcomes(claims)
+        if chosen["counted"]:
+            claims = claims.filter(publication__membership__in=COUNTED)
+        return with_outcomes(claims).prefetch_related(
+            Prefetch("publication__classes", TaxonomyClass.objects.only("slug")),
+            Prefetch("publication__strategies", Strategy.objects.only("slug")),
+        )

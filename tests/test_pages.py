@@ -1,9 +1,11 @@
 """Home, about, health, error pages and headers: what every visitor meets."""
 
 import re
+from html import unescape
 
 import pytest
 from django.test import Client, RequestFactory
+from pybtex.database import parse_string
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Review
@@ -93,6 +95,16 @@ def test_about_lists_what_is_not_established(client: Client, review: None) -> No
     assert "the fifth database" in page
     assert "search strings" in page
     assert "CC BY 4.0" in page
+
+
+def test_the_review_is_cited_in_bibtex_that_classic_styles_read(
+    client: Client, review: None
+) -> None:
+    page = unescape(client.get("/about/").content.decode())
+    entry = parse_string(page[page.index("@article") : page.index("</pre>")], "bibtex").entries
+    [cited] = entry.values()
+    assert [str(person) for person in cited.persons["author"]][1] == r"Sz{\'e}n{\'a}si, S{\'a}ndor"
+    assert (cited.fields["volume"], cited.fields["pages"]) == ("12", "96017--96050")
 
 
 def test_health_tells_whether_the_review_is_loaded(client: Client, db: None) -> None:

@@ -86,7 +86,8 @@ class Subject:
         if divisor is None:
             return []
         name, y = self.name(named), up.value / divisor
-        return [Point(member, name, named.variant, x, y, up.value, up.n, up.spread)]
+        base, settings = named.variant, named.settings
+        return [Point(member, name, base, settings, x, y, up.value, up.n, up.spread)]
 
 
 def pareto(subject: Subject, x: Metric, y: Metric, slug: str, title: str) -> Plot:
@@ -174,9 +175,10 @@ def overlaid(
     """Return the newest runs' curves of a study's series; `found` has them by run."""
     newest = members[:MOST_OVERLAID]
     points = [
-        Point(member, study.label(curve["variant"], curve["settings"]), curve["variant"], x, y, y)
+        Point(member, study.label(variant, settings), variant, settings, x, y, y)
         for member in newest
         for curve in found.get(member.run.pk, [])
+        for variant, settings in [(curve["variant"], curve["settings"])]
         for x, y in curve["points"]
     ]
     notes = _scales(points)

@@ -1,6 +1,6 @@
 """Points to draw, each with its run, and the table and the exports of exactly these points."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -31,6 +31,8 @@ class Axis:
 class Point:
     """One mark: a variant of a run, with its settings in words, and `base` without them.
 
+    `settings` are the conditions of the study under which it was measured, by name.
+
     `x` is a number, or a time where the axis is time.
 
     `measured` is the value behind `y`, with how many values it is the median of and their
@@ -41,6 +43,7 @@ class Point:
     member: Member
     variant: str
     base: str
+    settings: Mapping[str, Any]
     x: Any
     y: float
     measured: float
@@ -127,6 +130,7 @@ class Plot:
         run = point.run
         return {
             "chart": self.title,
+            "run_id": run.pk,
             "run": run.label,
             "run_address": run.get_absolute_url(),
             "study": run.study,
@@ -135,12 +139,16 @@ class Plot:
             "seed": run.seed,
             "device": run.device,
             "hardware": run.hardware,
+            "commit": run.commit,
+            "parameters": run.parameters,
             "precision": group.precision,
             "model": str(group.model),
             "text": str(group.text),
             "finished": run.finished.isoformat() if run.finished else None,
             "group": group.key,
             "variant": point.variant,
+            "variant_name": point.base,
+            "conditions": dict(point.settings),
             "x_name": self.x.name,
             "x_unit": self.x.unit,
             "x": point.x.isoformat() if isinstance(point.x, datetime) else point.x,

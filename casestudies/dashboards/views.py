@@ -88,11 +88,27 @@ def dashboards_export(request: HttpRequest, extension: str) -> HttpResponse:
     return download(content, f"dashboard-{name}", extension)
 
 
+PARTS = ("conditions", "parameters")
+
+
 def _csv(board: Board, about: Provenance) -> str:
+    """Return the points, each condition and each parameter of their runs in its own column."""
     records = [record for plot in board.plots for record in plot.records]
-    header = list(records[0]) if records else ["chart"]
-    header.append("drawn_together")
-    rows = [[*record.values(), "yes" if board.together else "no"] for record in records]
+    names = [name for name in (records[0] if records else ["chart"]) if name not in PARTS]
+    parts = [
+        (part, name)
+        for part in PARTS
+        for name in sorted({name for record in records for name in record[part]})
+    ]
+    rows = [
+        [
+            *(record[name] for name in names),
+            "yes" if board.together else "no",
+            *(record[part].get(name) for part, name in parts),
+        ]
+        for record in records
+    ]
+    header = [*names, "drawn_together", *(f"{part}_{name}" for part, name in parts)]
     return as_csv(header, rows, about)
 
 

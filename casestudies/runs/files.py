@@ -15,7 +15,10 @@ from casestudies.runs.watching import curves, measured
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import csv_lines, provenance, stream
 
-ORIGIN = ("run", "study", "preset", "state", "device", "hardware", "finished")
+ORIGIN = (
+    *("run_id", "run", "study", "preset", "state", "seed"),
+    *("device", "hardware", "commit", "finished"),
+)
 MEASURED = ("value", "unit", "n", "spread")
 PLAIN_TEXT = "text/plain; charset=utf-8"
 EVENTS_AT_ONCE = 2_000
@@ -71,9 +74,12 @@ def _setting_names(run: Run) -> list[str]:
 def _csv(
     request: HttpRequest, run: Run, what: str, header: Sequence[str], rows: Iterator[list[Any]]
 ) -> StreamingHttpResponse:
+    """Return the rows, each with the run that it is of and a column for each of its parameters."""
     finished = run.finished.isoformat() if run.finished else None
-    origin = [run.label, run.study, run.preset, run.state, run.device, run.hardware, finished]
-    lines = csv_lines([*ORIGIN, *header], ([*origin, *row] for row in rows), provenance(request))
+    origin = [run.pk, run.label, run.study, run.preset, run.state, run.seed]
+    origin += [run.device, run.hardware, run.commit, finished, *run.parameters.values()]
+    names = [*ORIGIN, *(f"parameters_{name}" for name in run.parameters)]
+    lines = csv_lines([*names, *header], ([*origin, *row] for row in rows), provenance(request))
     return stream(lines, f"run-{run.pk}-{what}", "csv")
 
 

@@ -1,5 +1,6 @@
 """The review and its records: bibliographic facts, how sure they are, where they were checked."""
 
+from calendar import month_name
 from collections.abc import Iterable
 
 from django.contrib.postgres.fields import ArrayField
@@ -146,10 +147,28 @@ class Publication(models.Model):
     key = models.SlugField(max_length=80, unique=True)
     title = models.TextField()
     authors = ArrayField(models.TextField())
+    # Of the first version that is known: what lists, facets and charts go by.
     year = models.PositiveSmallIntegerField()
     month = models.PositiveSmallIntegerField(null=True)
+    # The venue in one line, as its sources write it; the parts below are what a citation needs.
     venue = models.TextField()
     venue_kind = models.TextField(choices=VenueKind)
+    venue_name = models.TextField()
+    venue_acronym = models.TextField(blank=True)
+    venue_track = models.TextField(blank=True)
+    volume = models.TextField(blank=True)
+    number = models.TextField(blank=True)
+    first_page = models.TextField(blank=True)
+    last_page = models.TextField(blank=True)
+    # Of the version that is cited: that of the venue, for a preprint its first version.
+    published_year = models.PositiveSmallIntegerField()
+    published_month = models.PositiveSmallIntegerField(null=True)
+    venue_confidence = models.TextField(choices=Confidence)
+    venue_note = models.TextField(blank=True)
+    # On arXiv; nothing where there is none.
+    first_version_year = models.PositiveSmallIntegerField(null=True)
+    first_version_month = models.PositiveSmallIntegerField(null=True)
+    first_version_confidence = models.TextField(choices=Confidence, blank=True)
     arxiv_id = models.TextField(null=True, unique=True)  # noqa: DJ001 - unique where known
     doi = models.TextField(null=True, unique=True)  # noqa: DJ001 - unique where known
     url = models.URLField(max_length=500)
@@ -221,6 +240,25 @@ class Publication(models.Model):
                 condition=Q(month__range=(1, 12)) | Q(month=None), name="publication_month_possible"
             ),
             models.CheckConstraint(
+                condition=Q(published_year__range=(1950, 2100)),
+                name="publication_published_year_possible",
+            ),
+            models.CheckConstraint(
+                condition=Q(published_month__range=(1, 12)) | Q(published_month=None),
+                name="publication_published_month_possible",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    first_version_year=None, first_version_month=None, first_version_confidence=""
+                )
+                | Q(
+                    first_version_year__range=(1950, 2100),
+                    first_version_month__range=(1, 12),
+                    first_version_confidence__in=Confidence.values,
+                ),
+                name="publication_first_version_whole",
+            ),
+            models.CheckConstraint(
                 condition=Q(arxiv_id__regex=r"^\d{4}\.\d{4,5}$") | Q(arxiv_id=None),
                 name="publication_arxiv_id_well_formed",
             ),
@@ -241,6 +279,9 @@ class Publication(models.Model):
             one_of("artifact_kind", ArtifactKind.values, name="publication_artifact_kind_known"),
             one_of("membership", Membership.values, name="publication_membership_known"),
             one_of("confidence", Confidence.values, name="publication_confidence_known"),
+            one_of(
+                "venue_confidence", Confidence.values, name="publication_venue_confidence_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -253,6 +294,23 @@ class Publication(models.Model):
     def in_review(self) -> bool:
         """Whether it is counted among the review's publications (extensions are not)."""
         return self.membership != Membership.EXTENSION
+
+    @property
+    def short_venue(self) -> str:
+        """Return the venue with the year of the version that is cited: "ICLR 2023"."""
+        return f"{self.venue_acronym or self.venue_name} {self.published_year}"
+
+    @property
+    def first_version(self) -> str:
+        """Return when a first version of what is cited stood on arXiv: "October 2022", or ""."""
+        if self.venue_kind == VenueKind.PREPRINT or self.first_version_month is None:
+            return ""
+        return f"{month_name[self.first_version_month]} {self.first_version_year}"
+
+    @property
+    def published(self) -> str:
+        """Return when the version that is cited was published: "May 2023", or the year alone."""
+        return f"{month_name[self.published_month or 0]} {self.published_year}".strip()
 
     @property
     def short_authors(self) -> str:

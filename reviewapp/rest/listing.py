@@ -1,11 +1,11 @@
 """A list of things as JSON in pages, or all of it as one CSV file."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
-from django.db.models import Model, QuerySet
+from django.db.models import F, Func, Model, QuerySet
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
 from rest_framework.generics import ListAPIView
@@ -68,16 +68,42 @@ class Listing(Endpoint, ListAPIView[Row]):
             )
         return stream(self.lines(rows), self.file_name, CsvFile.format)
 
+    def parts(self, rows: QuerySet[Row]) -> dict[str, list[str]]:
+        """Return of the fields that are objects the keys that these rows have, in their order.
+
+        In the file each is a column, called by the field and the key.
+        """
+        return {}
+
     def lines(self, rows: QuerySet[Row]) -> Iterator[str]:
         """Yield the file of these rows: the same fields, in the same order, as in JSON."""
         serializer: Any = self.get_serializer()
+        columns = list(_columns(serializer.fields, self.parts(rows)))
         records = map(serializer.to_representation, rows.iterator(chunk_size=BATCH))
-        cells = ([_cell(value) for value in record.values()] for record in records)
-        return csv_lines(list(serializer.fields), cells, provenance(self.request))
+        cells = ([_cell(record[name], key) for name, key in columns] for record in records)
+        header = ["_".join(filter(None, column)) for column in columns]
+        return csv_lines(header, cells, provenance(self.request))
 
 
-def _cell(value: Any) -> Any:
-    """Return several values in one cell parted by semicolons, and an object as JSON."""
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    return "; ".join(map(str, value)) if isinstance(value, list) else value
+def json_keys(rows: QuerySet[Any], column: str) -> list[str]:
+    """Return the keys that the objects of a JSON column have in any of the rows, sorted."""
+    keys = Func(F(column), function="jsonb_object_keys")
+    return sorted(rows.order_by().values_list(keys, flat=True).distinct())
+
+
+def _columns(
+    fields: Iterable[str], parts: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, str | None]]:
+    """Yield each column as a field with the key of its object, or with none if it is no object."""
+    for name in fields:
+        if name in parts:
+            yield from ((name, key) for key in parts[name])
+        else:
+            yield name, None
+
+
+def _cell(value: Any, key: str | None) -> Any:
+    """Return a field's value, or what its object has under the key, an object as JSON."""
+    if key is not None:
+        value = (value or {}).get(key)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

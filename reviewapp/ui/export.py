@@ -14,11 +14,14 @@ from reviewapp import __version__
 
 DATA_LICENCE = "CC BY 4.0 for this project's texts; bibliographic facts are free to reuse"
 
+BYTE_ORDER_MARK = "\ufeff"
+
 CONTENT_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "json": "application/json",
     "bib": "application/x-bibtex; charset=utf-8",
     "ris": "application/x-research-info-systems; charset=utf-8",
+    "csl.json": "application/vnd.citationstyles.csl+json",
     "tex": "application/x-tex; charset=utf-8",
     "svg": "image/svg+xml",
     "png": "image/png",
@@ -39,6 +42,11 @@ class Provenance:
     def line(self) -> str:
         """Return it as one line, for a comment."""
         return f"Peak Atlas {self.version}, {self.query}, {self.exported}; {self.licence}"
+
+    @property
+    def short(self) -> str:
+        """Return what each of many records may say of itself: the site's version and the date."""
+        return f"Peak Atlas {self.version}, {self.exported}"
 
 
 def provenance(request: HttpRequest) -> Provenance:
@@ -72,11 +80,22 @@ def neutralise(cell: Any) -> Any:
     return cell
 
 
+def _cell(value: Any) -> Any:
+    """Return what stands in one cell: of several values all, parted by semicolons."""
+    return neutralise("; ".join(map(str, value)) if isinstance(value, list) else value)
+
+
 def csv_lines(
     header: Sequence[str], rows: Iterable[Sequence[Any]], about: Provenance
 ) -> Iterator[str]:
-    """Yield CSV line by line: a header, then rows that end with the columns saying their origin."""
-    text = io.StringIO()
+    """Yield CSV line by line: a header, then rows that end with the columns saying their origin.
+
+    Several values in one cell, a list, are parted by semicolons. A byte order mark comes first:
+    without it a spreadsheet takes UTF-8 for another encoding. pandas skips it, and Python does
+    with the encoding "utf-8-sig".
+    """
+    text = io.StringIO(BYTE_ORDER_MARK)
+    text.seek(0, io.SEEK_END)
     writer = csv.writer(text)
     origin = asdict(about)
     writer.writerow([*header, *(f"export_{name}" for name in origin)])
@@ -84,7 +103,7 @@ def csv_lines(
         yield text.getvalue()
         text.seek(0)
         text.truncate()
-        writer.writerow([neutralise(cell) for cell in [*row, *origin.values()]])
+        writer.writerow([_cell(value) for value in [*row, *origin.values()]])
     yield text.getvalue()
 
 

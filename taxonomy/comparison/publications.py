@@ -49,8 +49,8 @@ def _names(publications: Sequence[Publication]) -> dict[int, str]:
 
 
 def _descriptions(publications: Sequence[Publication]) -> Iterable[Row]:
-    yield row("Year", publications, lambda p: Cell((Part(str(p.year)),), amount=p.year))
-    yield row("Venue", publications, lambda p: _kind(p.venue, p.get_venue_kind_display()))
+    yield row("First version", publications, lambda p: Cell((Part(str(p.year)),), amount=p.year))
+    yield row("Venue", publications, lambda p: _kind(p.short_venue, p.get_venue_kind_display()))
     yield row("Membership", publications, _membership)
     yield row("Confidence", publications, lambda p: text(p.get_confidence_display()))
     yield row(

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 import pandas as pd
-from django.db.models import Count, Q, QuerySet, Sum, Window
+from django.db.models import Count, Prefetch, Q, QuerySet, Sum, Window
 from django.db.models.functions import RowNumber
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
@@ -14,9 +14,10 @@ from django.utils.safestring import SafeString
 from reviewapp.corpus.choices import COUNTED, Membership
 from reviewapp.ui.charts import Chart, Mark, Trace
 from taxonomy.choices import Direction, Objective
-from taxonomy.models import CLAIM_FIELDS, Claim, PublicationFacets, Strategy
+from taxonomy.models import CLAIM_FIELDS, Claim, PublicationFacets, Strategy, TaxonomyClass
 
 NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
+SHOWN_OF_PUBLICATION = ("key", "artifact_name", "year", "published_year")
 IN_REVIEW = Q(membership__in=COUNTED)
 MOST_RELATED = 12
 MOST_CHARTS = 12
@@ -29,7 +30,15 @@ HATCHED = (
     " Hatched: the source gives a bound, a best case (“up to”), an end of a range or an"
     " approximation."
 )
-CLAIM_HEADER = ("publication", "artifact", *CLAIM_FIELDS)
+CLAIM_HEADER = (
+    "strategy",
+    "classes",
+    "publication",
+    "artifact",
+    "year",
+    "published_year",
+    *CLAIM_FIELDS,
+)
 
 
 @dataclass(frozen=True)
@@ -79,15 +88,29 @@ def claims_of(strategy: int) -> QuerySet[Claim]:
         Claim.objects.filter(publication__evidence__strategy=strategy)
         .exclude(publication__membership=Membership.EXTENSION)
         .select_related("publication")
-        .only("publication__key", "publication__artifact_name", "publication__year", *CLAIM_FIELDS)
+        .only(*(f"publication__{name}" for name in SHOWN_OF_PUBLICATION), *CLAIM_FIELDS)
         .order_by(*NEWEST)
     )
 
 
-def claim_rows(strategy: int) -> list[tuple[Any, ...]]:
-    """Return the same claims as plain rows, in the order of CLAIM_HEADER."""
-    columns = ("publication__key", "publication__artifact_name", *CLAIM_FIELDS)
-    return list(claims_of(strategy).values_list(*columns))
+def claim_rows(strategy: Strategy) -> list[tuple[Any, ...]]:
+    """Return the same claims as plain rows, in the order of CLAIM_HEADER.
+
+    The classes are a list: those of the publication. `year` is that of its first version.
+    """
+    classes = Prefetch("publication__classes", TaxonomyClass.objects.only("slug"))
+    return [
+        (
+            strategy.slug,
+            [found.slug for found in claim.publication.classes.all()],
+            claim.publication.key,
+            claim.publication.artifact_name,
+            claim.publication.year,
+            claim.publication.published_year,
+            *(getattr(claim, name) for name in CLAIM_FIELDS),
+        )
+        for claim in claims_of(strategy.pk).prefetch_related(classes)
+    ]
 
 
 def _related(strategy: int) -> list[Any]:

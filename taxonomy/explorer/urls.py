@@ -11,7 +11,7 @@ urlpatterns = [
     ),
     path("taxonomy/<slug:slug>/", views.strategy_page, name="strategy"),
     re_path(
-        r"^taxonomy/(?P<slug>[-\w]+)/export\.(?P<extension>csv|json|bib|ris)$",
+        r"^taxonomy/(?P<slug>[-\w]+)/export\.(?P<extension>csv|json|bib|ris|csl\.json)$",
         views.export_strategy,
         name="strategy-export",
     ),

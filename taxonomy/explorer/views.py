@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from reviewapp.corpus.choices import Membership
-from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
+from reviewapp.corpus.citations.files import CITATIONS
 from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.errors import cleaned_or_400
@@ -39,6 +39,12 @@ class ExplorerForm(forms.Form):
     pivot = forms.ChoiceField(choices=list(PIVOTS.items()), required=False)
     select = forms.CharField(max_length=200, required=False)
     q = forms.CharField(max_length=200, required=False)
+
+
+class CitationsForm(forms.Form):
+    """What the address of a strategy's citations may ask for, as the list of publications does."""
+
+    counted = forms.ChoiceField(choices=[("yes", "yes")], required=False)
 
 
 @dataclass(frozen=True)
@@ -207,17 +213,17 @@ def strategy_page(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
 def export_strategy(request: HttpRequest, slug: str, extension: str) -> HttpResponse:
-    """Return its claims as CSV or JSON, or its publications as BibTeX or RIS."""
+    """Return the review's claims about it as CSV or JSON, or its publications as citations."""
     strategy = _strategy(slug)
     about = provenance(request)
-    publications = strategy.publications.prefetch_related("strategies")
-    if extension == "bib":
-        content = bibtex_comment(about.line) + bibtex(publications)
-    elif extension == "ris":
-        content = ris(publications, about.line)
-    elif extension == "csv":
-        content = as_csv(CLAIM_HEADER, claim_rows(strategy.pk), about)
-    else:
-        claims = [dict(zip(CLAIM_HEADER, row, strict=True)) for row in claim_rows(strategy.pk)]
-        content = as_json({"strategy": slug, "claims": claims}, about)
-    return download(content, slug, extension)
+    if extension in CITATIONS:
+        asked = cleaned_or_400(CitationsForm(request.GET))
+        publications = Publication.objects.filter(strategies=strategy)
+        chosen = publications.in_review() if asked["counted"] else publications
+        lines = CITATIONS[extension](chosen.prefetch_related("strategies"), about)
+        return download("".join(lines), slug, extension)
+    rows = claim_rows(strategy)
+    if extension == "csv":
+        return download(as_csv(CLAIM_HEADER, rows, about), slug, extension)
+    claims = [dict(zip(CLAIM_HEADER, row, strict=True)) for row in rows]
+    return download(as_json({"strategy": slug, "claims": claims}, about), slug, extension)

@@ -19,6 +19,7 @@ from taxonomy.loading.schema import (
     ReviewFile,
     TaxonomyFile,
 )
+from taxonomy.loading.venue_facts import VenueFacts, VenuesFile
 
 # The loader in C reads the same in a tenth of the time; it is not built everywhere.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -68,6 +69,7 @@ class Fixtures:
     definitions: DefinitionsFile
     publications: list[PublicationRow]
     claims: dict[tuple[str, int], ClaimFacts]  # by key of the publication and position
+    venues: dict[str, VenueFacts]  # by key of the publication
 
 
 def read(folder: Path) -> Fixtures:
@@ -80,6 +82,7 @@ def read(folder: Path) -> Fixtures:
     )
     publications = _read_jsonl(folder / "publications.jsonl", problems)
     claims, claims_line = _read_yaml(folder / "claims.yaml", ClaimsFile, problems)
+    venues, venues_line = _read_yaml(folder / "venues.yaml", VenuesFile, problems)
     if taxonomy:
         _check_taxonomy(taxonomy, taxonomy_line, problems)
         _check_links(taxonomy, publications, problems)
@@ -91,8 +94,10 @@ def read(folder: Path) -> Fixtures:
         _check_claims(claims.root, publications, claims_line, problems)
     if claims and taxonomy:
         _check_references(taxonomy, claims.root, claims_line, problems)
+    if venues:
+        _check_venues(venues.root, publications, venues_line, problems)
     _check_unique(publications, problems)
-    if problems.found or not (review and taxonomy and definitions and claims):
+    if problems.found or not (review and taxonomy and definitions and claims and venues):
         raise FixtureError(problems.found)
     return Fixtures(
         review,
@@ -100,6 +105,7 @@ def read(folder: Path) -> Fixtures:
         definitions,
         [row for _, row in publications],
         {(facts.publication, facts.position): facts for facts in claims.root},
+        {facts.publication: facts for facts in venues.root},
     )
 
 
@@ -296,6 +302,29 @@ def _check_references(
         if other is not None and ends.get((entry.publication, other)) != entry.position:
             what = f"claim {other} is not the other end of this range"
             problems.add("claims.yaml", line_of((i, "range_with")), what)
+
+
+def _check_venues(
+    entries: list[VenueFacts], publications: Numbered, line_of: LineOf, problems: Problems
+) -> None:
+    """Check that every publication has one entry, of its first version's year, and no other has."""
+    rows = {row.key: (line, row) for line, row in publications}
+    whole = "publications.jsonl" not in problems.files  # a row not read would be called unknown
+    seen: set[str] = set()
+    for i, entry in enumerate(entries):
+        key, line = entry.publication, line_of((i,))
+        if key in seen:
+            problems.add("venues.yaml", line, f"{key}: duplicate publication")
+        seen.add(key)
+        if key not in rows:
+            if whole:
+                problems.add("venues.yaml", line, f"{key}: unknown publication")
+        elif rows[key][1].year != entry.first_year:
+            what = f"{key}: the first version is of {entry.first_year}, not {rows[key][1].year}"
+            problems.add("publications.jsonl", rows[key][0], what)
+    for key in sorted(rows.keys() - seen):
+        what = f"{key}: the publication has no entry in venues.yaml"
+        problems.add("publications.jsonl", rows[key][0], what)
 
 
 def _check_unique(publications: Numbered, problems: Problems) -> None:

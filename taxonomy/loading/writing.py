@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
 
@@ -19,6 +19,7 @@ from reviewapp.corpus.models import (
 from taxonomy.loading.claim_facts import ClaimFacts
 from taxonomy.loading.reading import Fixtures
 from taxonomy.loading.schema import ClaimRow, ClassRow, PublicationRow
+from taxonomy.loading.venue_facts import VenueFacts
 from taxonomy.models import Claim, Evidence, Family, Group, Strategy, TaxonomyClass
 
 Entry = TypeVar("Entry", TaxonomyClass, Family, Group, Strategy)
@@ -115,7 +116,7 @@ def _remove_unnamed(fixtures: Fixtures) -> None:
 
 def _load_publications(review: Review, fixtures: Fixtures) -> None:
     rows = fixtures.publications
-    records = [_publication(review, row) for row in rows]
+    records = [_publication(review, row, fixtures.venues[row.key]) for row in rows]
     Publication.objects.bulk_create(
         records,
         update_conflicts=True,
@@ -171,7 +172,7 @@ def _claim(publication: int, claim: ClaimRow, facts: ClaimFacts) -> Claim:
     )
 
 
-def _publication(review: Review, row: PublicationRow) -> Publication:
+def _publication(review: Review, row: PublicationRow, facts: VenueFacts) -> Publication:
     same = row.model_dump(
         exclude={
             "venue_type",
@@ -192,8 +193,30 @@ def _publication(review: Review, row: PublicationRow) -> Publication:
         membership=row.membership.status,
         membership_grade=row.membership.grade or "",
         from_general_knowledge=row.fields_from_general_knowledge,
+        **_appeared(facts),
         **same,
     )
+
+
+def _appeared(facts: VenueFacts) -> dict[str, Any]:
+    """Return the columns that say where and when a publication appeared."""
+    venue, first, pages = facts.venue, facts.first_version, facts.venue.pages
+    return {
+        "venue_name": venue.name,
+        "venue_acronym": venue.acronym or "",
+        "venue_track": venue.track or "",
+        "volume": venue.volume or "",
+        "number": venue.number or "",
+        "first_page": pages.first if pages else "",
+        "last_page": (pages.last if pages else None) or "",
+        "published_year": facts.published.year,
+        "published_month": facts.published.month,
+        "venue_confidence": facts.confidence,
+        "venue_note": facts.note or "",
+        "first_version_year": first.year if first else None,
+        "first_version_month": first.month if first else None,
+        "first_version_confidence": first.confidence if first else "",
+    }
 
 
 def _link(rows: list[PublicationRow], ids: dict[str, int]) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.db.models import Prefetch
 
-from reviewapp.corpus.citations import bibtex, bibtex_comment, ris
+from reviewapp.corpus.citations.facts import arxiv
+from reviewapp.corpus.citations.files import CITATIONS
 from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.export import Provenance, csv_lines, json_parts
@@ -21,6 +22,20 @@ FIELDS = (
     "month",
     "venue",
     "venue_kind",
+    "venue_name",
+    "venue_acronym",
+    "venue_track",
+    "volume",
+    "number",
+    "first_page",
+    "last_page",
+    "published_year",
+    "published_month",
+    "venue_confidence",
+    "venue_note",
+    "first_version_year",
+    "first_version_month",
+    "first_version_confidence",
     "arxiv_id",
     "doi",
     "url",
@@ -55,28 +70,27 @@ def in_batches(publications: PublicationQuerySet) -> Iterator[Publication]:
 
 
 def parts(extension: str, publications: Iterable[Publication], about: Provenance) -> Iterator[str]:
-    """Yield the file of that kind ("csv", "json", "bib" or "ris") in parts."""
+    """Return the file of that kind, "csv", "json" or one of CITATIONS, in parts."""
     if extension == "csv":
-        yield from csv_lines(HEADER, map(_row, publications), about)
-    elif extension == "json":
-        yield from json_parts("publications", map(record, publications), about)
-    elif extension == "bib":
-        yield bibtex_comment(about.line)
-        yield from (f"{bibtex([publication])}\n" for publication in publications)
-    else:
-        yield from (f"{ris([publication], about.line)}\n" for publication in publications)
+        return csv_lines(HEADER, map(_row, publications), about)
+    if extension == "json":
+        return json_parts("publications", map(record, publications), about)
+    return CITATIONS[extension](publications, about)
 
 
 HEADER = (*FIELDS, "classes", "strategies", "claims")
 
 
 def _row(publication: Publication) -> list[Any]:
-    """Return the cells of a row: several values in one cell are parted by semicolons."""
-    values = [getattr(publication, field) for field in FIELDS]
+    """Return the values of a row.
+
+    An arXiv identifier says that it is one; as a number, 2309.06180 would lose a zero.
+    """
+    known = {field: getattr(publication, field) for field in FIELDS}
+    values = list({**known, "arxiv_id": arxiv(publication)}.values())
     values += [[c.slug for c in publication.classes.all()]]
     values += [[s.slug for s in publication.strategies.all()]]
-    cells = ["; ".join(value) if isinstance(value, list) else value for value in values]
-    return [*cells, len(publication.claims.all())]
+    return [*values, len(publication.claims.all())]
 
 
 def record(publication: Publication) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from taxonomy.publications.filter import PublicationFilter
 # Facets counted together in one query by the combinations of their values. The filters inside a
 # group are applied to those combinations afterwards: each facet is counted without its own.
 # Objectives and strategies have too many combinations, so each of their values is a row.
+# What is in no group, because there is nothing to count, filters every group.
 GROUPS = (
     ("year", "venue", "artifact", "code", "membership", "confidence"),
     ("class", "family"),

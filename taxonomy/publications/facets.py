@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from django.db.models import Q, TextChoices
 
-from reviewapp.corpus.choices import ArtifactKind, Confidence, Membership, VenueKind
+from reviewapp.corpus.choices import COUNTED, ArtifactKind, Confidence, Membership, VenueKind
 from taxonomy.choices import Objective
 from taxonomy.models import Family, Strategy, TaxonomyClass
 
@@ -159,6 +159,34 @@ class Years:
         return (self.first is None or stored >= self.first) and (
             self.last is None or stored <= self.last
         )
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Publications that the review counts, where only these are asked for."""
+
+    active: bool
+    key: str = "counted"
+    column: str = "membership"
+
+    @property
+    def condition(self) -> Q:
+        return Q(membership__in=COUNTED)
+
+    @property
+    def phrase(self) -> str:
+        return "without extensions"
+
+    @property
+    def chips(self) -> list[Chip]:
+        return [Chip("Counted in the review only", (self.key,))] if self.active else []
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        return [(self.key, "yes")] if self.active else []
+
+    def passes(self, stored: Any) -> bool:
+        return not self.active or stored in COUNTED
 
 
 def read_facets() -> list[ListFacet]:

@@ -16,7 +16,7 @@ from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.fields import WholeNumberField
 from taxonomy.models import PublicationFacets
-from taxonomy.publications.facets import AnyOf, Chip, Filter, ListFacet, Years
+from taxonomy.publications.facets import AnyOf, Chip, Counted, Filter, ListFacet, Years
 
 NEWEST = ("-year", "-month", "key")
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -45,6 +45,12 @@ class PublicationForm(forms.Form):
         choices=[(key, label) for key, (label, _) in SORTS.items()],
         help_text="The order; without it the best match of a search, else the newest",
         error_messages={"invalid_choice": "There is no sort order “%(value)s”."},
+    )
+    counted = forms.ChoiceField(
+        required=False,
+        choices=[("yes", "yes")],
+        help_text="Only those that are counted in the review, without extensions",
+        error_messages={"invalid_choice": "“counted” can be “yes” or left out."},
     )
 
     def __init__(self, data: QueryDict, facets: Iterable[ListFacet]) -> None:
@@ -154,7 +160,8 @@ def read_filter(data: QueryDict, facets: list[ListFacet]) -> PublicationFilter:
         for facet in facets
     ]
     place = [facet.key for facet in facets].index("venue")
-    filters = (*chosen[:place], Years(first, last), *chosen[place:])
+    counted = Counted(bool(given["counted"]))
+    filters = (*chosen[:place], Years(first, last), *chosen[place:], counted)
     text = given["q"]
     sort = given["sort"] or ("relevance" if text else "newest")
     if sort == "relevance" and not text:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from taxonomy.publications.facet_counts import Counts
-from taxonomy.publications.facets import AnyOf, Choice, ListFacet, Years
+from taxonomy.publications.facets import AnyOf, Choice, Counted, ListFacet, Years
 from taxonomy.publications.filter import PublicationFilter
 
 WIDTH, HEIGHT = 220, 44  # of the year chart, in SVG units
@@ -63,13 +63,24 @@ class YearPanel:
         return f"Publications by year. {counts}"
 
 
-def panels(shown: PublicationFilter, counts: Counts) -> Iterator[FacetPanel | YearPanel]:
+@dataclass(frozen=True)
+class CountedPanel:
+    """Whether only what the review counts is shown."""
+
+    counted: Counted
+
+
+def panels(
+    shown: PublicationFilter, counts: Counts
+) -> Iterator[FacetPanel | YearPanel | CountedPanel]:
     """Yield every facet with its counts, in the order of the page."""
     for chosen in shown.filters:
         if isinstance(chosen, AnyOf):
             yield _facet_panel(chosen, counts)
         elif isinstance(chosen, Years):
             yield YearPanel(chosen, _bars(chosen, counts))
+        elif isinstance(chosen, Counted):
+            yield CountedPanel(chosen)
 
 
 def _facet_panel(chosen: AnyOf, counts: Counts) -> FacetPanel:

@@ -4,8 +4,8 @@ from django.urls import path
 
 from taxonomy.publications import views
 
-LIST_EXPORTS = ("csv", "json", "bib", "ris")
-EXPORTS = ("bib", "ris", "json")
+LIST_EXPORTS = ("csv", "json", "bib", "ris", "csl.json")
+EXPORTS = ("bib", "ris", "csl.json", "json")
 
 urlpatterns = [
     path("publications/", views.publications, name="publications"),

@@ -1,6 +1,5 @@
 """The list of publications with its facets and exports, and the page of each publication."""
 
-from calendar import month_name
 from dataclasses import dataclass
 
 from django.db.models import Count, F
@@ -10,7 +9,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from reviewapp.corpus.citations import bibtex, reference
+from reviewapp.corpus.citations.bibtex import bibtex
+from reviewapp.corpus.citations.reference import page_tags, reference
 from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
@@ -105,7 +105,7 @@ def publication(request: HttpRequest, key: str) -> HttpResponse:
     shown = _publication(key)
     context = {
         "publication": shown,
-        "published": f"{month_name[shown.month or 0]} {shown.year}".strip(),
+        "tags": page_tags(shown),
         "reference": reference(shown),
         "bibtex": bibtex([shown]),
         "claims": standings(shown.claims.all()),

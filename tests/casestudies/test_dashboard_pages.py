@@ -23,7 +23,7 @@ SPARSEGPT = STUDIES["sparsegpt"]
 
 
 def as_rows(content: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(content.decode())))
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
 
 
 @pytest.mark.django_db
@@ -56,6 +56,11 @@ def test_an_exported_point_says_all_that_its_number_depends_on(client: Client) -
     assert "sparsity 0.6" in row["settings"]
     assert row["finished"] == "2026-03-01T12:00:00+00:00"
     assert row["drawn_together"] == "no"
+    assert (row["run_id"], row["seed"]) == (str(run.pk), "0")
+    assert row["commit"] == run.environment["commit"]
+    assert {name: row[f"parameters_{name}"] for name in run.parameters} == {
+        name: str(value) for name, value in run.parameters.items()
+    }
     assert row["export_query"].endswith("?baseline=wanda")
     first = client.get("/dashboards/export.json?baseline=wanda").json()["charts"][0]["points"][0]
     assert (first["variant"], first["x"], first["y"]) == ("magnitude", 2.0, 13.0)

@@ -187,7 +187,7 @@ def test_strategy_and_publication_pages_show_the_latest_result(
 
 
 def compared(client: Client, query: str = PAIR) -> dict[str, str]:
-    content = client.get(f"/compare/export.csv?{query}").content.decode()
+    content = client.get(f"/compare/export.csv?{query}").content.decode("utf-8-sig")
     rows = csv.DictReader(io.StringIO(content))
     return next(row for row in rows if row["property"].startswith("Studies of one"))
 

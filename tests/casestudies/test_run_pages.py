@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import pandas as pd
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -178,7 +179,8 @@ def test_without_a_result_the_raw_result_says_why(client: Client, state: str, st
 def test_the_measurements_are_exported_with_their_origin(client: Client) -> None:
     run = a_finished_run(measured=[("perplexity", "=cmd()", 20.41234567), ("sparsity", "w", 0.5)])
     response = client.get(f"/runs/{run.pk}/measurements.csv")
-    rows = list(csv.DictReader(io.StringIO(response.getvalue().decode())))
+    content = response.getvalue()
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
     assert [(row["metric"], row["value"]) for row in rows] == [
         ("perplexity", "20.41234567"),
         ("sparsity", "0.5"),
@@ -187,6 +189,12 @@ def test_the_measurements_are_exported_with_their_origin(client: Client) -> None
     assert rows[0]["hardware"] == run.hardware
     assert rows[0]["variant"] == "'=cmd()"
     assert rows[0]["export_licence"]
+    frame = pd.read_csv(io.BytesIO(content))
+    assert frame.columns[0] == "run_id"
+    for row in frame.to_dict("records"):
+        assert (row["run_id"], row["seed"]) == (run.pk, run.seed)
+        assert row["commit"] == run.environment["commit"]
+        assert {name: row[f"parameters_{name}"] for name in run.parameters} == run.parameters
 
 
 def test_the_curves_are_exported(client: Client) -> None:
@@ -200,8 +208,11 @@ def test_the_curves_are_exported(client: Client) -> None:
             }
         ]
     )
-    text = client.get(f"/runs/{run.pk}/curves.csv").getvalue().decode()
-    assert "perplexity by sparsity,wanda,,0.5,25.2," in text
+    response = client.get(f"/runs/{run.pk}/curves.csv")
+    [row] = pd.read_csv(io.BytesIO(response.getvalue())).to_dict("records")
+    assert (row["series"], row["variant"]) == ("perplexity by sparsity", "wanda")
+    assert (row["x"], row["y"]) == (0.5, 25.2)
+    assert (row["run_id"], row["seed"], row["commit"]) == (run.pk, 0, run.environment["commit"])
 
 
 def test_hostile_words_are_shown_not_obeyed(client: Client) -> None:

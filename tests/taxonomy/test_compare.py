@@ -37,7 +37,10 @@ def rows_of(client: Client, query: str) -> dict[str, dict[str, str]]:
     """Return the comparison's rows by property, from the CSV export."""
     response = client.get(f"/compare/export.csv?{query}")
     assert response.status_code == 200
-    return {row["property"]: row for row in csv.DictReader(io.StringIO(response.content.decode()))}
+    return {
+        row["property"]: row
+        for row in csv.DictReader(io.StringIO(response.content.decode("utf-8-sig")))
+    }
 
 
 def claim(of: Publication, value: float, unit: str = "x", **values: str) -> Claim:
@@ -159,7 +162,7 @@ def test_publications_are_compared_with_their_claims_conditions(client: Client, 
     publication(key="second", artifact_name="Second", year=2020)
     claim(first, 3, qualifier="up-to", conditions="on one GPU")
     rows = rows_of(client, "publications=first,second&baseline=second")
-    assert rows["Year"]["First"] == "2023 [+3]"
+    assert rows["First version"]["First"] == "2023 [+3]"
     assert rows["Throughput in x, higher is better"]["First"] == (
         "up to 3 x (speed-up; baseline: not reported; conditions: on one GPU; stated in: abstract)"
     )
@@ -213,7 +216,9 @@ def test_fewer_than_two_show_how_to_choose(client: Client, review: Review):
 
 def test_hostile_text_is_escaped_on_the_page_and_in_exports(client: Client, review: Review):
     nasty = "<script>alert(1)</script>"
-    publication(key="nasty", artifact_name=nasty, title=nasty, venue="=1+1", hardware=[nasty])
+    publication(
+        key="nasty", artifact_name=nasty, title=nasty, venue_acronym="=1+1", hardware=[nasty]
+    )
     other = publication(key="other", artifact_name="Other")
     claim(Publication.objects.get(key="nasty"), 2, conditions=nasty)
     claim(other, 3)

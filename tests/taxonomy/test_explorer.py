@@ -99,7 +99,7 @@ def test_below_a_class_only_its_own_publications_count(client: Client, review: R
 def test_each_cell_of_the_map_counts_publications_and_claims(
     client: Client, review: Review, pivot: str
 ) -> None:
-    text = client.get(f"/taxonomy/export.csv?pivot={pivot}").content.decode()
+    text = client.get(f"/taxonomy/export.csv?pivot={pivot}").content.decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {row["objective"] for row in rows} == set(Objective.values)
     assert len(rows) == (31 if pivot == "family" else 57) * len(Objective)

@@ -151,16 +151,24 @@ def test_case_studies_of_the_review_are_named_and_nothing_is_claimed_measured(
 
 def test_exports_hold_the_claims_and_the_publications(client: Client, review: Review) -> None:
     about = "/taxonomy/pruning/export."
-    rows = list(csv.DictReader(io.StringIO(client.get(about + "csv").content.decode())))
+    rows = list(csv.DictReader(io.StringIO(client.get(about + "csv").content.decode("utf-8-sig"))))
     values = sorted(claim.value for row in counted_rows("pruning") for claim in row.claims)
     assert sorted(float(row["value"]) for row in rows) == values
     assert "/taxonomy/pruning/export.csv" in rows[0]["export_query"]
+    assert {row["strategy"] for row in rows} == {"pruning"}
+    known = {row.key: row for row in real_fixtures().publications}
+    for row in rows:
+        assert row["classes"].split("; ") == list(known[row["publication"]].classes)
+        assert int(row["year"]) == known[row["publication"]].year
+        venue = real_fixtures().venues[row["publication"]]
+        assert int(row["published_year"]) == venue.published.year
     claims = client.get(about + "json").json()["claims"]
     assert sorted(claim["value"] for claim in claims) == values
     keys = {row.key for row in real_fixtures().publications if "pruning" in row.strategies}
     bibtex = bibtexparser.parse_string(client.get(about + "bib").content.decode())
     assert {entry.key for entry in bibtex.entries} == keys
     assert len(rispy.loads(client.get(about + "ris").content.decode())) == len(keys)
+    assert {item["id"] for item in client.get(about + "csl.json").json()} == keys
     assert client.get(about + "xlsx").status_code == 404
 
 

@@ -19,6 +19,9 @@ FACTS = {
     (entry["publication"], entry["position"]): entry
     for entry in yaml.safe_load((FIXTURES / "claims.yaml").read_text())
 }
+VENUES = {
+    entry["publication"]: entry for entry in yaml.safe_load((FIXTURES / "venues.yaml").read_text())
+}
 ROWS = [json.loads(line) for line in (FIXTURES / "publications.jsonl").read_text().splitlines()]
 
 pytestmark = pytest.mark.django_db
@@ -85,6 +88,25 @@ def test_every_fact_of_the_fixtures_is_in_the_database(folder: Path) -> None:
         assert publication.authors == row["authors"]
         assert (publication.arxiv_id, publication.doi) == (row["arxiv_id"], row["doi"])
         assert {s.slug for s in publication.strategies.all()} == set(row["strategies"])
+        venue, first = VENUES[row["key"]], VENUES[row["key"]]["first_version"] or {}
+        assert (publication.published_year, publication.published_month) == (
+            venue["published"]["year"],
+            venue["published"]["month"],
+        )
+        assert {
+            "name": publication.venue_name,
+            "acronym": publication.venue_acronym,
+            "track": publication.venue_track,
+            "volume": publication.volume,
+            "number": publication.number,
+        } == {"acronym": "", "track": "", "volume": "", "number": "", **venue["venue"]}
+        assert publication.venue_confidence == venue["confidence"]
+        assert publication.venue_note == venue.get("note", "")
+        assert (
+            publication.first_version_year,
+            publication.first_version_month,
+            publication.first_version_confidence,
+        ) == (first.get("year"), first.get("month"), first.get("confidence", ""))
         assert [
             (c.metric, c.value, c.objective, c.baseline or None) for c in publication.claims.all()
         ] == [(c["metric"], c["value"], c["objective"], c["baseline"]) for c in row["claims"]]
@@ -225,6 +247,12 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
         ("claims.yaml", "range_with: 1", "range_with: 0", "claim 0 is not the other end"),
         ("claims.yaml", "testable: 'no'", "testable: direction", "a testable claim needs study"),
         ("claims.yaml", "blind: true", "blind: perhaps", "replication.blind: Input should be"),
+        ("venues.yaml", "month: 11", "month: 13", "month: Input should be less than or equal"),
+        ("venues.yaml", "confidence: high", "confidence: sure", "0.confidence: Input should be"),
+        ("venues.yaml", "acronym: ACL", "acronyms: ACL", "venue.acronyms: Extra inputs"),
+        ("venues.yaml", 'volume: "34"', "volume: 34", "venue.volume: Input should be a valid str"),
+        ("venues.yaml", "frantar2022gptq", "nobody2022", "nobody2022: unknown publication"),
+        ("venues.yaml", "frantar2022gptq", "hu2021lora", "hu2021lora: duplicate publication"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(
@@ -245,6 +273,27 @@ def test_a_claim_without_facts_is_named_where_it_stands(folder: Path) -> None:
         f"publications.jsonl:{line}: aminabadi2022deepspeedinference-0: the claim has no entry in"
         " claims.yaml"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("year: 2022, month: 10, conf", "year: 2021, month: 10, conf", "is of 2021, not 2022"),
+        ("first_version: {year: 2022, month: 10, confidence: high}", "first_version: null", "2023"),
+        ("- publication: frantar2022gptq", "- publication: nobody2022", "no entry in venues.yaml"),
+    ],
+)
+def test_a_publication_that_differs_from_its_venue_is_named_where_it_stands(
+    folder: Path, old: str, new: str, what: str
+) -> None:
+    path = folder / "venues.yaml"
+    before, start, rest = path.read_text().partition("- publication: frantar2022gptq")
+    assert old in start + rest
+    path.write_text(before + (start + rest).replace(old, new, 1))
+    line = next(n for n, row in enumerate(ROWS, 1) if row["key"] == "frantar2022gptq")
+    found = [p for p in problems(folder) if p.startswith(f"publications.jsonl:{line}: frantar")]
+    assert len(found) == 1
+    assert what in found[0]
 
 
 def test_a_missing_file_or_wrong_encoding_is_a_plain_message(folder: Path) -> None:

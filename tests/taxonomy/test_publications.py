@@ -21,6 +21,8 @@ from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
+META = re.compile(r'<meta name="(citation_\w+)" content="([^"]*)">')
+
 
 def page(client: Client, query: str = "", **headers: str) -> str:
     response = client.get(f"/publications/?{query}", headers=headers)
@@ -81,14 +83,43 @@ def test_each_publication_links_to_the_pages_of_its_own_strategies(
     }
 
 
+def test_a_page_says_which_version_is_cited_and_how_sure_that_is(
+    client: Client, review: Review
+) -> None:
+    shown = text(client.get("/publications/frantar2022gptq/").content.decode())
+    assert "ICLR 2023 (first version October 2022) conference" in shown
+    assert "International Conference on Learning Representations" in shown
+    assert "Published May 2023 high confidence First version October 2022, on arXiv" in shown
+    assert "not certain" not in shown
+    shown = text(client.get("/publications/wang2023zeropp/").content.decode())
+    assert "arXiv 2023 preprint venue or year not certain" in shown
+    assert "June 2023 medium confidence: venue and year deserve a second look" in shown
+    assert "Also published at ICLR 2024" in shown
+    shown = text(client.get("/publications/fang2021patrickstar/").content.decode())
+    assert "IEEE Transactions on Parallel and Distributed Systems 34(1)" in shown
+
+
+def test_a_page_carries_what_reference_managers_look_for(client: Client, review: Review) -> None:
+    evil = '"><script>alert(1)</script>'
+    publication(key="evil2023", title=evil, authors=[evil, "Roe, R"], venue_name=evil)
+    html = client.get("/publications/evil2023/").content.decode()
+    assert "<script>alert" not in html
+    head = html[: html.index("</head>")]
+    tags = [(name, unescape(content)) for name, content in META.findall(head)]
+    assert tags.count(("citation_title", evil)) == 1
+    assert [value for name, value in tags if name == "citation_author"] == [evil, "Roe, R"]
+    assert ("citation_publication_date", "2023/06") in tags
+    assert ("citation_conference_title", f"{evil} (MLSys)") in tags
+
+
 def test_one_author_stands_alone_and_the_first_of_several_with_et_al(
     client: Client, review: Review
 ) -> None:
     publication(key="doe2023alone", title="Xylophone Solo", authors=["Doe, Jane"])
     publication(key="roe2023duo", title="Xylophone Duo", authors=["Roe, Richard", "Doe, Jane"])
     lines = {titles(result)[0]: text(result) for result in results(page(client, "q=xylophone"))}
-    assert " Doe · 2023 " in lines["Xylophone Solo"]
-    assert " Roe et al. · 2023 " in lines["Xylophone Duo"]
+    assert " Doe · MLSys 2023 " in lines["Xylophone Solo"]
+    assert " Roe et al. · MLSys 2023 " in lines["Xylophone Duo"]
 
 
 def test_facets_combine_and_the_sentence_says_so(client: Client, review: Review) -> None:

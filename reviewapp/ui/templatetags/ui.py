@@ -28,6 +28,7 @@ EXPORT_NAMES = {
     "json": "JSON",
     "bib": "BibTeX",
     "ris": "RIS",
+    "csl.json": "CSL-JSON (Zotero, pandoc)",
     "tex": "LaTeX (booktabs)",
     "svg": "SVG (text stays text)",
     "png": "PNG (300 dpi)",
@@ -101,14 +102,28 @@ def table_rows(rows: Iterable[Iterable[Any]]) -> SafeString:
 
 
 @register.inclusion_tag("ui/_export.html", takes_context=True)
-def export_menu(context: Context, base: str, formats: str, label: str = "Export") -> dict[str, Any]:
-    """Show links to `base`export.csv and so on, with the page's own query string."""
+def export_menu(
+    context: Context, base: str, formats: str, label: str = "Export", *, counted: bool = False
+) -> dict[str, Any]:
+    """Show links to `base`export.csv and so on, with the page's own query string.
+
+    With `counted` the same formats are offered again without what the review does not count,
+    unless the page shows no other.
+    """
     request: HttpRequest = context["request"]
-    query = request.GET.urlencode()
+    query = request.GET.copy()
+    links = _export_links(base, formats, query.urlencode())
+    query["counted"] = "yes"
+    again = counted and query != request.GET
     return {
         "label": label,
-        "links": [
-            (f"{base}export.{name}{'?' if query else ''}{query}", EXPORT_NAMES[name])
-            for name in formats.split()
-        ],
+        "links": links,
+        "counted": _export_links(base, formats, query.urlencode()) if again else [],
     }
+
+
+def _export_links(base: str, formats: str, query: str) -> list[tuple[str, str]]:
+    return [
+        (f"{base}export.{name}{'?' if query else ''}{query}", EXPORT_NAMES[name])
+        for name in formats.split()
+    ]
