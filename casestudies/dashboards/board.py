@@ -9,15 +9,13 @@ from casestudies.dashboards.comparability import ComparableRuns, Member, grouped
 from casestudies.dashboards.drawing import MOST_OVERLAID, Subject, over_time, overlaid, pareto
 from casestudies.dashboards.facets import Facet, facets
 from casestudies.dashboards.figures import chart
-from casestudies.dashboards.metrics import default_pair, identity
+from casestudies.dashboards.objectives import by_objective, told_by
 from casestudies.dashboards.plots import Plot
 from casestudies.dashboards.selection import Selection
 from casestudies.lab.contract import SMOKE, Study
-from casestudies.lab.metrics import Metric
 from casestudies.models import Run
 from casestudies.runs.charts import look_for
 from reviewapp.ui.charts import Chart
-from reviewapp.ui.units import labelled
 
 
 @dataclass(frozen=True)
@@ -183,14 +181,15 @@ def _curves(drawn: Sequence[Member], study: Study, name: str) -> Plot:
 
 
 def _across(board: Board) -> list[Plot]:
-    """Return what studies share in one plot, and each study's headline by itself."""
+    """Return what studies share in one plot, if its axes are chosen, then each objective."""
     selection = board.selection
     runs = [member.run for listed in board.groups for member in listed.members]
     asked = [metric for metric in (selection.x, selection.y) if metric]
-    pairs = [metric for study in selection.studies for metric in default_pair(study)]
-    measured = queries.measured(runs, [*asked, *pairs])
-    run = [study for study in selection.studies if study not in board.not_run]
-    plots = [_headline(board, study, measured) for study in run]
+    told = [metric for study in selection.studies for metric in told_by(study)]
+    measured = queries.measured(runs, [*asked, *told])
+    plots = by_objective(
+        [(study, _standing(board, study)) for study in selection.studies], measured
+    )
     if len(asked) == 2:
         names = {study.slug: study.full_name for study in selection.studies}
         subject = Subject(_drawn(board), measured, names=names)
@@ -199,36 +198,11 @@ def _across(board: Board) -> list[Plot]:
     return plots
 
 
-def _headline(board: Board, study: Study, measured: queries.Measured) -> Plot:
-    """Return the plot of the drawn group's runs of a study, else of the study's newest group."""
+def _standing(board: Board, study: Study) -> Sequence[Member]:
+    """Return the drawn group's runs of a study, else those of the study's first group."""
     candidates = [board.shown, *board.groups] if board.shown else []
     of_study = (
         [member for member in listed.members if member.run.study == study.slug]
         for listed in candidates
     )
-    x, y = default_pair(study)
-    title = f"{study.full_name}: {y.name} against {x.name}"
-    subject = Subject(next(filter(None, of_study), []), measured)
-    plot = pareto(subject, x, y, f"headline-{study.slug}", title)
-    return replace(plot, look_for=look_for(study, x=x.name, y=y.name))
-
-
-def cannot_share(studies: Sequence[Study]) -> str:
-    """Return why the studies' headlines are not drawn in one chart; empty when they could be."""
-    if len(studies) < 2:
-        return "There is only one study, so there is nothing to draw it beside."
-    pairs = [default_pair(study) for study in studies]
-    if len({(identity(x), identity(y)) for x, y in pairs}) == 1:
-        return ""
-    parts = [
-        f"{study.full_name} has {_named(y)} against {_named(x)}"
-        for study, (x, y) in zip(studies, pairs, strict=True)
-    ]
-    return (
-        "What sums up one study cannot share an axis with another’s, since metric or unit differ: "
-        f"{'; '.join(parts)}. Each is drawn by itself."
-    )
-
-
-def _named(metric: Metric) -> str:
-    return labelled(metric.name, metric.unit_in_words)
+    return next(filter(None, of_study), [])

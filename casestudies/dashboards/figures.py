@@ -16,6 +16,8 @@ K = TypeVar("K")
 
 def chart(plot: Plot, order: Sequence[str]) -> Chart:
     """Return the plot as a chart; `order` is that of all variants on the page."""
+    if plot.kind == "factors":
+        return _factors(plot)
     together = len({point.member.number for point in plot.points}) > 1
     return Chart(
         slug=plot.slug,
@@ -29,6 +31,26 @@ def chart(plot: Plot, order: Sequence[str]) -> Chart:
         look_for=plot.look_for,
         note=" ".join(plot.notes),
     )
+
+
+def _factors(plot: Plot) -> Chart:
+    """Return the points as rows, each with its factor of the baseline."""
+    return Chart(
+        slug=plot.slug,
+        title=plot.title,
+        kind="dots",
+        table=plot.table,
+        traces=[_row(point) for point in plot.points],
+        x_label=plot.x.label,
+        reference=1,
+        note=" ".join(plot.notes),
+    )
+
+
+def _row(point: Point) -> Trace:
+    factor = f"{rounded(point.x)} x"
+    mark = Mark(point.x, label=(point.variant, factor), href=point.run.get_absolute_url())
+    return Trace(f"{factor} · {point.variant}", [mark])
 
 
 @dataclass(frozen=True)

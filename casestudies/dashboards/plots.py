@@ -60,13 +60,14 @@ class Point:
 class Plot:
     """A chart to be drawn, with what a reader must know to read it.
 
-    `kind` says how: as single marks, as lines of a group's runs, or as lines of single runs.
+    `kind` says how: as single marks, as lines of a group's runs, as lines of single runs, or each
+    point as a row with its `x`, a factor of what it is held against.
     `better` says in which direction `x` is better, for the line through efficient marks.
     """
 
     slug: str
     title: str
-    kind: Literal["marks", "over runs", "of runs"]
+    kind: Literal["marks", "over runs", "of runs", "factors"]
     x: Axis
     y: Axis
     points: Sequence[Point]

@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from casestudies.dashboards.board import Board, build, cannot_share
+from casestudies.dashboards.board import Board, build
 from casestudies.dashboards.comparability import RULE
 from casestudies.dashboards.forms import read_selection
 from casestudies.dashboards.queries import MOST_RUNS
@@ -28,7 +28,6 @@ def dashboards(request: HttpRequest) -> HttpResponse:
         "selection": selection,
         "studies": _studies(selection),
         "sentence": sentence(board),
-        "cannot_share": "" if selection.study else cannot_share(selection.studies),
         "rule": RULE,
         "comparable_url": selection.but(together=False).url,
         "together_url": selection.but(together=True, group="").url,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from casestudies.dashboards.comparability import group_of
 from casestudies.dashboards.efficiency import efficient, efficient_by
 from casestudies.dashboards.metrics import shared
+from casestudies.dashboards.objectives import told_by
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import PERPLEXITY, Metric
@@ -21,6 +22,7 @@ from casestudies.lab.result import MOST_MEASUREMENTS, MOST_POINTS
 from casestudies.models import Run
 from reviewapp.ui.plotly import figure
 from reviewapp.ui.svg import drawing
+from taxonomy.choices import Objective
 from tests.casestudies.drawn import CURVE, GPU, board, drawn, measured_run, page
 from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_run
 from tests.lab.declared import toy
@@ -355,18 +357,45 @@ def test_studies_share_an_axis_only_where_metric_and_unit_are_the_same(client: C
     names = {metric.name for metric in shared(STUDIES.values())}
     assert "perplexity" in names
     assert "perplexity ratio" not in names
-    here = measured_run(0)
+    measured_run(0)
+    assert "choose its axes" in page(client, "study=all")
+    assert "choose its axes" not in page(client, "study=all&x=peak+memory&y=perplexity")
+
+
+@pytest.mark.django_db
+def test_across_studies_each_objective_shows_what_each_gained_over_its_own_baseline() -> None:
+    measured_run(0)
+    here = measured_run(1)
     environment = {**ENVIRONMENT, "model": {"name": "none", "sha256": ""}}
     there = a_finished_run(
         "qmoe",
-        [("loss increase", "gptq", 0.02), ("bits per weight", "gptq", 0.9)],
+        [
+            ("loss increase", "rtn", 0.06),
+            ("loss increase", "gptq", 0.02),
+            ("product speed", "paper", 1.2, {"size": 16}),
+            ("product speed", "paper", 1.5, {"size": 128}),
+            ("product speed", "int8", 2.5, {"size": 128}),
+        ],
         environment=environment,
     )
-    shown = page(client, "study=all")
-    assert "metric or unit differ" in shown
-    assert "SparseGPT: perplexity ratio against compression time" in shown
-    assert "QMoE: loss increase against bits per weight" in shown
-    assert [{p.run for p in plot.points} for plot in board("study=all").plots] == [{here}, {there}]
+    found = {
+        plot.title: {point.variant: (point.run, pytest.approx(point.x)) for point in plot.points}
+        for plot in board("study=all").plots
+    }
+    assert found == {
+        "Quality": {
+            "SparseGPT, sparsegpt: perplexity ratio": (here, 1 / 1.5),
+            "QMoE, gptq: loss increase": (there, 3),
+        },
+        "Throughput": {"QMoE, paper, 128 MiB: product speed": (there, 1.5)},
+        "Cost": {"SparseGPT, sparsegpt: compression time": (here, 2 / 15)},
+    }
+
+
+def test_no_study_tells_its_result_by_what_has_no_direction() -> None:
+    for study in STUDIES.values():
+        assert told_by(study), study.slug
+        assert all(metric.objective in set(Objective.values) for metric in told_by(study))
 
 
 @pytest.mark.django_db
@@ -402,11 +431,11 @@ def test_many_runs_of_one_study_do_not_hide_another(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("casestudies.dashboards.queries.MOST_RUNS", 2)
-    a_finished_run("qmoe", [("loss increase", "gptq", 0.02), ("bits per weight", "gptq", 0.9)])
+    a_finished_run("qmoe", [("loss increase", "gptq", 0.02), ("loss increase", "rtn", 0.9)])
     several = [measured_run(hours) for hours in (1, 2, 3)]
     shared_page = page(client, "study=all")
-    assert "QMoE: loss increase against bits per weight" in shared_page
-    assert drawn("study=all") == {run.pk for run in several[1:]}
+    assert "QMoE, gptq: loss increase" in shared_page
+    assert drawn("study=sparsegpt") == {run.pk for run in several[1:]}
 
 
 @pytest.mark.django_db
