@@ -53,6 +53,14 @@ class FlowCheckSerializer(serializers.Serializer[Any]):
     missing = serializers.ListField(child=serializers.CharField())
 
 
+class NoticeSerializer(serializers.Serializer[Any]):
+    """What was assumed in reading a file; the line and row are null and empty for the whole."""
+
+    line = serializers.IntegerField(allow_null=True)
+    row = serializers.CharField()
+    text = serializers.CharField()
+
+
 class PrismaSerializer(serializers.Serializer[Any]):
     """The flow in one of the official templates."""
 
@@ -60,6 +68,9 @@ class PrismaSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     rows = FlowValueSerializer(many=True)
     checks = FlowCheckSerializer(many=True)
+    notices = NoticeSerializer(
+        many=True, help_text="Of a flow that was read from a file; the review's own has none"
+    )
 
 
 class Prisma(Endpoint):

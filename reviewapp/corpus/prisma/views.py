@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from reviewapp.corpus.models import Review
 from reviewapp.corpus.prisma import csv_file, drawing
 from reviewapp.corpus.prisma.checks import Check, checks
+from reviewapp.corpus.prisma.csv_file import ParsedFlow
 from reviewapp.corpus.prisma.flow import (
     VARIANTS,
     DiagramRow,
@@ -23,8 +24,11 @@ from reviewapp.corpus.prisma.flow import (
     derive,
     variant_for,
 )
-from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
+from reviewapp.corpus.prisma.forms import OwnDiagramOptions, PrismaImport, PrismaOptions
+from reviewapp.corpus.prisma.layout import AS_IT_IS
+from reviewapp.corpus.prisma.presentation import BAND_ROWS, BAR_ROWS, Presentation
 from reviewapp.corpus.prisma.queries import review_flow
+from reviewapp.corpus.prisma.remarks import Remark
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui import rendering
 from reviewapp.ui.errors import cleaned_or_400, come_again
@@ -40,6 +44,8 @@ class Diagram:
     title: str
     links: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn_as: Presentation = AS_IT_IS
+    notices: tuple[Remark, ...] = ()
 
     @property
     def complete(self) -> Flow:
@@ -48,17 +54,31 @@ class Diagram:
 
     @property
     def svg(self) -> str:
-        return drawing.svg(self.complete, self.variant, title=self.title)
+        return drawing.svg(self.complete, self.variant, title=self.title, drawn_as=self.drawn_as)
 
     @property
     def linked_svg(self) -> SafeString:
         """Return the diagram for the page, its boxes linked to the records behind them."""
-        drawn = drawing.svg(self.complete, self.variant, title=self.title, links=self.links)
+        drawn = drawing.svg(
+            self.complete,
+            self.variant,
+            title=self.title,
+            links=self.links,
+            drawn_as=self.drawn_as,
+        )
         return mark_safe(drawn)  # noqa: S308 - built as an XML tree, so all text is escaped
 
     @property
     def rows(self) -> list[DiagramRow]:
         return self.complete.as_rows(self.variant)
+
+    @property
+    def titles(self) -> list[tuple[str, str]]:
+        """Return the official wording and the author's of the bars and bands that differ."""
+        bars = {row: self.variant.column_title(arm) for arm, row in BAR_ROWS.items()}
+        official = bars | {row: stage for stage, row in BAND_ROWS.items()}
+        own = self.drawn_as.labels
+        return [(title, own[row]) for row, title in official.items() if row in own]
 
     @property
     def checks(self) -> list[Check]:
@@ -83,6 +103,10 @@ def diagram_of_review(options: dict[str, Any]) -> Diagram:
         VARIANTS.get(options["variant"]) or variant_for(flow),
         f"PRISMA 2020 flow diagram of “{review.title}”",
         {"box10": f"{reverse('publications')}?membership=named&membership=reconstructed"},
+        drawn_as=Presentation(
+            totals=options.get("totals", False),
+            screening_reasons=options.get("screening_reasons", False),
+        ),
     )
 
 
@@ -118,12 +142,26 @@ def prisma_import(request: HttpRequest) -> HttpResponse:
     form = PrismaImport(request.POST, request.FILES)
     if not form.is_valid():
         return render(request, "corpus/prisma_import.html", _context(None, form), status=400)
-    parsed = form.parsed
-    variant = VARIANTS.get(form.cleaned_data["variant"]) or variant_for(parsed.flow)
-    diagram = Diagram(parsed.flow, variant, "PRISMA 2020 flow diagram", texts=parsed.texts)
+    diagram = _own_diagram(form.parsed, form)
+    context = _context(diagram, form)
     if extension := request.POST.get("export"):
-        return _file(request, diagram, extension, form.cleaned_data)
-    return render(request, "corpus/prisma_import.html", _context(diagram, form))
+        try:
+            return _file(request, diagram, extension, form.cleaned_data)
+        except BadRequest as error:
+            context["problem"] = str(error)
+    status = 400 if "problem" in context else 200
+    return render(request, "corpus/prisma_import.html", context, status=status)
+
+
+def _own_diagram(parsed: ParsedFlow, options: OwnDiagramOptions) -> Diagram:
+    return Diagram(
+        parsed.flow,
+        VARIANTS.get(options.cleaned_data["variant"]) or variant_for(parsed.flow),
+        "PRISMA 2020 flow diagram",
+        texts=parsed.texts,
+        drawn_as=options.presentation(parsed),
+        notices=parsed.notices,
+    )
 
 
 def _file(
@@ -150,7 +188,11 @@ def _as_dict(diagram: Diagram) -> dict[str, Any]:
     return {
         "template": diagram.variant.slug,
         "flow": diagram.complete.to_json(),
-        "rows": [row._asdict() for row in diagram.rows],
+        "rows": [
+            row._asdict() | {"printed": diagram.drawn_as.labels.get(row.key, row.label)}
+            for row in diagram.rows
+        ],
+        "notices": [{"line": n.line, "row": n.row, "text": n.text} for n in diagram.notices],
         "checks": [
             {
                 "code": check.code,
