@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reviewapp.corpus.prisma.csv_file import TEMPLATE, ParsedFlow, read, with_labels, write
 from reviewapp.corpus.prisma.flow import Entry, Flow
-from reviewapp.corpus.prisma.remarks import PrismaCsvError
+from reviewapp.corpus.prisma.reading.remarks import PrismaCsvError
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, flows, listed, visible
 
 TEMPLATE_BYTES = TEMPLATE.read_bytes()
@@ -379,10 +379,10 @@ def test_whatever_is_read_comes_back_exactly(changed, separator):
 
 def test_the_largest_list_takes_no_time_that_a_reader_would_notice():
     for cell in ("1,111," * 10_000, "a, 1;" * 5_000, "a" + " " * 60_000 + "b", "(n = " * 12_000):
-        began = time.monotonic()
+        began = time.process_time()
         with suppress(PrismaCsvError):
             read(template_with("dbr_excluded", cell))
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
 
 
 def test_a_flow_too_large_to_read_back_is_not_written():

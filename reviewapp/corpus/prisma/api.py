@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from reviewapp.corpus.prisma.checks import Result
 from reviewapp.corpus.prisma.flow import VARIANTS, Origin, Stage, Unit
 from reviewapp.corpus.prisma.forms import PrismaOptions
-from reviewapp.corpus.prisma.views import diagram_of_review
+from reviewapp.corpus.prisma.queries import diagram_of_review
 from reviewapp.rest.endpoint import Endpoint
 from reviewapp.ui.errors import cleaned_or_400
 

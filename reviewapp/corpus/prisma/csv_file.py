@@ -19,10 +19,22 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from reviewapp.corpus.prisma.cells import CellReader, with_formula, without_formula, written
-from reviewapp.corpus.prisma.decoding import SEPARATORS, DecodedFile, check_size, decode, lines
 from reviewapp.corpus.prisma.flow import BY_KEY, Entry, Flow, Origin
-from reviewapp.corpus.prisma.remarks import PrismaCsvError, Remark, short
+from reviewapp.corpus.prisma.reading.cells import (
+    CellReader,
+    plain,
+    with_formula,
+    without_formula,
+    written,
+)
+from reviewapp.corpus.prisma.reading.decoding import (
+    SEPARATORS,
+    DecodedFile,
+    check_size,
+    decode,
+    lines,
+)
+from reviewapp.corpus.prisma.reading.remarks import PrismaCsvError, Remark, short
 
 TEMPLATE = Path(__file__).parents[3] / "fixtures" / "prisma" / "PRISMA2020_template.csv"
 COLUMNS = ["data", "node", "box", "description", "boxtext", "tooltips", "url", "n"]
@@ -54,7 +66,7 @@ class ParsedFlow:
     @property
     def labels(self) -> dict[str, str]:
         """The printed labels that the author changed, by the name of the row."""
-        changed = {name: " ".join(texts[0].split()) for name, texts in self.texts.items()}
+        changed = {name: plain(texts[0]) for name, texts in self.texts.items()}
         return {
             name: label
             for name, label in changed.items()

@@ -6,10 +6,15 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from reviewapp.corpus.prisma.csv_file import COLUMNS, ParsedFlow, parse
-from reviewapp.corpus.prisma.decoding import ENCODINGS, MAX_BYTES, DecodedFile, decode, lines
 from reviewapp.corpus.prisma.flow import VARIANTS
-from reviewapp.corpus.prisma.presentation import Presentation
-from reviewapp.corpus.prisma.remarks import PrismaCsvError, Remark
+from reviewapp.corpus.prisma.reading.decoding import (
+    ENCODINGS,
+    MAX_BYTES,
+    DecodedFile,
+    decode,
+    lines,
+)
+from reviewapp.corpus.prisma.reading.remarks import PrismaCsvError, Remark
 
 LINES_SHOWN = 20  # of those with an error
 CHARACTERS_SHOWN = 300  # of each
@@ -42,16 +47,6 @@ class OwnDiagramOptions(PrismaOptions):
     """The choices for a diagram that is not the review's: it need not show what is missing."""
 
     unreported = forms.BooleanField(required=False, label="Show what is not reported")
-
-    def presentation(self, parsed: ParsedFlow) -> Presentation:
-        """How the flow of a valid form is drawn."""
-        asked = self.cleaned_data
-        return Presentation(
-            parsed.labels,
-            unreported=asked["unreported"],
-            totals=asked["totals"],
-            screening_reasons=asked["screening_reasons"],
-        )
 
 
 class FaultyLine(NamedTuple):
@@ -131,5 +126,8 @@ def _faulty(text: str, problems: tuple[Remark, ...]) -> list[FaultyLine]:
 
 
 def _cut(line: str) -> str:
+    """The line, without its middle where it is long: its key and its number are at its ends."""
     line = line.rstrip("\r\n")
-    return line if len(line) <= CHARACTERS_SHOWN else line[: CHARACTERS_SHOWN - 1] + "…"
+    if len(line) <= CHARACTERS_SHOWN:
+        return line
+    return f"{line[: CHARACTERS_SHOWN // 3]} … {line[-CHARACTERS_SHOWN * 2 // 3 :]}"

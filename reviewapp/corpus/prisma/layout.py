@@ -31,6 +31,9 @@ _USABLE = 0.9
 # Columns: previous studies, databases, their side boxes, other methods, their side boxes.
 _WIDTHS = (156.0, 214.0, 230.0, 204.0, 184.0)
 _BARS: dict[Arm, tuple[int, int]] = {"previous": (0, 0), "databases": (1, 2), "other": (3, 4)}
+_BOLDER = 1.1  # bold text is up to a tenth wider
+# Stages that can be a single row high, by that row.
+_ONE_ROW: dict[int, Stage] = {0: "Identification", 4: "Included"}
 # Row and column of each box.
 _PLACES = {
     "box1": (0, 0),
@@ -149,7 +152,10 @@ def _layout(flow: Flow, variant: FlowTemplate, drawn_as: Presentation, band: flo
     bars = _bars(variant, lefts, drawn_as)
     top = max(bar.bottom for bar in bars.values()) + GAP / 2
     boxes = {name: _box(name, inside, flow, variant, drawn_as) for name, inside in values.items()}
-    boxes = _in_rows({n: replace(box, x=lefts[_PLACES[n][1]], y=top) for n, box in boxes.items()})
+    boxes = _in_rows(
+        {n: replace(box, x=lefts[_PLACES[n][1]], y=top) for n, box in boxes.items()},
+        {row: _least_height(drawn_as.band(stage)) for row, stage in _ONE_ROW.items()},
+    )
     width = max(bar.right for bar in bars.values()) - MARGIN
     lines = _wrapped(_SOURCE.split(), width, note=True)
     below = max(box.bottom for box in boxes.values()) + MARGIN
@@ -183,9 +189,8 @@ def _bars(
     for arm, (first, last) in _BARS.items():
         if first in lefts:
             width = lefts[last] + _WIDTHS[last] - lefts[first]
-            # Bold text is up to a tenth wider.
             words = clean(drawn_as.bar(arm, variant)).split()
-            lines = _wrapped(words, (width - 2 * PAD) / 1.1)
+            lines = _wrapped(words, (width - 2 * PAD) / _BOLDER)
             bars[arm] = Shape(lefts[first], MARGIN, width, _height(lines) + PAD, tuple(lines))
     height = max(bar.height for bar in bars.values())
     return {arm: replace(bar, height=height) for arm, bar in bars.items()}
@@ -203,9 +208,15 @@ def _box(
     return Shape(0, 0, _WIDTHS[_PLACES[name][1]], _height(lines) + 2 * PAD, lines)
 
 
-def _in_rows(boxes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The boxes moved down to their rows, each row as high as its highest box."""
-    rows: dict[int, float] = {}
+def _least_height(title: str) -> float:
+    """How high a band must be so that no usual word of its title is broken."""
+    longest = max((_measure(word, SIZE) for word in clean(title).split()), default=0)
+    return min(longest * _BOLDER / _USABLE + 1, 8 * LINE)
+
+
+def _in_rows(boxes: Mapping[str, Shape], least: Mapping[int, float]) -> dict[str, Shape]:
+    """The boxes moved down to their rows, each row as high as its highest box, and as `least`."""
+    rows = dict(least)
     for name, box in boxes.items():
         rows[_PLACES[name][0]] = max(rows.get(_PLACES[name][0], 0), box.height)
     placed = {}
@@ -224,7 +235,7 @@ def _bands(boxes: Mapping[str, Shape], width: float, drawn_as: Presentation) -> 
     for stage in get_args(Stage):
         inside = [box for name, box in boxes.items() if BOXES[name].stage == stage]
         top, bottom = min(box.y for box in inside), max(box.bottom for box in inside)
-        lines = _wrapped(clean(drawn_as.band(stage)).split(), (bottom - top) / 1.1)
+        lines = _wrapped(clean(drawn_as.band(stage)).split(), (bottom - top) / _BOLDER)
         bands[stage] = Shape(MARGIN, top, width, bottom - top, tuple(lines))
     return bands
 
@@ -314,13 +325,17 @@ def _wrapped(
     size = NOTE_SIZE if note else SIZE
     hang = _HANG if indent else 0
     usable = (width - indent - hang) * _USABLE
-    texts: list[str] = []
+    texts: list[list[str]] = []
+    used = 0.0
     for piece in chain.from_iterable(_pieces(word, usable, size) for word in words):
-        if texts and _measure(f"{texts[-1]} {piece}", size) <= usable:
-            texts[-1] += f" {piece}"
+        with_blank = _measure(f" {piece}", size)
+        if texts and used + with_blank <= usable:
+            texts[-1].append(piece)
+            used += with_blank
         else:
-            texts.append(piece)
-    return [Line(text, indent + (hang if i else 0), note) for i, text in enumerate(texts)]
+            texts.append([piece])
+            used = _measure(piece, size)
+    return [Line(" ".join(text), indent + (hang if i else 0), note) for i, text in enumerate(texts)]
 
 
 def _pieces(word: str, usable: float, size: float) -> list[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from reviewapp.corpus.prisma.remarks import PrismaCsvError, Remark
+from reviewapp.corpus.prisma.reading.remarks import PrismaCsvError, Remark
 
 MAX_BYTES = 64 * 1024
 # Those that Excel writes as "CSV", by the names that Python has for them.

@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from reviewapp.corpus.prisma.flow import MAX_N, Entry, Origin
-from reviewapp.corpus.prisma.remarks import short
+from reviewapp.corpus.prisma.reading.remarks import short
 
 _UNKNOWN = {"na", "n/a", "nr", "not reported"}
 _PLACEHOLDER = re.compile("x{2,}", re.IGNORECASE)
@@ -45,7 +45,7 @@ class CellReader:
 
     def entry(self, text: str, origin: Origin, note: str, *, listed: bool) -> Entry:
         """The content of a cell; ValueError says what is wrong and how to write it."""
-        text = _plain(text)
+        text = plain(text)
         if self._is_unknown(text):
             return Entry()
         if not listed or self._is_number(text):
@@ -133,6 +133,12 @@ def with_formula(text: str) -> str:
     return _NEUTRALISED.sub("", text)
 
 
+def plain(text: str) -> str:
+    """The text without control characters, its blanks as single spaces."""
+    plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
+    return " ".join(plain.split())
+
+
 def _number(text: str, *, european: bool) -> str | None:
     """The digits of the whole number that a text stands for, None for any other text."""
     if found := _N_EQUALS.fullmatch(text):
@@ -168,11 +174,5 @@ def _check_no_digits(label: str, part: str) -> None:
         )
 
 
-def _plain(text: str) -> str:
-    """The text without control characters, its blanks as single spaces."""
-    plain = "".join(" " if unicodedata.category(c) in {"Cc", "Cs"} else c for c in text)
-    return " ".join(plain.split())
-
-
 def _written_label(label: str) -> str:
-    return without_formula(_plain(label.replace(";", " / ")))
+    return without_formula(plain(label.replace(";", " / ")))

@@ -11,9 +11,10 @@ class Remark(NamedTuple):
     row: str = ""
 
     def __str__(self) -> str:
+        row = short(self.row)
         if self.line is None:
-            return self.text
-        return f"line {self.line}{f' ({short(self.row)})' if self.row else ''}: {self.text}"
+            return f"{row}: {self.text}" if row else self.text
+        return f"line {self.line}{f' ({row})' if row else ''}: {self.text}"
 
 
 class PrismaCsvError(ValueError):
