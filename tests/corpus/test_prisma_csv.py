@@ -166,7 +166,8 @@ def test_a_file_of_a_european_spreadsheet_has_its_country_s_numbers_and_says_how
             [("Not English", 1234), ("No data", 5), ("Other", None)],
         ),
         ("Wrong outcome, not latency, 20", [("Wrong outcome, not latency", 20)]),
-        ("Year 2019, 120, 130", [("Year 2019, 120", 130)]),
+        ("Scopus, 120\nIEEE Xplore, 85\r\n", [("Scopus", 120), ("IEEE Xplore", 85)]),
+        ("结果错误，20；非英文：5", [("结果错误", 20), ("非英文", 5)]),
         ("Not LLM (n = 4); B (n=1,234)", [("Not LLM", 4), ("B", 1234)]),
         ("Not LLM: 4; B: (n = 5)", [("Not LLM", 4), ("B", 5)]),
         ("Ratio 1:2, 7", [("Ratio 1:2", 7)]),
@@ -212,6 +213,11 @@ def test_what_is_left_of_the_template_is_told():
         "Reason, 5 reports",
         "Reason (n = 5) reports",
         "Reason, 5, see text",
+        "Scopus, 120, IEEE Xplore, 85",
+        "Scopus: 120, IEEE Xplore: 85",
+        "Scopus (n = 120), IEEE Xplore (n = 85)",
+        "Scopus, 1,200, IEEE Xplore, 85",
+        "Scopus,\n120",
     ],
 )
 def test_a_list_that_would_lose_something_is_refused(n):
@@ -332,6 +338,20 @@ def test_reasons_at_the_first_stage_have_a_row_of_their_own():
     assert b"\r\ntitle_abstract_reasons,NA,box5," in write(reasons)
     assert b"title_abstract_reasons" not in write(Flow())
     assert read(write(reasons)).flow == reasons
+
+
+def test_reasons_in_the_number_of_records_excluded_are_refused_with_their_place():
+    (problem,) = problems(template_with("records_excluded", "Not LLM, 20; No results, 5"))
+    assert problem.endswith("stand in a row of their own, title_abstract_reasons in box5")
+
+
+def test_a_file_that_r_or_pandas_wrote_may_number_its_rows():
+    text = template_with("dbr_excluded", "Not LLM, 20").decode()
+    lines = csv.reader(io.StringIO(text, newline=""))
+    numbered = io.StringIO()
+    rows = ([number or "", *row] for number, row in enumerate(lines))
+    csv.writer(numbered, quoting=csv.QUOTE_ALL).writerows(rows)
+    assert read(numbered.getvalue()) == read(text)
 
 
 def test_labels_of_the_author_are_told_from_those_of_the_template():

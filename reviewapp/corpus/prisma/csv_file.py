@@ -13,6 +13,7 @@ takes off.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -155,7 +156,7 @@ def parse(file: DecodedFile, *, origin: Origin = "declared", note: str = "") -> 
                 entries[row.name] = reader.entry(row.cells["n"], origin, note, listed=listed)
                 notices += [Remark(notice, row.line, row.name) for notice in reader.notices]
         except ValueError as error:
-            problems.append(Remark(str(error), row.line, row.name))
+            problems.append(Remark(f"{error}{_hint(row)}", row.line, row.name))
             continue
         notices += [
             Remark(f"“{short(value)}” in {column} is not read", row.line, row.name)
@@ -194,6 +195,9 @@ def _rows(file: DecodedFile) -> tuple[list[_Row], list[Remark], list[Remark]]:
     records = _records(file)
     _, titles = next(records, (1, []))
     header = [title.strip().casefold() for title in titles]
+    # R and pandas number the rows, in a column without a name.
+    numbered = 1 if header[:2] == ["", "data"] else 0
+    header = header[numbered:]
     _check_header(header, file.header)
     other = [title for title in header if title and title not in COLUMNS]
     notices = [
@@ -204,7 +208,7 @@ def _rows(file: DecodedFile) -> tuple[list[_Row], list[Remark], list[Remark]]:
     for line, cells in records:
         try:
             if any(cell.strip() for cell in cells) or not cells:
-                rows.append(_row(line, cells, header, file.separator))
+                rows.append(_row(line, cells[numbered:], header, file.separator))
         except ValueError as error:
             problems.append(Remark(str(error), line))
     return rows, notices, problems
@@ -276,6 +280,12 @@ def _check_place(row: _Row, seen: dict[str, int]) -> None:
     box = row.cells["box"].strip()
     if box != expected.cells["box"]:
         raise ValueError(f"box “{short(box)}” should be “{expected.cells['box']}”")
+
+
+def _hint(row: _Row) -> str:
+    if row.name == "records_excluded" and re.search("[;,:]", row.cells["n"]):
+        return f". Reasons at this stage stand in a row of their own, {_ADDED['data']} in box5"
+    return ""
 
 
 def _check_beside(row: _Row) -> None:

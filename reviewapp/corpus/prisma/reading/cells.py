@@ -5,7 +5,9 @@ programs write it that know only decimal numbers. 1.200 can be either: it is 1,2
 is separated by semicolons, as it is in countries that write so, and is refused elsewhere.
 
 In a list the number stands behind the last comma or colon of an item, or as (n = 4). An item
-without a number must have no digits, so that none is lost; behind "xxx" any name may stand alone.
+without a number must have no digits, and no number may stand inside a name, so that none is lost;
+before "xxx" any name may stand alone. Line breaks separate items too, and so do the wide signs of
+Chinese and Japanese.
 """
 
 import re
@@ -27,7 +29,14 @@ _POINT_ZERO = re.compile(r"([0-9]+)\.0+")
 _COMMA_ZERO = re.compile(r"([0-9]+),0{1,2}")
 _N_EQUALS = re.compile(r"[(\[]? ?(?<!\w)n ?= ?(?P<n>[^()\[\]=]+?) ?[)\]]?", re.IGNORECASE)
 _N_EQUALS_LAST = re.compile(f"{_N_EQUALS.pattern}$", re.IGNORECASE)
-_SEPARATOR = re.compile("[,:]")
+_SEPARATOR = re.compile("[,:，：]")
+_BETWEEN_ITEMS = re.compile("[;；\r\n]")
+# A number before another comma, or as n = 4, which can only be that of an item of its own.
+_INSIDE = re.compile(
+    r"(?:[,，]|(?<![0-9])[:：]) ?(?P<n>[0-9]+(?:[ .'’,][0-9]{3})*) ?[,，]"
+    r"|(?<!\w)n ?= ?(?P<m>[0-9]+)",
+    re.IGNORECASE,
+)
 _LONGEST_NUMBER = 40  # characters, so that a long item is not read once for each of its commas
 _FORMULA = re.compile(r"(?='*[=+\-@\t\r])")
 _NEUTRALISED = re.compile(r"\A'(?='*[=+\-@\t\r])")
@@ -45,12 +54,13 @@ class CellReader:
 
     def entry(self, text: str, origin: Origin, note: str, *, listed: bool) -> Entry:
         """The content of a cell; ValueError says what is wrong and how to write it."""
+        parts = [plain(part) for part in _BETWEEN_ITEMS.split(text)]
         text = plain(text)
         if self._is_unknown(text):
             return Entry()
         if not listed or self._is_number(text):
             return Entry(self._count(text), origin=origin, note=note)
-        items = self._items(text)
+        items = self._items(parts)
         return Entry(items=items, origin=origin, note=note) if items else Entry()
 
     def _is_unknown(self, text: str) -> bool:
@@ -59,10 +69,9 @@ class CellReader:
             return True
         return not text or text.casefold() in _UNKNOWN
 
-    def _items(self, text: str) -> tuple[tuple[str, int | None], ...]:
-        parts = [part.strip() for part in text.split(";")]
+    def _items(self, parts: list[str]) -> tuple[tuple[str, int | None], ...]:
         if not any(parts):
-            raise ValueError(f"“{short(text)}” has no items")
+            raise ValueError(f"“{short('; '.join(parts))}” has no items")
         read = [self._item(part) for part in parts if part]
         items = tuple(item for item in read if not _is_left_in_place(*item))
         if len(items) < len(read):
@@ -81,6 +90,7 @@ class CellReader:
             raise ValueError(f"“{short(part)}” has no label")
         if number is None and not _is_left_in_place(label, None):
             _check_no_digits(label, part)
+        _check_nothing_inside(label, part)
         known = number is not None and not _says_unknown(number)
         return _NEUTRALISED.sub("", label), self._count(number or "") if known else None
 
@@ -93,11 +103,11 @@ class CellReader:
                 return part[: found.start()].strip(), number
         in_words = _N_EQUALS_LAST.search(part, tail)
         if in_words and self._is_number(in_words["n"]):
-            return part[: in_words.start()].rstrip(" ,:"), in_words["n"]
+            return part[: in_words.start()].rstrip(" ,:，："), in_words["n"]
         last = _SEPARATOR.split(part)[-1].strip()
         if last != part and re.match("[+−-]?[0-9]", last):
             self._count(last)
-        return part.rstrip(" ,:"), None
+        return part.rstrip(" ,:，："), None
 
     def _is_number(self, text: str) -> bool:
         return _number(text, european=self.european) is not None
@@ -174,5 +184,17 @@ def _check_no_digits(label: str, part: str) -> None:
         )
 
 
+def _check_nothing_inside(label: str, part: str) -> None:
+    if found := _INSIDE.search(f"{label},"):
+        raise ValueError(
+            f"“{found['n'] or found['m']}” stands inside “{short(part)}” and would be lost: put a"
+            " semicolon between items"
+        )
+
+
 def _written_label(label: str) -> str:
-    return without_formula(plain(label.replace(";", " / ")))
+    """A label without what separates items; what would look like a number of one, neither."""
+    one_line = plain(_BETWEEN_ITEMS.sub(" / ", label))
+    if _INSIDE.search(f"{one_line},"):
+        one_line = plain(re.sub("[,:，：=]", " / ", one_line))
+    return without_formula(one_line)
