@@ -22,6 +22,7 @@ PAGES = [
     "/",
     "/about/",
     "/prisma/",
+    "/prisma/edit/?database_results=983",
     "/taxonomy/",
     "/taxonomy/pruning/",
     "/publications/",
@@ -34,7 +35,7 @@ PAGES = [
     "/dashboards/",
     "/sign-in/",
 ]
-WITH_A_FORM = {"/case-studies/sparsegpt/", "/sign-in/"}
+WITH_A_FORM = {"/prisma/edit/?database_results=983", "/case-studies/sparsegpt/", "/sign-in/"}
 
 
 def test_the_home_page_counts_what_is_there_and_says_how_sure_it_is(

@@ -43,7 +43,6 @@ def _factors(plot: Plot) -> Chart:
         traces=[_row(point) for point in plot.points],
         x_label=plot.x.label,
         reference=1,
-        note=" ".join(plot.notes),
     )
 
 

@@ -58,13 +58,13 @@ def by_objective(drawn: Iterable[tuple[Study, Sequence[Member]]], measured: Meas
 def _factors(
     study: Study, metric: Metric, member: Member, rows: Sequence[Measurement]
 ) -> list[Point]:
-    """Return each variant that is no baseline under its last setting, where a baseline is known."""
+    """Return each method under its last setting, where there is a baseline to hold it against."""
     roles = {variant.name: variant.role for variant in study.variants}
     last = {row.variant: row for row in sorted(rows, key=_by_settings)}
     found = []
     for variant, row in last.items():
         base = _baseline(metric, row, rows, roles)
-        if roles.get(variant) == "baseline" or not base or row.value <= 0:
+        if roles.get(variant) in ("baseline", "control") or not base or row.value <= 0:
             continue
         factor = row.value / base if metric.direction == HIGHER else base / row.value
         name = f"{study.full_name}, {row.label}: {metric.name}"

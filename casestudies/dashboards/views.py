@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from casestudies.dashboards.board import Board, build
 from casestudies.dashboards.comparability import RULE
 from casestudies.dashboards.forms import read_selection
+from casestudies.dashboards.objectives import NOTE
 from casestudies.dashboards.queries import MOST_RUNS
 from casestudies.dashboards.selection import Selection
 from casestudies.lab.catalogue import STUDIES
@@ -29,6 +30,7 @@ def dashboards(request: HttpRequest) -> HttpResponse:
         "studies": _studies(selection),
         "sentence": sentence(board),
         "rule": RULE,
+        "factors": "" if selection.study else NOTE,
         "comparable_url": selection.but(together=False).url,
         "together_url": selection.but(together=True, group="").url,
         "everything": selection.but(hardware="", device="", preset="", runs="", group="").url,

@@ -14,11 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import BoundedSemaphore
+from xml.etree import ElementTree as ET
+
+from reviewapp.ui import scripts
 
 SECONDS = 10  # that one rendering may take, and that the next may wait for its turn
 MEMORY = 768 * 2**20  # an image of 50 million pixels takes 430 MB
 RUNNING, WAITING = 1, 2  # of each web process, so that most of its threads stay free
 
+_UNDRAWABLE = 3  # exit status: characters that no font has are on standard output
+_SVG = "http://www.w3.org/2000/svg"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _running = BoundedSemaphore(RUNNING)
 _admitted = BoundedSemaphore(RUNNING + WAITING)
@@ -30,7 +35,7 @@ class Busy(Exception):
 
 
 class NotRendered(ValueError):
-    """The rendering took too long or failed; the message says which, and what to do."""
+    """The rendering took too long or failed, or has no font; the message says what to do."""
 
 
 def png(svg: str, dpi: float) -> bytes:
@@ -62,6 +67,8 @@ def _rendered(svg: str, *arguments: str) -> bytes:
             raise NotRendered(
                 f"Rendering it takes more than {SECONDS} s. Ask for fewer dpi, or for the SVG."
             ) from None
+    if ended.returncode == _UNDRAWABLE:
+        raise NotRendered(scripts.sentence(ended.stdout.decode()))
     if ended.returncode:
         last_words = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         reason = last_words or f"exit status {ended.returncode}"
@@ -86,6 +93,23 @@ def _turn() -> Iterator[None]:
         _admitted.release()
 
 
+def _undrawable(svg: str) -> str:
+    import vl_convert
+
+    root = ET.fromstring(svg)  # noqa: S314 - the site's own drawing
+    family = root.get("font-family", "sans-serif")
+
+    def draw(character: str) -> bytes:
+        small = ET.Element("svg", {"xmlns": _SVG, "width": "20", "height": "20"})
+        text = ET.SubElement(small, "text", {"x": "2", "y": "15", "font-family": family})
+        text.text = character
+        drawn: bytes = vl_convert.svg_to_png(ET.tostring(small, encoding="unicode"))
+        return drawn
+
+    shown = root.iter(f"{{{_SVG}}}text")
+    return scripts.undrawable("".join("".join(text.itertext()) for text in shown), draw)
+
+
 def _main(kind: str, *dpi: str) -> None:
     """Render standard input to standard output."""
     import vl_convert
@@ -93,6 +117,9 @@ def _main(kind: str, *dpi: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.nice(10)  # pages are answered, and runs measured, first
     svg = sys.stdin.buffer.read().decode()
+    if missing := _undrawable(svg):
+        sys.stdout.buffer.write(missing.encode())
+        sys.exit(_UNDRAWABLE)
     if kind == "png":
         rendered = vl_convert.svg_to_png(svg, scale=72 / 96, ppi=float(*dpi))
     else:

@@ -23,6 +23,7 @@ PAGES = [
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
     "/prisma/",
     "/prisma/?variant=updated-v2",
+    "/prisma/edit/?database_results=983&records_screened=990&totals=on",
     "/case-studies/",
     "/case-studies/sparsegpt/",
     "/runs/1/",

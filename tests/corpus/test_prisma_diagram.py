@@ -1,5 +1,6 @@
 import io
 import struct
+import time
 from itertools import combinations
 from xml.etree import ElementTree as ET
 
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from pypdf import PdfReader
 
 from reviewapp.corpus.prisma.drawing import pdf, png, svg
-from reviewapp.corpus.prisma.flow import VARIANTS, Entry, Flow, FlowTemplate, derive
+from reviewapp.corpus.prisma.flow import VALUES, VARIANTS, Entry, Flow, FlowTemplate, derive
 from reviewapp.corpus.prisma.layout import layout
+from reviewapp.corpus.prisma.presentation import BAND_ROWS, BAR_ROWS, Presentation
+from reviewapp.ui.scripts import sentence
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, declared, flows, listed
 
 NS = "{http://www.w3.org/2000/svg}"
@@ -70,7 +73,7 @@ def test_every_number_shows_where_it_comes_from():
     flow = declared(records_screened=1500, records_excluded=300)
     text = words(parsed(svg(derive(flow, VARIANTS["new-v1"]), VARIANTS["new-v1"], title="t")))
     assert "Reports sought for retrieval (n = 1,200, derived)" in text
-    assert "Numbers without a mark are declared." in text
+    assert "Numbers without a mark" not in text, "sentences of the page stay on the page"
 
 
 def test_sources_reasons_and_meta_analysis_are_drawn_when_given():
@@ -203,3 +206,84 @@ def test_what_would_be_enormous_is_refused():
         png(text, dpi=600)
     with pytest.raises(ValueError, match="too long"):
         pdf(text)
+
+
+def test_a_character_that_no_font_has_is_refused_and_never_an_empty_box():
+    label = "Reason \U0010fffd"
+    text = svg(Flow({"dbr_excluded": listed((label, 1))}), VARIANTS["new-v1"], title="t")
+    assert "\U0010fffd" in words(parsed(text)), "text stays text"
+    for draw in (png, pdf):
+        with pytest.raises(ValueError, match="No font here can draw characters for private use"):
+            draw(text)
+
+
+@pytest.mark.parametrize(
+    ("label", "script", "package"),
+    [
+        ("非语言模型", "Chinese characters (“非”)", "fonts-noto-cjk"),
+        ("モデルではない", "Japanese (“モ”)", "fonts-noto-cjk"),
+        ("언어 모델 아님", "Korean (“언”)", "fonts-noto-cjk"),
+        ("ليس نموذجا", "Arabic (“ل”)", "fonts-noto-core"),
+        ("לא מודל", "Hebrew (“ל”)", "fonts-noto-core"),
+        ("ไม่ใช่แบบจำลอง", "Thai (“ไ”)", "fonts-noto-core"),
+    ],
+)
+def test_a_script_is_drawn_or_named_with_the_package_that_has_it(label, script, package):
+    flow = Flow({"dbr_excluded": listed((label, 1))})
+    text = svg(flow, VARIANTS["new-v1"], title="t")
+    first = next(c for c in label if c in script)
+    assert sentence(first) == (
+        f"No font here can draw {script}: install the Debian package {package} on the server,"
+        " or ask for the SVG, which keeps them as text."
+    )
+    empty = svg(Flow({"dbr_excluded": listed(("\u200b.", 1))}), VARIANTS["new-v1"], title="t")
+    try:
+        drawings = png(text, dpi=72), pdf(text)
+    except ValueError as error:
+        refused = str(error)
+    else:
+        assert drawings[0] != png(empty, dpi=72)
+        return
+    assert script in refused
+    assert package in refused
+
+
+def test_a_band_beside_a_single_line_still_has_its_title_in_one():
+    few = declared(database_results=3, duplicates=1, new_studies=2)
+    plan = layout(few, VARIANTS["new-v1"], Presentation(unreported=False))
+    assert [band.text for band in plan.bands.values()] == [
+        "Identification",
+        "Screening",
+        "Included",
+    ]
+    assert all(len(band.lines) == 1 for band in plan.bands.values())
+
+
+def test_the_longest_labels_are_drawn_in_a_time_that_nobody_notices():
+    rows = ("identification", "newstud", "duplicates", "dbr_excluded")
+    began = time.process_time()
+    svg(
+        Flow(),
+        VARIANTS["new-v1"],
+        title="t",
+        drawn_as=Presentation(dict.fromkeys(rows, "a " * 9999)),
+    )
+    assert time.process_time() - began < 5
+
+
+@EACH_VARIANT
+def test_labels_of_the_author_are_wrapped_in_boxes_bars_and_bands(variant: FlowTemplate):
+    long = "Titles rejected by the classifier that the authors trained on an earlier version " * 2
+    rows = (*(value.key for value in VALUES), *BAR_ROWS.values(), *BAND_ROWS.values())
+    own = Presentation({row: f"{long}{row}" for row in rows}, totals=True)
+    plan = layout(FILLED, variant, own)
+    shapes = [*plan.boxes.values(), *plan.bars.values(), *plan.bands.values(), plan.footer]
+    for one, two in combinations(shapes, 2):
+        beside = one.right <= two.x or two.right <= one.x
+        assert beside or one.bottom <= two.y or two.bottom <= one.y
+    for band in plan.bands.values():
+        assert len(band.lines) * 15 <= band.width, "its lines stand side by side"
+    drawn_words = words(parsed(svg(FILLED, variant, title="t", drawn_as=own)))
+    shown = [value.key for value in FILLED.shown(variant) if not value.listed]
+    for row in (*shown, "dbr_excluded", "newstud", "identification", "included"):
+        assert row in drawn_words

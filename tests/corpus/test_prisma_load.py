@@ -95,7 +95,8 @@ def test_an_image_over_a_limit_is_a_400_that_says_what_to_do(
     asked = {"text": with_reasons(5000), "export": "png"}
     response = client.post("/prisma/import/", {**asked, "dpi": 600})
     assert response.status_code == 400
-    assert "pixels. Ask for fewer dpi, or for the SVG." in response.content.decode()
+    page = response.content.decode()
+    assert "dpi (50,000,000 pixels); the SVG is sharp at any size." in page
     monkeypatch.setattr(rendering, "SECONDS", 0.2)
     response = client.post("/prisma/import/", {**asked, "dpi": 100})
     assert response.status_code == 400

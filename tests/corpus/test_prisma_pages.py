@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import re
+from html import unescape
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -39,6 +42,17 @@ def filled(client: Client, **numbers: str) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+def words(response: Any) -> str:
+    """What a page says, without its markup."""
+    return " ".join(unescape(re.sub("<[^>]*>", " ", response.content.decode())).split())
+
+
+def diagram(response: Any) -> str:
+    """The words of the diagram on a page."""
+    svg = response.content.decode().partition("<svg")[2].partition("</svg>")[0]
+    return " ".join(unescape(text) for text in re.findall("<text[^>]*>([^<]*)<", svg))
 
 
 def test_the_review_shows_two_numbers_and_invents_none(client: Client, review: None) -> None:
@@ -96,6 +110,97 @@ def test_a_filled_csv_is_drawn_checked_and_exported(client: Client, review: None
     exported = client.post("/prisma/import/", {"text": text, "export": "json"})
     checks = {c["code"]: c["result"] for c in json.loads(exported.content)["checks"]}
     assert [checks[code] for code in ("E2", "E3", "E4", "E5")] == ["holds"] * 4
+
+
+def test_what_was_assumed_of_a_file_is_told_on_the_page_and_in_the_export(
+    client: Client, review: None
+) -> None:
+    rows = list(csv.reader(io.StringIO(filled(client, **{**FILLED, "database_results": "1.160"}))))
+    text = io.StringIO()
+    csv.writer(text, delimiter=";").writerows(rows)
+    data = text.getvalue().replace("Wrong outcome", "Qualité").encode("cp1252")
+    page = client.post("/prisma/import/", {"file": SimpleUploadedFile("flow.csv", data)})
+    assert "Qualité (n = 60)" in words(page)
+    assert "line 24: It is not UTF-8 and read as Western European" in words(page)
+    assert "read as separated by semicolons" in words(page)
+    assert "“1.160” is read as 1160" in words(page)
+    asked = {"file": SimpleUploadedFile("flow.csv", data), "export": "json"}
+    told = json.loads(client.post("/prisma/import/", asked).content)["notices"]
+    assert {"line": 6, "row": "database_results", "text": "“1.160” is read as 1160"} in told
+
+
+def test_the_text_of_a_refused_file_stays_in_the_box_and_its_lines_are_marked(
+    client: Client, review: None
+) -> None:
+    text = filled(client, **{**FILLED, "duplicates": "about 20"})
+    response = client.post("/prisma/import/", {"file": SimpleUploadedFile("a.csv", text.encode())})
+    page = response.content.decode()
+    assert response.status_code == 400
+    box = page.partition('<textarea name="text"')[2].partition("</textarea>")[0]
+    assert "duplicates.html,about 20" in box
+    assert '<li value="14"><code><mark>duplicates,node8,' in page
+    assert "“about 20” is not a whole number of 0 or more" in page
+
+
+def test_an_author_s_labels_are_drawn_with_the_official_ones_in_the_table(
+    client: Client, review: None
+) -> None:
+    text = filled(client, **FILLED).replace(",Databases,", ",Records from libraries,")
+    text = text.replace(",Screening,", ",Sifting,").replace(
+        ",Identification of new studies via databases and registers,Yellow",
+        ",Found in bases,Yellow",
+    )
+    page = client.post("/prisma/import/", {"text": text})
+    assert "Records from libraries (n = 160)" in words(page)
+    assert "Databases drawn as “Records from libraries”" in words(page)
+    assert "“Screening” is drawn as “Sifting”" in words(page)
+    drawn = client.post("/prisma/import/", {"text": text, "export": "svg"}).content.decode()
+    assert {">Sifting<", ">Found in bases<"} <= set(re.findall(">[^<]+<", drawn))
+
+
+def test_lines_that_nobody_reported_are_left_out_unless_asked_for(
+    client: Client, review: None
+) -> None:
+    unknown = {"register_results": "NA", "excluded_automatic": ""}
+    text = filled(client, **{**FILLED, **unknown, "dbr_notretrieved_reports": "NA"})
+    drawn = diagram(client.post("/prisma/import/", {"text": text}))
+    assert "Registers" not in drawn
+    assert "automation tools" not in drawn
+    assert "Reports not retrieved (n = not reported)" in drawn, "a main box stays"
+    drawn = diagram(client.post("/prisma/import/", {"text": text, "unreported": "on"}))
+    assert "Registers (n = not reported)" in drawn
+    assert "automation tools (n = not reported)" in drawn
+    assert "Registers (n = not reported)" in diagram(client.get("/prisma/"))
+
+
+def test_a_total_in_the_heading_and_reasons_at_the_first_stage_are_options(
+    client: Client, review: None
+) -> None:
+    text = filled(client, **FILLED)
+    text += '\r\ntitle_abstract_reasons,NA,box5,NA,NA,NA,NA,"Not LLM, 20; No results, 5"'
+    drawn = diagram(client.post("/prisma/import/", {"text": text}))
+    assert "Reports excluded: Wrong outcome (n = 60)" in drawn
+    assert "Not LLM (n = 20)" not in drawn
+    asked = {"text": text, "totals": "on", "screening_reasons": "on"}
+    drawn = diagram(client.post("/prisma/import/", asked))
+    assert "Reports excluded (n = 88): Wrong outcome (n = 60)" in drawn
+    assert "Records excluded (n = 25) Not LLM (n = 20) No results (n = 5)" in drawn
+
+
+def test_an_image_that_cannot_be_is_answered_on_the_page_with_what_can(
+    client: Client, review: None
+) -> None:
+    reasons = "; ".join(f"A reason of some length, number {chr(65 + n)}, {n}" for n in range(25))
+    bases = "; ".join(f"Database {chr(65 + n)}, {n}" for n in range(13))
+    text = filled(client, **{**FILLED, "dbr_excluded": reasons, "database_specific_results": bases})
+    asked = {"text": text, "variant": "updated-v2", "export": "png"}
+    response = client.post("/prisma/import/", {**asked, "dpi": 600})
+    assert response.status_code == 400
+    assert "Your PRISMA 2020 flow diagram" in words(response)
+    most = int(re.findall("can have at most ([0-9]+) dpi", words(response))[0])
+    assert "the PDF and the SVG are sharp at any size" in words(response)
+    assert client.post("/prisma/import/", {**asked, "dpi": most}).status_code == 200
+    assert client.post("/prisma/import/", {**asked, "dpi": most + 1}).status_code == 400
 
 
 def test_a_sum_that_does_not_balance_is_shown(client: Client, review: None) -> None:

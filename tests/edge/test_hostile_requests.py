@@ -186,7 +186,7 @@ def test_no_request_is_an_error_of_the_site(
 
 
 @settings(SENT, max_examples=150)
-@given(st.sampled_from(["/compare/tray/", "/prisma/import/"]), FORMS)
+@given(st.sampled_from(["/compare/tray/", "/prisma/import/", "/prisma/edit/"]), FORMS)
 @example(
     "/compare/tray/", b"--x\r\nContent-Disposition: form-data; name*=bogus''y\r\n\r\nx\r\n--x--"
 )

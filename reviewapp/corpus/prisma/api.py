@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from reviewapp.corpus.prisma.checks import Result
 from reviewapp.corpus.prisma.flow import VARIANTS, Origin, Stage, Unit
 from reviewapp.corpus.prisma.forms import PrismaOptions
-from reviewapp.corpus.prisma.views import diagram_of_review
+from reviewapp.corpus.prisma.queries import diagram_of_review
 from reviewapp.rest.endpoint import Endpoint
 from reviewapp.ui.errors import cleaned_or_400
 
@@ -53,6 +53,14 @@ class FlowCheckSerializer(serializers.Serializer[Any]):
     missing = serializers.ListField(child=serializers.CharField())
 
 
+class NoticeSerializer(serializers.Serializer[Any]):
+    """What was assumed in reading a file; the line and row are null and empty for the whole."""
+
+    line = serializers.IntegerField(allow_null=True)
+    row = serializers.CharField()
+    text = serializers.CharField()
+
+
 class PrismaSerializer(serializers.Serializer[Any]):
     """The flow in one of the official templates."""
 
@@ -60,6 +68,9 @@ class PrismaSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     rows = FlowValueSerializer(many=True)
     checks = FlowCheckSerializer(many=True)
+    notices = NoticeSerializer(
+        many=True, help_text="Of a flow that was read from a file; the review's own has none"
+    )
 
 
 class Prisma(Endpoint):

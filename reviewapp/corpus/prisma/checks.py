@@ -247,12 +247,15 @@ def _stages_shrink(case: _Case) -> _Finding:
 def _reasons_partition(case: _Case) -> _Finding:
     arms = (("dbr_excluded", "dbr_assessed"), ("other_excluded", "other_assessed"))
     shown = arms if case.variant.other else arms[:1]
+    found = [
+        _reasons(case, excluded, assessed)
+        for excluded, assessed in shown
+        if case.flow[excluded].items
+    ]
+    if case.flow["title_abstract_reasons"].items:
+        found.append(case.at_most(("title_abstract_reasons",), ("records_excluded",)))
     return _combined(
-        [
-            _reasons(case, excluded, assessed)
-            for excluded, assessed in shown
-            if case.flow[excluded].items
-        ],
+        found,
         "no reasons are listed",
     )
 
@@ -359,7 +362,7 @@ _RELATIONS: tuple[tuple[str, str, str, Callable[[_Case], _Finding]], ...] = (
     ),
     (
         "E15",
-        "Each excluded report has one reason, so the reasons do not exceed the reports excluded",
+        "Each excluded record or report has one reason, so the reasons do not exceed the excluded",
         "convention",
         _reasons_partition,
     ),

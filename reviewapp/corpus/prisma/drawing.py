@@ -13,6 +13,8 @@ from xml.etree import ElementTree as ET
 
 from reviewapp.corpus.prisma.flow import BOXES, Arm, Flow, FlowTemplate
 from reviewapp.corpus.prisma.layout import (
+    AS_IT_IS,
+    LINE,
     NOTE_SIZE,
     PAD,
     SIZE,
@@ -22,6 +24,7 @@ from reviewapp.corpus.prisma.layout import (
     clean,
     layout,
 )
+from reviewapp.corpus.prisma.presentation import Presentation
 from reviewapp.ui import rendering
 
 # All three have the same widths, and the converter brings the last one with it.
@@ -58,14 +61,19 @@ _Points = list[tuple[float, float]]
 
 
 def svg(
-    flow: Flow, variant: FlowTemplate, *, title: str, links: Mapping[str, str] | None = None
+    flow: Flow,
+    variant: FlowTemplate,
+    *,
+    title: str,
+    links: Mapping[str, str] | None = None,
+    drawn_as: Presentation = AS_IT_IS,
 ) -> str:
     """The diagram of a flow in one of the four templates, as a standalone SVG document.
 
     `links` maps a box ("box4") to the address of the records behind it. Every box can be reached
     by keyboard and says its content; each number says whether it is reported, derived, or neither.
     """
-    plan = layout(flow, variant)
+    plan = layout(flow, variant, drawn_as)
     root = _root(plan, title, f"PRISMA 2020 flow diagram. {variant.title}.")
     for band in plan.bands.values():
         _draw_band(root, band)
@@ -94,10 +102,18 @@ def png(svg: str, *, dpi: float | None = None, scale: float | None = None) -> by
     resolution = 96 * scale if scale else dpi or 300
     width, height = _size(svg)
     if width * height * (resolution / 96) ** 2 > MAX_PIXELS:
-        raise ValueError(
-            f"The image would have over {MAX_PIXELS:,} pixels. Ask for fewer dpi, or for the SVG."
-        )
+        raise ValueError(_too_many_pixels(width, height))
     return rendering.png(svg, resolution)
+
+
+def _too_many_pixels(width: int, height: int) -> str:
+    most = int(96 * (MAX_PIXELS / (width * height)) ** 0.5)
+    vector = "the PDF and the SVG are sharp at any size"
+    if height * 72 / 96 > MAX_PDF_POINTS:
+        vector = "the SVG is sharp at any size"
+    if most < 72:
+        return f"This diagram is too long for an image of {MAX_PIXELS:,} pixels; {vector}."
+    return f"This diagram can have at most {most} dpi ({MAX_PIXELS:,} pixels); {vector}."
 
 
 def pdf(svg: str) -> bytes:
@@ -171,18 +187,20 @@ def _draw_shape(parent: ET.Element, shape: Shape, css: str, fill: str, radius: f
 
 def _draw_band(root: ET.Element, band: Shape) -> None:
     _draw_shape(root, band, "prisma-band", _BLUE, 5)
-    x, y = band.x + band.width / 2, band.y + band.height / 2
-    _add(
-        root,
-        "text",
-        band.text,
-        class_="prisma-text",
-        transform=f"translate({x:g} {y:g}) rotate(-90)",
-        dy=SIZE * 0.35,
-        text_anchor="middle",
-        font_weight="bold",
-        fill=_BLACK,
-    )
+    y = band.y + band.height / 2
+    first = band.x + (band.width - (len(band.lines) - 1) * LINE) / 2
+    for place, line in enumerate(band.lines):
+        _add(
+            root,
+            "text",
+            line.text,
+            class_="prisma-text",
+            transform=f"translate({first + place * LINE:g} {y:g}) rotate(-90)",
+            dy=SIZE * 0.35,
+            text_anchor="middle",
+            font_weight="bold",
+            fill=_BLACK,
+        )
 
 
 def _draw_bar(root: ET.Element, bar: Shape, optional: bool) -> None:
@@ -239,7 +257,7 @@ def _arrows(boxes: Mapping[str, Shape]) -> Iterable[_Points]:
     """The corners of every arrow whose two boxes are drawn."""
     included = "box16" if "box16" in boxes else "box10"
     for name, side in _RIGHT:
-        if name in boxes:
+        if name in boxes and side in boxes:
             yield _to_the_right(boxes[name], boxes[side])
     for name, below in (*_DOWN, (included, "box17")):
         if name in boxes and below in boxes:

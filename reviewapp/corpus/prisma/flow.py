@@ -79,6 +79,10 @@ VALUES = (
     DiagramNumber("excluded_other", "box3", "record", "Records removed for other reasons"),
     DiagramNumber("records_screened", "box4", "record", "Records screened"),
     DiagramNumber("records_excluded", "box5", "record", "Records excluded"),
+    # No value of the package's; its row says so (csv_file).
+    DiagramNumber(
+        "title_abstract_reasons", "box5", "record", "Reasons for excluding records", listed=True
+    ),
     DiagramNumber("dbr_sought_reports", "box6", "report", "Reports sought for retrieval"),
     DiagramNumber("dbr_notretrieved_reports", "box7", "report", "Reports not retrieved"),
     DiagramNumber("other_sought_reports", "box12", "report", "Reports sought for retrieval"),
@@ -243,13 +247,14 @@ class Flow:
     def shown(self, variant: FlowTemplate) -> list[DiagramNumber]:
         """The values a template shows, in template order.
 
-        Meta-analysis is in no official template: its values appear only when there are any.
+        Meta-analysis and reasons at the title and abstract stage are in no official template:
+        they appear only when there are any.
         """
         return [
             value
             for value in VALUES
             if variant.has(BOXES[value.box].arm)
-            and (value.box != "box17" or self[value.key].origin != "not reported")
+            and (not _is_addition(value) or self[value.key].origin != "not reported")
         ]
 
     def as_rows(self, variant: FlowTemplate) -> list[DiagramRow]:
@@ -295,6 +300,10 @@ class Flow:
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{key}: {error}") from error
         return cls(entries)
+
+
+def _is_addition(value: DiagramNumber) -> bool:
+    return value.box == "box17" or value.key == "title_abstract_reasons"
 
 
 def variant_for(flow: Flow) -> FlowTemplate:

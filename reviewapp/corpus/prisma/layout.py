@@ -5,12 +5,22 @@ Lengths are CSS pixels. Boxes grow with their text, and what stands below them m
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple, get_args
 
-from reviewapp.corpus.prisma.flow import BOXES, Arm, DiagramNumber, Entry, Flow, FlowTemplate, Stage
+from reviewapp.corpus.prisma.flow import (
+    BOXES,
+    NOT_REPORTED,
+    Arm,
+    DiagramNumber,
+    Entry,
+    Flow,
+    FlowTemplate,
+    Stage,
+)
+from reviewapp.corpus.prisma.presentation import Presentation
 
 SIZE, LINE = 12.0, 15.0
 NOTE_SIZE, NOTE_LINE = 9.5, 12.0
@@ -21,6 +31,9 @@ _USABLE = 0.9
 # Columns: previous studies, databases, their side boxes, other methods, their side boxes.
 _WIDTHS = (156.0, 214.0, 230.0, 204.0, 184.0)
 _BARS: dict[Arm, tuple[int, int]] = {"previous": (0, 0), "databases": (1, 2), "other": (3, 4)}
+_BOLDER = 1.1  # bold text is up to a tenth wider
+# Stages that can be a single row high, by that row.
+_ONE_ROW: dict[int, Stage] = {0: "Identification", 4: "Included"}
 # Row and column of each box.
 _PLACES = {
     "box1": (0, 0),
@@ -65,6 +78,12 @@ _METRICS = {
     1015: "@",
 }
 _CHARACTER_WIDTHS = {c: width for width, characters in _METRICS.items() for c in characters}
+
+
+_SOURCE = "After the PRISMA 2020 flow diagram: Page MJ, et al. BMJ 2021;372:n71."
+AS_IT_IS = Presentation()
+
+_Phrase = tuple[list[str], int]  # words, and how many levels they are indented
 
 
 class Line(NamedTuple):
@@ -118,17 +137,31 @@ class Layout:
     footer: Shape
 
 
-def layout(flow: Flow, variant: FlowTemplate) -> Layout:
+def layout(flow: Flow, variant: FlowTemplate, drawn_as: Presentation = AS_IT_IS) -> Layout:
     """The diagram of a flow in one of the four templates, its boxes in template order."""
-    lefts = _lefts(variant)
-    bars = _bars(variant, lefts)
+    plan = _layout(flow, variant, drawn_as, _BAND)
+    lines = max(len(band.lines) for band in plan.bands.values())
+    # How long a band is, and so how its title breaks, is known only when the boxes are.
+    return plan if lines == 1 else _layout(flow, variant, drawn_as, _BAND + (lines - 1) * LINE)
+
+
+def _layout(flow: Flow, variant: FlowTemplate, drawn_as: Presentation, band: float) -> Layout:
+    values = drawn_as.boxes(flow, variant)
+    arms = {BOXES[name].arm for name in values}
+    lefts = _lefts(arms, band)
+    bars = _bars(variant, lefts, drawn_as)
     top = max(bar.bottom for bar in bars.values()) + GAP / 2
-    boxes = _boxes(flow, variant, lefts, top)
+    boxes = {name: _box(name, inside, flow, variant, drawn_as) for name, inside in values.items()}
+    boxes = _in_rows(
+        {n: replace(box, x=lefts[_PLACES[n][1]], y=top) for n, box in boxes.items()},
+        {row: _least_height(drawn_as.band(stage)) for row, stage in _ONE_ROW.items()},
+    )
     width = max(bar.right for bar in bars.values()) - MARGIN
-    lines = _wrapped(_footer(flow, variant).split(), width, note=True)
+    lines = _wrapped(_SOURCE.split(), width, note=True)
     below = max(box.bottom for box in boxes.values()) + MARGIN
     footer = Shape(MARGIN, below, width, _height(lines), tuple(lines))
-    return Layout(width + 2 * MARGIN, footer.bottom + MARGIN, _bands(boxes), bars, boxes, footer)
+    bands = _bands(boxes, band, drawn_as)
+    return Layout(width + 2 * MARGIN, footer.bottom + MARGIN, bands, bars, boxes, footer)
 
 
 def clean(text: str) -> str:
@@ -137,48 +170,53 @@ def clean(text: str) -> str:
     return " ".join(legal.split())
 
 
-def _lefts(variant: FlowTemplate) -> dict[int, float]:
-    """Where each column of the template begins."""
+def _lefts(arms: Collection[Arm], band: float) -> dict[int, float]:
+    """Where each column begins."""
     lefts: dict[int, float] = {}
-    x = MARGIN + _BAND + GAP / 2
+    x = MARGIN + band + GAP / 2
     for arm, columns in _BARS.items():
         for column in range(columns[0], columns[1] + 1):
-            if variant.has(arm):
+            if arm in arms:
                 lefts[column] = x
                 x += _WIDTHS[column] + GAP
     return lefts
 
 
-def _bars(variant: FlowTemplate, lefts: Mapping[int, float]) -> dict[Arm, Shape]:
+def _bars(
+    variant: FlowTemplate, lefts: Mapping[int, float], drawn_as: Presentation
+) -> dict[Arm, Shape]:
     bars: dict[Arm, Shape] = {}
     for arm, (first, last) in _BARS.items():
-        if variant.has(arm):
+        if first in lefts:
             width = lefts[last] + _WIDTHS[last] - lefts[first]
-            # Bold text is up to a tenth wider.
-            lines = _wrapped(variant.column_title(arm).split(), (width - 2 * PAD) / 1.1)
+            words = clean(drawn_as.bar(arm, variant)).split()
+            lines = _wrapped(words, (width - 2 * PAD) / _BOLDER)
             bars[arm] = Shape(lefts[first], MARGIN, width, _height(lines) + PAD, tuple(lines))
     height = max(bar.height for bar in bars.values())
     return {arm: replace(bar, height=height) for arm, bar in bars.items()}
 
 
-def _boxes(
-    flow: Flow, variant: FlowTemplate, lefts: Mapping[int, float], top: float
-) -> dict[str, Shape]:
-    values: dict[str, list[DiagramNumber]] = {}
-    for value in flow.shown(variant):
-        values.setdefault(value.box, []).append(value)
-    boxes = {}
-    for name, inside in values.items():
-        column = _PLACES[name][1]
-        lines = _box_lines(name, inside, flow, variant)
-        height = _height(lines) + 2 * PAD
-        boxes[name] = Shape(lefts[column], top, _WIDTHS[column], height, tuple(lines))
-    return _in_rows(boxes)
+def _box(
+    name: str,
+    inside: list[DiagramNumber],
+    flow: Flow,
+    variant: FlowTemplate,
+    drawn_as: Presentation,
+) -> Shape:
+    """A box as wide as its column and as high as its text, not yet in its place."""
+    lines = tuple(_box_lines(name, inside, flow, variant, drawn_as))
+    return Shape(0, 0, _WIDTHS[_PLACES[name][1]], _height(lines) + 2 * PAD, lines)
 
 
-def _in_rows(boxes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The boxes moved down to their rows, each row as high as its highest box."""
-    rows: dict[int, float] = {}
+def _least_height(title: str) -> float:
+    """How high a band must be so that no usual word of its title is broken."""
+    longest = max((_measure(word, SIZE) for word in clean(title).split()), default=0)
+    return min(longest * _BOLDER / _USABLE + 1, 8 * LINE)
+
+
+def _in_rows(boxes: Mapping[str, Shape], least: Mapping[int, float]) -> dict[str, Shape]:
+    """The boxes moved down to their rows, each row as high as its highest box, and as `least`."""
+    rows = dict(least)
     for name, box in boxes.items():
         rows[_PLACES[name][0]] = max(rows.get(_PLACES[name][0], 0), box.height)
     placed = {}
@@ -192,53 +230,71 @@ def _in_rows(boxes: Mapping[str, Shape]) -> dict[str, Shape]:
     return placed
 
 
-def _bands(boxes: Mapping[str, Shape]) -> dict[Stage, Shape]:
+def _bands(boxes: Mapping[str, Shape], width: float, drawn_as: Presentation) -> dict[Stage, Shape]:
     bands: dict[Stage, Shape] = {}
     for stage in get_args(Stage):
         inside = [box for name, box in boxes.items() if BOXES[name].stage == stage]
         top, bottom = min(box.y for box in inside), max(box.bottom for box in inside)
-        bands[stage] = Shape(MARGIN, top, _BAND, bottom - top, (Line(stage),))
+        lines = _wrapped(clean(drawn_as.band(stage)).split(), (bottom - top) / _BOLDER)
+        bands[stage] = Shape(MARGIN, top, width, bottom - top, tuple(lines))
     return bands
 
 
-def _footer(flow: Flow, variant: FlowTemplate) -> str:
-    origins = {flow[value.key].origin for value in flow.shown(variant)}
-    declared = "Numbers without a mark are declared. " if "declared" in origins else ""
-    return f"{declared}After the PRISMA 2020 flow diagram: Page MJ, et al. BMJ 2021;372:n71."
-
-
 def _box_lines(
-    name: str, values: list[DiagramNumber], flow: Flow, variant: FlowTemplate
+    name: str,
+    values: list[DiagramNumber],
+    flow: Flow,
+    variant: FlowTemplate,
+    drawn_as: Presentation,
 ) -> list[Line]:
     width = _WIDTHS[_PLACES[name][1]] - 2 * PAD
-    heading = BOXES[name].heading
-    lines = _wrapped(heading.split(), width)
+    lines: list[Line] = []
+    for words, level in _heading(name, values, flow, drawn_as):
+        lines += _wrapped(words, width, indent=level * _INDENT)
     for value in values:
         entry = flow[value.key]
-        phrases = _phrases(value, entry, variant.label(value))
+        phrases = _phrases(value, entry, clean(drawn_as.label(value, variant)), drawn_as.totals)
         for words, level in phrases:
             lines += _wrapped(words, width, indent=level * _INDENT)
         if entry.origin == "reported":
-            indent = phrases[-1][1] * _INDENT
+            indent = phrases[-1][1] * _INDENT if phrases else 0
             lines += _wrapped(_origin(entry).split(), width, indent=indent, note=True)
     return lines
 
 
-def _phrases(value: DiagramNumber, entry: Entry, label: str) -> list[tuple[list[str], int]]:
+def _heading(
+    name: str, values: list[DiagramNumber], flow: Flow, drawn_as: Presentation
+) -> list[_Phrase]:
+    """The words above the values of a box, with the sum of its list if that is asked for."""
+    heading = clean(drawn_as.heading(name))
+    if not values:
+        return [(heading.split(), 0), ([_count(None, NOT_REPORTED)], 1)]
+    entry = flow[values[0].key]
+    if drawn_as.totals and _is_named_by_heading(values[0]) and entry.total is not None:
+        words = heading.removesuffix(":").split()
+        return [([*words, _count(entry.total, entry) + (":" if entry.items else "")], 0)]
+    return [(heading.split(), 0)]
+
+
+def _is_named_by_heading(value: DiagramNumber) -> bool:
+    return value.label in BOXES[value.box].heading
+
+
+def _phrases(value: DiagramNumber, entry: Entry, label: str, totals: bool) -> list[_Phrase]:
     """The words of one value, line by line, each line with its level of indentation.
 
     A count is one word, so that no line ends inside it.
     """
-    heading = BOXES[value.box].heading
+    headed = bool(BOXES[value.box].heading)
     count = _count(entry.n, entry)
     if value.listed and entry.items:
-        level = 1 if value.label in heading else 2
+        level = 2 if headed and not _is_named_by_heading(value) else 1
         return [([*clean(text).split(), _count(n, entry)], level) for text, n in entry.items]
-    if value.label in heading:
-        return [([count], 1)]
+    if _is_named_by_heading(value):
+        return [] if totals and entry.n is not None else [([count], 1)]
     if value.listed and entry.n is None:
         return []
-    if heading:
+    if headed:
         return [([*label.split(), count], 2 if value.listed else 1)]
     return [(label.split(), 0), ([count], 0)]
 
@@ -269,13 +325,17 @@ def _wrapped(
     size = NOTE_SIZE if note else SIZE
     hang = _HANG if indent else 0
     usable = (width - indent - hang) * _USABLE
-    texts: list[str] = []
+    texts: list[list[str]] = []
+    used = 0.0
     for piece in chain.from_iterable(_pieces(word, usable, size) for word in words):
-        if texts and _measure(f"{texts[-1]} {piece}", size) <= usable:
-            texts[-1] += f" {piece}"
+        with_blank = _measure(f" {piece}", size)
+        if texts and used + with_blank <= usable:
+            texts[-1].append(piece)
+            used += with_blank
         else:
-            texts.append(piece)
-    return [Line(text, indent + (hang if i else 0), note) for i, text in enumerate(texts)]
+            texts.append([piece])
+            used = _measure(piece, size)
+    return [Line(" ".join(text), indent + (hang if i else 0), note) for i, text in enumerate(texts)]
 
 
 def _pieces(word: str, usable: float, size: float) -> list[str]:

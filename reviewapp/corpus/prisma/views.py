@@ -1,96 +1,36 @@
 """The PRISMA 2020 flow diagram: the review's own, and one made from a filled CSV."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
-from django.utils.safestring import SafeString, mark_safe
-from django.views.decorators.http import require_POST, require_safe
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from reviewapp.corpus.models import Review
 from reviewapp.corpus.prisma import csv_file, drawing
-from reviewapp.corpus.prisma.checks import Check, checks
-from reviewapp.corpus.prisma.flow import (
-    VARIANTS,
-    DiagramRow,
-    Flow,
-    FlowTemplate,
-    derive,
-    variant_for,
-)
+from reviewapp.corpus.prisma.csv_file import ParsedFlow
+from reviewapp.corpus.prisma.editor import PrismaEdit, as_fields
+from reviewapp.corpus.prisma.flow import VARIANTS, Flow
 from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
-from reviewapp.corpus.prisma.queries import review_flow
+from reviewapp.corpus.prisma.queries import Diagram, diagram_of_review, own_diagram
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui import rendering
 from reviewapp.ui.errors import cleaned_or_400, come_again
 from reviewapp.ui.export import as_json, download, provenance
 
-
-@dataclass(frozen=True)
-class Diagram:
-    """A flow in one template, with all that the page and the exports show of it."""
-
-    flow: Flow
-    variant: FlowTemplate
-    title: str
-    links: Mapping[str, str] = field(default_factory=dict)
-    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> Flow:
-        """Return the flow with the numbers that follow from reported ones."""
-        return derive(self.flow, self.variant)
-
-    @property
-    def svg(self) -> str:
-        return drawing.svg(self.complete, self.variant, title=self.title)
-
-    @property
-    def linked_svg(self) -> SafeString:
-        """Return the diagram for the page, its boxes linked to the records behind them."""
-        drawn = drawing.svg(self.complete, self.variant, title=self.title, links=self.links)
-        return mark_safe(drawn)  # noqa: S308 - built as an XML tree, so all text is escaped
-
-    @property
-    def rows(self) -> list[DiagramRow]:
-        return self.complete.as_rows(self.variant)
-
-    @property
-    def checks(self) -> list[Check]:
-        return checks(self.complete, self.variant)
-
-    @property
-    def results(self) -> Counter[str]:
-        """Return how many checks have each result."""
-        return Counter(check.result for check in self.checks)
-
-    @property
-    def origins(self) -> Counter[str]:
-        """Return how many numbers have each origin."""
-        return Counter(row.origin for row in self.rows)
-
-
-def diagram_of_review(options: dict[str, Any]) -> Diagram:
-    review = get_object_or_404(Review.objects.prefetch_related("flow_numbers", "databases").shown())
-    flow = review_flow(review)
-    return Diagram(
-        flow,
-        VARIANTS.get(options["variant"]) or variant_for(flow),
-        f"PRISMA 2020 flow diagram of “{review.title}”",
-        {"box10": f"{reverse('publications')}?membership=named&membership=reconstructed"},
-    )
+EDITS_PER_MINUTE = 240  # the editor asks whenever its reader pauses in typing
 
 
 @require_safe
 def prisma(request: HttpRequest) -> HttpResponse:
     """Show the review's flow diagram, its checks and its numbers as a table."""
     diagram = diagram_of_review(cleaned_or_400(PrismaOptions(request.GET)))
-    return render(request, "corpus/prisma.html", _context(diagram, PrismaImport()))
+    fields = as_fields(ParsedFlow(diagram.flow)) | {"unreported": "on"}
+    context = _context(diagram, PrismaImport()) | {"copy": urlencode(fields)}
+    return render(request, "corpus/prisma.html", context)
 
 
 def _context(diagram: Diagram | None, form: PrismaImport) -> dict[str, Any]:
@@ -118,12 +58,54 @@ def prisma_import(request: HttpRequest) -> HttpResponse:
     form = PrismaImport(request.POST, request.FILES)
     if not form.is_valid():
         return render(request, "corpus/prisma_import.html", _context(None, form), status=400)
-    parsed = form.parsed
-    variant = VARIANTS.get(form.cleaned_data["variant"]) or variant_for(parsed.flow)
-    diagram = Diagram(parsed.flow, variant, "PRISMA 2020 flow diagram", texts=parsed.texts)
+    diagram = own_diagram(form.parsed, form.cleaned_data)
+    context = _context(diagram, form)
     if extension := request.POST.get("export"):
-        return _file(request, diagram, extension, form.cleaned_data)
-    return render(request, "corpus/prisma_import.html", _context(diagram, form))
+        try:
+            return _file(request, diagram, extension, form.cleaned_data)
+        except BadRequest as error:
+            context["problem"] = str(error)
+    status = 400 if "problem" in context else 200
+    return render(request, "corpus/prisma_import.html", context, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited(EDITS_PER_MINUTE)
+def prisma_edit(request: HttpRequest) -> HttpResponseBase:
+    """Show the form that edits a diagram, from its fields or from a file; nothing is stored."""
+    sent = request.POST if request.method == "POST" else request.GET
+    if "text" in sent and not PrismaEdit.is_filled(sent):
+        opened = PrismaImport(sent)
+        if not opened.is_valid():
+            context = _context(None, opened)
+            return render(request, "corpus/prisma_import.html", context, status=400)
+        form = PrismaEdit(sent.dict() | as_fields(opened.parsed))
+    else:
+        form = PrismaEdit(sent)
+    return _edited(request, form)
+
+
+def _edited(request: HttpRequest, form: PrismaEdit) -> HttpResponseBase:
+    fragment = bool(request.htmx)  # type: ignore[attr-defined]
+    template = "corpus/_edited.html" if fragment else "corpus/prisma_edit.html"
+    context: dict[str, Any] = {"form": form, "variants": VARIANTS.items()}
+    if not form.is_valid():
+        # Half a number, as it is while one types, is no error of the request.
+        return render(request, template, context, status=200 if fragment else 400)
+    diagram = context["diagram"] = own_diagram(form.parsed, form.cleaned_data)
+    if extension := request.POST.get("export"):
+        try:
+            return _exported(request, diagram, extension, form.cleaned_data)
+        except BadRequest as error:
+            context["problem"] = str(error)
+    return render(request, template, context, status=400 if "problem" in context else 200)
+
+
+@limited(EXPORTS_PER_MINUTE)
+def _exported(
+    request: HttpRequest, diagram: Diagram, extension: str, options: dict[str, Any]
+) -> HttpResponse:
+    return _file(request, diagram, extension, options)
 
 
 def _file(
@@ -150,7 +132,11 @@ def _as_dict(diagram: Diagram) -> dict[str, Any]:
     return {
         "template": diagram.variant.slug,
         "flow": diagram.complete.to_json(),
-        "rows": [row._asdict() for row in diagram.rows],
+        "rows": [
+            row._asdict() | {"printed": diagram.drawn_as.labels.get(row.key, row.label)}
+            for row in diagram.rows
+        ],
+        "notices": [{"line": n.line, "row": n.row, "text": n.text} for n in diagram.notices],
         "checks": [
             {
                 "code": check.code,

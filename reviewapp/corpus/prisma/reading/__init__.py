@@ -1,0 +1,1 @@
+"""From the bytes of a file to its numbers: characters, separators, cells, and what is said."""
