@@ -211,7 +211,7 @@ def _box(
 def _least_height(title: str) -> float:
     """How high a band must be so that no usual word of its title is broken."""
     longest = max((_measure(word, SIZE) for word in clean(title).split()), default=0)
-    return min(longest * _BOLDER / _USABLE + 1, 8 * LINE)
+    return min(longest * _BOLDER / _USABLE + 2 * PAD, 8 * LINE)
 
 
 def _in_rows(boxes: Mapping[str, Shape], least: Mapping[int, float]) -> dict[str, Shape]:
