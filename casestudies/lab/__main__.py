@@ -1,19 +1,31 @@
-"""`python -m casestudies.lab list`, `describe SLUG` and `run SLUG ...`.
+"""`python -m casestudies.lab list`, `describe SLUG`, `run SLUG ...` and `run-all ...`.
 
 A run writes its events to standard output, one JSON object a line, and nothing else goes there.
-The exit status is 0 if it succeeded, 1 if it failed and 2 if a parameter was not valid.
+The exit status is 0 if it succeeded, 1 if it failed, or one of all, and 2 if a parameter was not
+valid.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from casestudies.lab import batch
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import QUICK, InvalidParameter, Parameters, Setup, Study, bounds_of
+from casestudies.lab.contract import (
+    PRESETS,
+    QUICK,
+    SMOKE,
+    InvalidParameter,
+    Parameters,
+    Setup,
+    Study,
+    bounds_of,
+)
 from casestudies.lab.describe import describe
 from casestudies.lab.machine import Machine
 from casestudies.lab.report import Report, StudyRun
@@ -32,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "list":
         sys.stdout.writelines(f"{study.slug}\t{study.title}\n" for study in STUDIES.values())
         return DONE
+    if options.command == "run-all":
+        return _run_all(options)
     study = STUDIES[options.slug]
     if options.command == "describe":
         sys.stdout.writelines(f"{line}\n" for line in describe(study))
@@ -88,12 +102,43 @@ def run(
     return result
 
 
+def _run_all(options: argparse.Namespace) -> int:
+    """Run the preset of every study, say what came of each, and return 1 if one failed."""
+    try:
+        setup = replace(_setup(options), shared={})
+    except InvalidParameter as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_VALID
+    emit = _event_stream()
+
+    def carry_out_one(study: Study) -> Result | str:
+        if options.preset not in study.presets:
+            return f"skipped: it has no preset {options.preset}"
+        parameters = study.check(options.preset, {})
+        needs = study.needs(parameters)
+        if lacking := needs.unmet(Machine.here(needs.libraries)):
+            return f"skipped: {'; '.join(lacking)}"
+        return run(study, parameters, setup, emit)
+
+    try:
+        ended = batch.carry_out(list(STUDIES.values()), carry_out_one)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if options.report:
+        batch.write_report(options.report, ended)
+    return int(any(one.reason.startswith("failed") for one in ended))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m casestudies.lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name the studies")
     describing = commands.add_parser("describe", help="say what a study declares")
     describing.add_argument("slug", choices=list(STUDIES))
+    every = commands.add_parser("run-all", help="run a preset of every study in one process")
+    every.add_argument("--preset", choices=PRESETS, default=SMOKE)
+    every.add_argument("--report", type=Path, help="write a table: .md, .html, or all as .json")
+    _add_machine(every)
     slugs = commands.add_parser("run", help="run a study").add_subparsers(
         dest="slug", required=True, metavar="SLUG"
     )
@@ -104,9 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_study(parser: argparse.ArgumentParser, study: Study) -> None:
     parser.add_argument("--preset", choices=list(study.presets), default=QUICK)
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="CUDA if present, else the CPU")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="CPU threads; all cores if left out")
+    _add_machine(parser)
     for what in study.accepts:
         parser.add_argument(f"--{what}", type=Path, help=ACCEPTED[what])
     parser.add_argument("--json", type=Path, help="write the result to this file")
@@ -116,6 +159,12 @@ def _add_study(parser: argparse.ArgumentParser, study: Study) -> None:
         parser.add_argument(
             option, dest=parameter, default=argparse.SUPPRESS, metavar="X", help=words
         )
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="CUDA if present, else the CPU")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="CPU threads; all cores if left out")
 
 
 def _setup(options: argparse.Namespace) -> Setup:

@@ -6,7 +6,7 @@ command line, the documentation, the charts, the comparison with claims and the 
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -379,10 +379,12 @@ class Study:
 class Setup:
     """Where and on what a run measures: `device` is "cpu" or "cuda".
 
-    Without a path the model is the bundled one and the text is Python's own reference.
+    Without a path the model is the bundled one and the text is Python's own reference. What runs of
+    one process read from files is kept in `shared`, if there is one.
     """
 
     device: Literal["cpu", "cuda"]
     seed: int
     model: Path | None = None
     text: Path | None = None
+    shared: MutableMapping[Path, Any] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # no line on each start and end
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no line on each start and end
 
 
 def peak_bytes(run: Callable[[], object], device: str = "cpu") -> int:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,19 +73,43 @@ def bundled_model() -> Path:
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
 
 
-def load(path: Path | None = None, device: str = "cpu") -> Pretrained:
+@dataclass(frozen=True)
+class _Read:
+    """What the files say."""
+
+    config: Config
+    weights: dict[str, Tensor]
+    tokenizer: Tokenizer
+    sha256: str
+
+
+def load(
+    path: Path | None = None,
+    device: str = "cpu",
+    shared: MutableMapping[Path, Any] | None = None,
+) -> Pretrained:
     """Return the model at `path` in float32: a GGUF file, or a folder of safetensors.
 
-    Without a path it is the bundled one. Raises UnsupportedModel or FileNotFoundError.
+    Without a path it is the bundled one. With `shared`, a file is read once, and each model that
+    is made of it has weights of its own. Raises UnsupportedModel or FileNotFoundError.
     """
     path = path or bundled_model()
-    if path.is_dir():
-        model, tokenizer = _read_safetensors(path)
-        files = sorted(path.glob("*.safetensors"))
+    if shared is None:
+        read = _read(path)
+        weights = read.weights
     else:
-        model, tokenizer = _read_gguf(path)
-        files = [path]
-    return Pretrained(model.to(device).eval(), tokenizer, path.stem, _sha256(files))
+        read = shared.get(path) or _read(path)
+        shared[path] = read
+        weights = {name: weight.clone() for name, weight in read.weights.items()}
+    model = _assemble(read.config, weights).to(device).eval()
+    return Pretrained(model, read.tokenizer, path.stem, read.sha256)
+
+
+def _read(path: Path) -> _Read:
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        return _Read(*_read_safetensors(path), _sha256(files))
+    return _Read(*_read_gguf(path), _sha256([path]))
 
 
 def _sha256(files: list[Path]) -> str:
@@ -107,7 +132,7 @@ def _assemble(config: Config, weights: dict[str, Tensor]) -> LanguageModel:
     return model.requires_grad_(False)
 
 
-def _read_gguf(path: Path) -> tuple[LanguageModel, Tokenizer]:
+def _read_gguf(path: Path) -> tuple[Config, dict[str, Tensor], Tokenizer]:
     reader = gguf.GGUFReader(path)
     fields = {name: field.contents() for name, field in reader.fields.items()}
     if fields["general.architecture"] != "llama":
@@ -127,7 +152,7 @@ def _read_gguf(path: Path) -> tuple[LanguageModel, Tokenizer]:
         name = _gguf_name(tensor.name)
         weight = gguf.dequantize(tensor.data, tensor.tensor_type).astype("float32", copy=False)
         weights[name] = _halves(torch.tensor(weight), name, config)
-    return _assemble(config, weights), _gguf_tokenizer(fields)
+    return config, weights, _gguf_tokenizer(fields)
 
 
 def _gguf_name(name: str) -> str:
@@ -166,7 +191,7 @@ def _gguf_tokenizer(fields: dict[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def _read_safetensors(folder: Path) -> tuple[LanguageModel, Tokenizer]:
+def _read_safetensors(folder: Path) -> tuple[Config, dict[str, Tensor], Tokenizer]:
     from safetensors.torch import load_file
 
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -187,7 +212,7 @@ def _read_safetensors(folder: Path) -> tuple[LanguageModel, Tokenizer]:
         for file in sorted(folder.glob("*.safetensors"))
         for name, weight in load_file(file).items()
     }
-    return _assemble(config, weights), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return config, weights, Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def _safetensors_name(name: str) -> str:

@@ -71,7 +71,7 @@ class AttentionBench:
     def perplexities(self) -> dict[str, float]:
         """Report and return the perplexity of the model with each way."""
         p, setup, report = self.parameters, self.setup, self.report
-        pretrained = files.load(setup.model, setup.device)
+        pretrained = files.load(setup.model, setup.device, setup.shared)
         corpus = text.corpus(setup.text)
         report.source("model", pretrained.name, pretrained.sha256)
         report.source("text", corpus.name, corpus.sha256)

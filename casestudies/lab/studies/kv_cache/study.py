@@ -36,7 +36,7 @@ class StepTime:
 def run(parameters: KeyValueCacheParameters, setup: Setup, report: Report) -> str:
     """Measure both ways; return the verdict. Raises ValueError if the text is too short."""
     with report.stage("reading the model and the text", 0.1):
-        pretrained = files.load(setup.model, setup.device)
+        pretrained = files.load(setup.model, setup.device, setup.shared)
         corpus = text.corpus(setup.text)
         report.source("model", pretrained.name, pretrained.sha256)
         report.source("text", corpus.name, corpus.sha256)

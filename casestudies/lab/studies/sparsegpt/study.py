@@ -88,7 +88,7 @@ class PruningBench:
 
     def __init__(self, parameters: SparseGptParameters, setup: Setup, report: Report) -> None:
         self.parameters, self.setup = parameters, setup
-        pretrained = model_files.load(setup.model, setup.device)
+        pretrained = model_files.load(setup.model, setup.device, setup.shared)
         corpus = text.corpus(setup.text)
         report.source("model", pretrained.name, pretrained.sha256)
         report.source("text", corpus.name, corpus.sha256)

@@ -1,0 +1,85 @@
+"""Runs of several studies in one process, and what came of them as a table."""
+
+import html
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from casestudies.lab.contract import Study
+from casestudies.lab.result import Result
+
+HEADER = ("Study", "Seconds", "Result")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one study's run ended: with a result, or with why it has none."""
+
+    study: Study
+    seconds: float
+    result: Result | None = None
+    reason: str = ""
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """Return the study, how long it took, and its verdict or why there is none."""
+        said = self.result.verdict if self.result else self.reason
+        return self.study.slug, f"{self.seconds:.1f}", said
+
+
+def carry_out(studies: Sequence[Study], run: Callable[[Study], Result | str]) -> list[Ended]:
+    """Return how `run` of each study ended; it returns a result, or why the study cannot run.
+
+    What it raises ends that study's run and no other.
+    """
+    ended = []
+    for study in studies:
+        begun = perf_counter()
+        try:
+            found = run(study)
+        except Exception as error:  # noqa: BLE001 - the run's last event has said so already
+            found = f"failed: {type(error).__name__}: {error}"
+        taken = perf_counter() - begun
+        if isinstance(found, str):
+            ended.append(Ended(study, taken, reason=found))
+        else:
+            ended.append(Ended(study, taken, found))
+    return ended
+
+
+def write_report(path: Path, ended: Sequence[Ended]) -> None:
+    """Write what came of the runs: as JSON, HTML or, with any other ending, as Markdown."""
+    writers = {".json": _as_json, ".html": _as_html}
+    path.write_text(writers.get(path.suffix, _as_markdown)(ended), encoding="utf-8")
+
+
+def _as_json(ended: Sequence[Ended]) -> str:
+    rows = [
+        {
+            "study": one.study.slug,
+            "seconds": one.seconds,
+            "reason": one.reason,
+            "result": one.result.model_dump(mode="json") if one.result else None,
+        }
+        for one in ended
+    ]
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def _as_html(ended: Sequence[Ended]) -> str:
+    def row(tag: str, cells: Sequence[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
+
+    rows = row("th", HEADER) + "".join(row("td", one.cells) for one in ended)
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Case studies</title>\n'
+        f"<table>\n{rows}</table>\n</html>\n"
+    )
+
+
+def _as_markdown(ended: Sequence[Ended]) -> str:
+    rows = [HEADER, ("---",) * len(HEADER), *(one.cells for one in ended)]
+    lines = (" | ".join(cell.replace("|", "/") for cell in row) for row in rows)
+    return "".join(f"| {line} |\n" for line in lines)

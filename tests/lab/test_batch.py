@@ -1,0 +1,54 @@
+"""Running every study in one process, and the table of what came of each."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from casestudies.lab.batch import Ended, carry_out, write_report
+from casestudies.lab.models import files
+from tests.lab.declared import TOY, document, toy
+
+
+def ended() -> list[Ended]:
+    """Return how a good, a failing and an impossible study ended."""
+
+    def run(study):
+        if study.slug == "fails":
+            raise ArithmeticError("no | number")
+        return "skipped: needs 2 GPUs" if study.slug == "skipped" else TOY.read(document())
+
+    return carry_out([toy(slug=slug) for slug in ("fails", TOY.slug, "skipped")], run)
+
+
+def test_a_study_that_fails_ends_no_other() -> None:
+    failed, done, skipped = ended()
+    assert failed.reason == "failed: ArithmeticError: no | number"
+    assert done.result
+    assert done.reason == ""
+    assert skipped.reason == "skipped: needs 2 GPUs"
+
+
+@pytest.mark.parametrize("ending", [".md", ".html", ".json"])
+def test_the_report_has_what_came_of_each(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"report{ending}"
+    write_report(path, ended())
+    text = path.read_text(encoding="utf-8")
+    assert "needs 2 GPUs" in text
+    assert document()["verdict"] in text
+    if ending == ".json":
+        failed, done, _ = json.loads(text)
+        assert failed["result"] is None
+        assert TOY.read(done["result"]) == TOY.read(document())
+    if ending == ".md":
+        assert [line.count("|") for line in text.splitlines()] == [4] * 5
+
+
+def test_models_that_share_a_file_have_weights_of_their_own() -> None:
+    shared: dict = {}
+    first = files.load(shared=shared)
+    first.model.embedding.weight.zero_()
+    second = files.load(shared=shared)
+    assert second.model.embedding.weight.abs().sum() > 0
+    assert second.sha256 == first.sha256
+    assert len(shared) == 1
