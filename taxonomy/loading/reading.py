@@ -17,6 +17,7 @@ from taxonomy.loading.schema import (
     DefinitionsFile,
     PublicationRow,
     ReviewFile,
+    SynonymsFile,
     TaxonomyFile,
 )
 
@@ -66,6 +67,7 @@ class Fixtures:
     review: ReviewFile
     taxonomy: TaxonomyFile
     definitions: DefinitionsFile
+    synonyms: SynonymsFile
     publications: list[PublicationRow]
     claims: dict[tuple[str, int], ClaimFacts]  # by key of the publication and position
 
@@ -78,6 +80,7 @@ def read(folder: Path) -> Fixtures:
     definitions, definition_line = _read_yaml(
         folder / "definitions.yaml", DefinitionsFile, problems
     )
+    synonyms, synonym_line = _read_yaml(folder / "synonyms.yaml", SynonymsFile, problems)
     publications = _read_jsonl(folder / "publications.jsonl", problems)
     claims, claims_line = _read_yaml(folder / "claims.yaml", ClaimsFile, problems)
     if taxonomy:
@@ -85,6 +88,8 @@ def read(folder: Path) -> Fixtures:
         _check_links(taxonomy, publications, problems)
     if taxonomy and definitions:
         _check_definitions(taxonomy, definitions, definition_line, problems)
+    if taxonomy and synonyms:
+        _check_synonyms(taxonomy, synonyms, synonym_line, problems)
     if review:
         _check_review(review, publications, review_line, problems)
     if claims:
@@ -92,12 +97,13 @@ def read(folder: Path) -> Fixtures:
     if claims and taxonomy:
         _check_references(taxonomy, claims.root, claims_line, problems)
     _check_unique(publications, problems)
-    if problems.found or not (review and taxonomy and definitions and claims):
+    if problems.found or not (review and taxonomy and definitions and synonyms and claims):
         raise FixtureError(problems.found)
     return Fixtures(
         review,
         taxonomy,
         definitions,
+        synonyms,
         [row for _, row in publications],
         {(facts.publication, facts.position): facts for facts in claims.root},
     )
@@ -236,6 +242,21 @@ def _check_definitions(
             )
         for slug in sorted(given - needed):
             problems.add("definitions.yaml", line_of((section, slug)), f"{slug}: unknown {level}")
+
+
+def _check_synonyms(
+    taxonomy: TaxonomyFile, synonyms: SynonymsFile, line_of: LineOf, problems: Problems
+) -> None:
+    """Check that the strategies are known and that no term stands twice."""
+    known = {row.slug for level, row, _ in walk(taxonomy) if level == "strategy"}
+    for slug in sorted(synonyms.strategies.keys() - known):
+        line = line_of(("strategies", slug))
+        problems.add("synonyms.yaml", line, f"{slug}: unknown strategy")
+    seen: set[str] = set()
+    for i, term in enumerate(synonyms.terms):
+        if term.head.casefold() in seen:
+            problems.add("synonyms.yaml", line_of(("terms", i)), f"{term.head}: duplicate term")
+        seen.add(term.head.casefold())
 
 
 def _check_review(

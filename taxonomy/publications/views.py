@@ -64,6 +64,7 @@ def publications(request: HttpRequest) -> HttpResponse:
     partial = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]
     context = {
         "shown": shown,
+        "did_you_mean": _did_you_mean(shown, counts.total),
         "sentence": shown.sentence(counts.total, counts.counted),
         "panels": list(panels(shown, counts)),
         "page": page,
@@ -78,6 +79,13 @@ def publications(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
+def _did_you_mean(shown: PublicationFilter, total: int) -> str:
+    """Return what was searched instead of what was typed, or what is like it and may be found."""
+    if not shown.search:
+        return ""
+    return shown.search.did_you_mean or ("" if total else shown.search.nearest)
+
+
 def _strategy_links(facets: list[ListFacet]) -> dict[int, tuple[str, str]]:
     """Return the name and the address of each strategy, which the facets hold already."""
     strategies = next(facet.choices for facet in facets if facet.key == "strategy")
@@ -87,7 +95,9 @@ def _strategy_links(facets: list[ListFacet]) -> dict[int, tuple[str, str]]:
 def _rows(shown: PublicationFilter) -> PublicationQuerySet:
     rows = shown.publications().defer("search", "claims_text", "sources", "limitation")
     rows = rows.annotate(strategy_ids=F("facets__strategies"), claim_count=F("facets__claim_count"))
-    return rows.with_headlines(shown.text) if shown.text else rows
+    if not shown.search:
+        return rows
+    return rows.with_headlines(" | ".join(shown.search.query.ranks))
 
 
 @require_safe
