@@ -64,7 +64,7 @@ def publications(request: HttpRequest) -> HttpResponse:
     partial = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]
     context = {
         "shown": shown,
-        "did_you_mean": _did_you_mean(shown, counts.total),
+        "did_you_mean": shown.search and shown.search.did_you_mean(nothing_found=not counts.total),
         "sentence": shown.sentence(counts.total, counts.counted),
         "panels": list(panels(shown, counts)),
         "page": page,
@@ -77,13 +77,6 @@ def publications(request: HttpRequest) -> HttpResponse:
     }
     template = "taxonomy/_publications.html" if partial else "taxonomy/publications.html"
     return render(request, template, context)
-
-
-def _did_you_mean(shown: PublicationFilter, total: int) -> str:
-    """Return what was searched instead of what was typed, or what is like it and may be found."""
-    if not shown.search:
-        return ""
-    return shown.search.did_you_mean or ("" if total else shown.search.nearest)
 
 
 def _strategy_links(facets: list[ListFacet]) -> dict[int, tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Misspelt words: one that no record holds is taken for the nearest that some record does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from django.db import connection
 from rapidfuzz import fuzz, process
@@ -11,25 +12,51 @@ from taxonomy.search.known import SHORTEST_CORRECTED, Known
 from taxonomy.search.query import Phrase, Step
 from taxonomy.search.wording import Wording
 
+SHORTEST_SURE = 5  # a shorter word that is not known may be an acronym
+LONGEST_ENDING = 3
 MOST_CORRECTED = 8  # words of one search
 NEAREST = 80  # of 100, for a whole text
 HOLDERS = "(SELECT count(*) FROM corpus_publication WHERE search @@ %s::tsquery)"
 
 
-def corrections(wording: Wording, memory: Known) -> dict[str, str]:
-    """Return, for each word that nothing holds, the nearest known word if one is near."""
+@dataclass(frozen=True)
+class Corrections:
+    """Words with the known words that they are taken for, or may have been meant to be."""
+
+    sure: Mapping[str, str] = field(default_factory=dict)
+    perhaps: Mapping[str, str] = field(default_factory=dict)
+
+
+def corrections(wording: Wording, memory: Known) -> Corrections:
+    """Return what is wrong: surely where no record holds a long word in any of its forms."""
     doubtful = [word for word in wording.words if _is_doubtful(word, wording, memory)]
     doubtful = list(dict.fromkeys(doubtful))[:MOST_CORRECTED]
-    nearest = {word: _nearest(word, memory) for word in _held_by_none(doubtful, wording)}
-    return {word: other for word, other in nearest.items() if other}
+    near = {word: _nearest(word, memory) for word in doubtful}
+    near = {word: other for word, other in near.items() if other}
+    unheld = {*_held_by_none(list(near), wording)}
+    sure = {word for word in unheld if len(word) >= SHORTEST_SURE}
+    # "distilation" is found by its stem, that of "distillation", and misspelt all the same.
+    perhaps = {
+        word
+        for word, other in near.items()
+        if word in unheld or (memory.stem.get(other) == wording.stem[word])
+    }
+    return Corrections(
+        {word: near[word] for word in sure},
+        {word: near[word] for word in perhaps - sure if not _is_ending(word, near[word])},
+    )
 
 
 def _is_doubtful(word: str, wording: Wording, memory: Known) -> bool:
     if not word.isalpha() or len(word) < SHORTEST_CORRECTED or word in memory.words:
         return False
-    if word == wording.unfinished and any(known.startswith(word) for known in memory.words):
-        return False
-    return not any(memory.entries.index.holds(lexeme) for lexeme in lexemes(word, wording.stem))
+    return word != wording.unfinished or not any(one.startswith(word) for one in memory.words)
+
+
+def _is_ending(word: str, other: str) -> bool:
+    """Return whether they differ in their endings only, as "pruner" and "pruned" do."""
+    beginning = len(word) - LONGEST_ENDING
+    return word[:beginning] == other[:beginning]
 
 
 def _held_by_none(words: Sequence[str], wording: Wording) -> list[str]:

@@ -19,7 +19,7 @@ class Entry:
     """Something with a name and a page."""
 
     kind: EntryKind
-    key: str  # the slug of a strategy; of others, who have none, the name
+    key: str  # the slug of a strategy or a study; of others the name
     name: str
     url: str
     text: str = ""
@@ -91,5 +91,6 @@ class Entries:
         return {number for number, text in enumerate(self._texts) if text.entry in entries}
 
 
-def _order(found: FoundEntry) -> tuple[int, int, str]:
-    return -found.score, -found.entry.publications, found.entry.name.casefold()
+def _order(found: FoundEntry) -> tuple[int, int, int, str]:
+    entry = found.entry
+    return -found.score, -entry.publications, len(entry.name), entry.name.casefold()

@@ -1,7 +1,7 @@
 """What a search finds, in groups: strategies first, then publications, claims and the rest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
@@ -52,6 +52,7 @@ class Group:
     title: str
     hits: Hits
     url: str  # of all of them
+    lacks_a_word: bool  # no record has all that was typed, and these lack one of its words
 
     @cached_property
     def best(self) -> Sequence[Hit]:
@@ -92,7 +93,7 @@ class Found:
     @property
     def did_you_mean(self) -> str:
         """Return the text with misspelt words corrected; where nothing is found, a term like it."""
-        return self.search.did_you_mean or ("" if self.total else self.search.nearest)
+        return self.search.did_you_mean(nothing_found=not self.total)
 
     @property
     def filled(self) -> Sequence[Group]:
@@ -102,11 +103,14 @@ class Found:
 def find(text: str) -> Found:
     """Return what the text finds; the number of queries does not depend on how much that is."""
     search = read(text)
-    entries = search.entries()
-    groups = [
-        Group(key, title, _hits(key, search, entries), _all_of(key, text))
-        for key, title in GROUPS.items()
-    ]
+    loosened = replace(search, query=search.query.loosened)
+    entries, others = search.entries(), loosened.entries()
+    groups = []
+    for key, title in GROUPS.items():
+        hits = _hits(key, search, entries)
+        if lacks := not hits.total and bool(loosened.query):
+            hits = _hits(key, loosened, others)
+        groups.append(Group(key, title, hits, _all_of(key, text), lacks))
     return Found(search, groups)
 
 

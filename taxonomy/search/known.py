@@ -60,12 +60,14 @@ class Known:
     terms: Mapping[str, tuple[Term, ...]]  # by the key of what means the same
     phrases: Mapping[str, tuple[Phrase, ...]]  # by text, how it may be written
     words: Mapping[str, int]  # how often each stands in names and titles
+    stem: Mapping[str, str]
     shown: Mapping[str, str]  # how a key is written
 
     @cached_property
     def spellings(self) -> list[str]:
         """Return the words that a misspelt one may be meant to be."""
-        return [word for word in self.words if word.isalpha() and len(word) >= SHORTEST_CORRECTED]
+        words = (word for word in self.words if word.isalpha() and self.stem[word])
+        return [word for word in words if len(word) >= SHORTEST_CORRECTED]
 
     def terms_of(self, words: tuple[str, ...], stem: Mapping[str, str]) -> tuple[Term, ...]:
         """Return the terms that these words as a whole are or mean the same as."""
@@ -110,6 +112,7 @@ def known(state: str) -> Known:
         phrases={text: _phrases(by_text[text], stem) for term in terms for text in _searched(term)},
         words=Counter(chain.from_iterable(f.all_words for f in folded))
         + Counter(by_text[text].key for text in plain),
+        stem=stem,
         # Of several writings, that of a publication's name or a head; none of a plain word.
         shown={
             by_text[text].key: text
@@ -219,7 +222,7 @@ def _studies(strategies: Mapping[str, tuple[Strategy, Entry]]) -> Iterator[Entry
         for study in studies_about("publication", examined)
     }
     for study in studies_about("strategy", strategies):
-        entry = Entry("study", study.title, study.title, study.url, study.summary)
+        entry = Entry("study", study.slug, study.title, study.url, study.summary)
         yield EntryText(entry, study.title, 60, "its title")
         names = [strategies[slug][1].name for slug in study.subjects]
         for one in about.get(study.url, ()):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MOST_LOOSENED = 8  # clauses
+
 
 @dataclass(frozen=True)
 class Step:
@@ -72,6 +74,14 @@ class Query:
         wanted = tuple(filter(None, kept))
         both = (_written(wanted, literally=literally) for literally in (True, False))
         return tuple(dict.fromkeys(both)) if wanted else ()
+
+    @property
+    def loosened(self) -> "Query":
+        """Return the query with any one of its clauses left out; none where few or many are."""
+        if len(self.branches) != 1 or not 2 < len(self.wanted) <= MOST_LOOSENED:
+            return Query()
+        [branch] = self.branches
+        return Query(tuple(tuple(c for c in branch if c is not one) for one in self.wanted))
 
     @property
     def wider(self) -> tuple[Wider, ...]:

@@ -13,12 +13,14 @@ from reviewapp.corpus.querysets import PublicationQuerySet, matching
 from taxonomy.models import Claim
 from taxonomy.queries import revision
 from taxonomy.querysets import ClaimQuerySet
-from taxonomy.search.correcting import corrections, nearest_term
+from taxonomy.search.correcting import Corrections, corrections, nearest_term
 from taxonomy.search.entries import FoundEntry
 from taxonomy.search.identifiers import Identified, identified
 from taxonomy.search.known import Known, Term, known
 from taxonomy.search.query import Query
 from taxonomy.search.wording import Wording
+
+NAMED = "named by a part of what was typed"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Search:
     keys: tuple[str, ...]  # of the text as a whole
     memory: Known
     corrected: Mapping[str, str]  # words that no record holds, each with the one searched for
-    did_you_mean: str  # the text with these words corrected, which is what was searched for
+    searched: str  # the text with these words corrected, if there are any
+    perhaps: str  # the text with words corrected that are rare, to offer
 
     def publications(self) -> PublicationQuerySet:
         """Return the publications found, annotated with `rank`."""
@@ -55,12 +58,17 @@ class Search:
 
     def entries(self) -> list[FoundEntry]:
         """Return the strategies, authors, hardware, models and studies found, best first."""
-        return self.memory.entries.found(self.query, self.keys)
+        found = self.memory.entries.found(self.query, self.keys)
+        known = {one.entry for one in found}
+        slugs = dict.fromkeys(term.strategy for term in self.terms if term.strategy)
+        named = (self.memory.strategies[slug] for slug in slugs)
+        return found + [FoundEntry(one, NAMED, 0) for one in named if one not in known]
 
-    @property
-    def nearest(self) -> str:
-        """Return a term that the text may have been meant to be, for where nothing is found."""
-        return nearest_term(self.keys[0], self.memory) if self.keys else ""
+    def did_you_mean(self, *, nothing_found: bool) -> str:
+        """Return what may have been meant; where nothing is found, a term like the text."""
+        if offered := self.searched or self.perhaps:
+            return offered
+        return nearest_term(self.keys[0], self.memory) if nothing_found and self.keys else ""
 
     @property
     def also(self) -> list[str]:
@@ -89,9 +97,10 @@ def read(text: str) -> Search:
     """Return what the text asks for, with words that no record holds taken for the nearest one."""
     memory, named = known(revision()), identified(text)
     wording = Wording(text, memory)
-    wrong = {} if named.publications else corrections(wording, memory)
-    meant = wording.corrected(wrong) if wrong else ""
-    if meant:
-        wording = Wording(meant, memory)
+    wrong = Corrections() if named.publications else corrections(wording, memory)
+    perhaps = wording.corrected(wrong.perhaps) if wrong.perhaps else ""
+    searched = wording.corrected(wrong.sure) if wrong.sure else ""
+    if searched:
+        wording = Wording(searched, memory)
     query, terms = wording.query()
-    return Search(text, query, named, terms, wording.keys, memory, wrong, meant)
+    return Search(text, query, named, terms, wording.keys, memory, wrong.sure, searched, perhaps)

@@ -1,6 +1,6 @@
 """How a search is worded: its words in every form in which records may hold them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, groupby
 
 from taxonomy.choices import SynonymKind
@@ -45,7 +45,7 @@ class Wording:
         """Return what the text as a whole may be known by."""
         return tuple(dict.fromkeys(keys(tuple(self.words), self.stem))) if self.words else ()
 
-    def corrected(self, words: dict[str, str]) -> str:
+    def corrected(self, words: Mapping[str, str]) -> str:
         """Return the text with these words replaced, each as the field writes it."""
         shown = {word: self._memory.shown.get(other, other) for word, other in words.items()}
         return " OR ".join(

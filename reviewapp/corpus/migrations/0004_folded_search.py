@@ -45,14 +45,16 @@ SPELLINGS = (
     (r"\m(defen|offen|licen|preten)ce(s|d)?\M", r"\1se\2"),
     (r"\m(program)me(s)?\M", r"\1\2"),
     (r"\martefact(s)?\M", r"artifact\1"),
+    # The dictionary takes the s of "GPUs" for part of the word.
+    (r"\m([a-z]{1,2}pu)s\M", r"\1"),
 )
 
 
 def spelling(text: str) -> str:
     for found, made in SPELLINGS:
         text = f"regexp_replace({text}, '{found}', '{made}', 'g')"
-    # Most texts have no such word, and one look is cheaper than nine.
-    any_of = r"is[eia]|ys[ei]|our|ll[ei]|re[sd]?\M|ogue|ence|mme|artef"
+    # Most texts have no such word, and one look is cheaper than ten.
+    any_of = r"is[eia]|ys[ei]|our|ll[ei]|re[sd]?\M|ogue|ence|mme|artef|pus"
     return f"CASE WHEN $1 ~ '({any_of})' THEN {text} ELSE $1 END"
 
 
