@@ -242,8 +242,9 @@ def _because(
     search: Search, row: Any, fields: Sequence[tuple[Any, str, str]], typed: set[int], index: Index
 ) -> str:
     if row.rank >= FIRST:
-        return f"its {search.identified.by}"
+        return f"found by its {search.identified.by}"
     own = [number for number, (other, _, _) in enumerate(fields) if other == row]
     if row.rank < LITERALLY and search.query.wider:
         return next(filter(None, (index.because(search.query, number) for number in own)), "")
-    return ", ".join(fields[number][1] for number in own if number in typed)
+    held = ", ".join(fields[number][1] for number in own if number in typed)
+    return f"found in its {held}" if held else ""

@@ -23,7 +23,7 @@ from taxonomy.search.query import Phrase, Step
 from taxonomy.search.syntax import MOST_CHARACTERS
 
 SHORTEST_CORRECTED = 4
-TITLES = 5_000  # of the newest publications, whose words correct what is misspelt
+TITLES = 2_000  # of the newest publications, whose words correct what is misspelt
 NAMES = """
     SELECT kind, name, count(*) FROM (
         SELECT 'author' AS kind, unnest(authors) AS name FROM corpus_publication
@@ -98,15 +98,12 @@ def known(state: str) -> Known:
     names, titles = zip(*newest, strict=True) if newest else ((), ())
     heads = [term.head for term in terms]
     plain = [*names, *heads, *(text for term in terms for text, _ in term.texts)]
-    spoken = [*plain, *titles]
-    folded = fold([*(text.text for text in texts), *spoken])
-    of_texts, of_spoken = folded[: len(texts)], folded[len(texts) :]
+    given = list(dict.fromkeys((*(text.text for text in texts), *plain, *titles)))
+    folded = fold(given)
+    by_text = dict(zip(given, folded, strict=True))
     stem = stems(chain.from_iterable((*f.all_words, f.key) for f in folded))
-    by_text = dict(zip(spoken, of_spoken, strict=True))
     return Known(
-        entries=Entries(
-            (text, places(one, stem)) for text, one in zip(texts, of_texts, strict=True)
-        ),
+        entries=Entries((text, places(by_text[text.text], stem)) for text in texts),
         strategies={slug: entry for slug, (_, entry) in strategies.items()},
         terms=_by_key(terms, by_text, stem),
         phrases={text: _phrases(by_text[text], stem) for term in terms for text in _searched(term)},
@@ -177,8 +174,8 @@ def _strategies() -> dict[str, tuple[Strategy, Entry]]:
 
 def _of_strategies(strategies: Mapping[str, tuple[Strategy, Entry]]) -> Iterator[EntryText]:
     for slug, (row, entry) in strategies.items():
-        yield EntryText(entry, row.name, 80, "its name")
-        yield EntryText(entry, slug, 70, "its name")
+        yield EntryText(entry, row.name, 80, "found by its name")
+        yield EntryText(entry, slug, 70, "found by its name")
         synonyms = row.synonyms.all()
         for synonym in synonyms:
             if said := SAID.get(SynonymKind(synonym.kind)):
@@ -188,21 +185,24 @@ def _of_strategies(strategies: Mapping[str, tuple[Strategy, Entry]]) -> Iterator
         same = (synonym.text for synonym in synonyms if synonym.kind == SynonymKind.SAME)
         above = (row.group.name, row.group.family.name, *(c.name for c in row.classes.all()))
         texts = (row.name, row.idea, row.trade, row.not_when, row.note, *same, *above)
-        yield EntryText(entry, " . ".join(texts), 10, "its description")
+        yield EntryText(entry, " . ".join(texts), 10, "found in its description")
 
 
 def _names() -> Iterator[EntryText]:
     with connection.cursor() as cursor:
         cursor.execute(NAMES)
         rows: list[tuple[EntryKind, str, int]] = cursor.fetchall()
+    address = reverse("publications")
     for kind, name, n in rows:
-        entry = Entry(kind, name, name, _with_these_words(name), publications=n)
-        yield EntryText(entry, _in_either_order(name) if kind == "author" else name, 50, "its name")
+        entry = Entry(kind, name, name, f"{address}?{_these_words(name)}", publications=n)
+        yield EntryText(
+            entry, _in_either_order(name) if kind == "author" else name, 50, "found by its name"
+        )
 
 
-def _with_these_words(name: str) -> str:
+def _these_words(name: str) -> str:
     quoted = '"' + name.replace('"', " ")[: MOST_CHARACTERS - 2] + '"'
-    return f"{reverse('publications')}?{urlencode({'q': quoted})}"
+    return urlencode({"q": quoted})
 
 
 def _in_either_order(name: str) -> str:
@@ -223,9 +223,9 @@ def _studies(strategies: Mapping[str, tuple[Strategy, Entry]]) -> Iterator[Entry
     }
     for study in studies_about("strategy", strategies):
         entry = Entry("study", study.slug, study.title, study.url, study.summary)
-        yield EntryText(entry, study.title, 60, "its title")
+        yield EntryText(entry, study.title, 60, "found by its title")
         names = [strategies[slug][1].name for slug in study.subjects]
         for one in about.get(study.url, ()):
             names += [one.artifact_name, one.title, *map(_in_either_order, one.authors)]
         text = " . ".join((study.title, study.summary, *names))
-        yield EntryText(entry, text, 10, "its description")
+        yield EntryText(entry, text, 10, "found in its description")

@@ -1,7 +1,7 @@
 """From the text that somebody typed to what is searched for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from urllib.parse import urlencode
 
@@ -40,7 +40,7 @@ class Search:
     identified: Identified
     terms: tuple[Term, ...]  # of the field that the text names
     keys: tuple[str, ...]  # of the text as a whole
-    memory: Known
+    memory: Known = field(repr=False)
     corrected: Mapping[str, str]  # words that no record holds, each with the one searched for
     searched: str  # the text with these words corrected, if there are any
     perhaps: str  # the text with words corrected that are rare, to offer

@@ -5,8 +5,9 @@ from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import migrations, models
 
 # Servers differ in their extensions, and in what their locale calls a letter: of both, nothing
-# is used here. A body in SQL's own form is read once, so that no search path can change it.
-FUNCTION = "CREATE FUNCTION {} LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN {};\n"
+# is used here. A body in SQL's own form is read once, so that no search path can change it. None
+# is STRICT: those that are cannot be inlined, and a call costs more than most of these bodies.
+FUNCTION = "CREATE FUNCTION {} LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN {};\n"
 
 # Letters without accents, in either case. What is invisible goes, every dash becomes a hyphen.
 PLAIN = r"""
@@ -73,6 +74,12 @@ coalesce((
     FROM regexp_matches(search_plain($1), '[A-Za-z0-9]*(?:{SEAMS})[A-Za-z0-9]*', 'g') AS found
 ), '')"""
 
+# Most texts of a few words have neither.
+TEXT = rf"""
+search_words($1)
+|| CASE WHEN $1 ~ '{SEAMS}' THEN ' ' || search_parted($1) ELSE '' END
+|| CASE WHEN $1 ~ '[-/_.+‐‑‒–]' THEN ' ' || search_joined($1) ELSE '' END"""
+
 # An author by family name first, by given name first, and by initial: "Goiri Inigo Goiri I Goiri".
 AUTHORS = r"""
 coalesce((
@@ -96,10 +103,7 @@ FUNCTIONS = (
     ("search_key(text) RETURNS text", "replace(search_words($1), ' ', '')"),
     ("search_joined(text) RETURNS text", f"search_words({JOINED})"),
     ("search_parted(text) RETURNS text", f"search_words({PARTED})"),
-    (
-        "search_text(text) RETURNS text",
-        "search_words($1) || ' ' || search_parted($1) || ' ' || search_joined($1)",
-    ),
+    ("search_text(text) RETURNS text", TEXT),
     ("search_authors(text[]) RETURNS text", AUTHORS),
     ("search_repository(text) RETURNS text", REPOSITORY),
 )
@@ -110,15 +114,15 @@ DROP = "".join(
 )
 
 
-TEXT = models.TextField()
+AS_TEXT = models.TextField()
 
 
 def folded(text, function='search_text'):
-    return models.Func(text, function=function, output_field=TEXT)
+    return models.Func(text, function=function, output_field=AS_TEXT)
 
 
 def joined(texts):
-    return models.Func(models.F(texts), models.Value(' '), function='immutable_array_to_string', output_field=TEXT)
+    return models.Func(models.F(texts), models.Value(' '), function='immutable_array_to_string', output_field=AS_TEXT)
 
 
 def words(*texts, weight):
