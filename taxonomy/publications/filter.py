@@ -133,7 +133,7 @@ class PublicationFilter:
     def sentence(self, total: int, counted: int) -> str:
         """Return what is shown, in words: how many, of what, and how many the review counts."""
         noun = "publication" if total == 1 else "publications"
-        chosen = [f"matching “{self.text}”"] if self.text else []
+        chosen = [f"matching “{self.search.searched or self.text}”"] if self.search else []
         chosen += [part.phrase for part in self.active]
         what = f": {', '.join(chosen)}" if chosen else ""
         return f"{total:,} {noun}{what}; {counted:,} counted in the review"

@@ -10,6 +10,9 @@ from taxonomy.search.folding import Folded
 from taxonomy.search.query import Clause, Phrase, Query, Step
 
 
+LONGEST_NAME = 12  # words
+
+
 def lexemes(word: str, stem: Mapping[str, str]) -> tuple[str, ...]:
     """Return what a word is stored as: itself in names, its stem in texts."""
     return tuple(dict.fromkeys(filter(None, (word, stem[word]))))
@@ -26,9 +29,11 @@ class Places:
 def places(folded: Folded, stem: Mapping[str, str]) -> Places:
     """Return where in the text each of its lexemes stands."""
     at: dict[str, set[int]] = defaultdict(set)
+    is_name = len(folded.words) <= LONGEST_NAME  # in which "He" is somebody
     for place, word in enumerate(folded.all_words):
-        for lexeme in lexemes(word, stem):
-            at[lexeme].add(place)
+        if stem[word] or is_name:
+            for lexeme in lexemes(word, stem):
+                at[lexeme].add(place)
     return Places({lexeme: frozenset(where) for lexeme, where in at.items()}, folded.key)
 
 
