@@ -9,7 +9,6 @@ from itertools import chain
 from taxonomy.search.folding import Folded
 from taxonomy.search.query import Clause, Phrase, Query, Step
 
-
 LONGEST_NAME = 12  # words
 
 
