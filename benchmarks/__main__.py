@@ -34,6 +34,8 @@ PAGES = {
     "publications, two facets": "/publications/?strategy=pruning&class=inference",
     "publications, search": "/publications/?q=sparse+cache",
     "publications, last page": "/publications/?page=40",
+    "search": "/search/?q=sparse+cache",
+    f"search{AFTER_A_CHANGE}": "/search/?q=sparse+cache",
     "compare": "/compare/?strategies=distillation,pruning,quantization",
 }
 

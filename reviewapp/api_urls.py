@@ -6,12 +6,14 @@ from casestudies import api as casestudies
 from reviewapp import api
 from reviewapp.corpus.prisma.api import Prisma
 from taxonomy import api as taxonomy
+from taxonomy.search.api import Everything
 
 V1 = "api/v1/"
 
 urlpatterns = [
     path(V1, api.reference, name="api"),
     path(f"{V1}schema/", api.Schema.as_view(), name="api-schema"),
+    path(f"{V1}search/", Everything.as_view(), name="api-search"),
     path(f"{V1}publications/", taxonomy.Publications.as_view(), name="api-publications"),
     path(
         f"{V1}publications/<slug:key>/", taxonomy.OnePublication.as_view(), name="api-publication"

@@ -12,6 +12,7 @@ from reviewapp.corpus.prisma.urls import urlpatterns as corpus_urls
 from taxonomy.comparison.urls import urlpatterns as compare_urls
 from taxonomy.explorer.urls import urlpatterns as explorer_urls
 from taxonomy.publications.urls import urlpatterns as publication_urls
+from taxonomy.search.urls import urlpatterns as search_urls
 
 handler400 = pages.bad_request
 handler500 = pages.server_error
@@ -22,6 +23,7 @@ urlpatterns = [
     path("healthz", pages.health, name="healthz"),
     *explorer_urls,
     *publication_urls,
+    *search_urls,
     *compare_urls,
     *corpus_urls,
     *study_urls,

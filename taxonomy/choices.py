@@ -62,3 +62,12 @@ class Status(TextChoices):
     NOT_REPRODUCED = "not reproduced", "not reproduced"
     NOT_COMPARABLE = "not comparable", "not comparable"
     NOT_RUN = "not run", "not run"
+
+
+class SynonymKind(TextChoices):
+    """How a word of the field stands to the strategy or the word that it is listed under."""
+
+    SAME = "same", "means the same"
+    NARROWER = "narrower", "is a kind of it"
+    SEE_ALSO = "see_also", "is suggested beside it"
+    WHOLE_WORD = "whole_word", "means the same where it stands as a word of its own"

@@ -23,6 +23,7 @@ class StudyResult:
 class MeasuredStudy:
     """A case study, which of the slugs asked about it is about, and its result if there is one."""
 
+    slug: str
     title: str
     url: str
     summary: str

@@ -2,6 +2,7 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
@@ -16,6 +17,7 @@ from taxonomy.choices import (
     Qualifier,
     Replicability,
     Status,
+    SynonymKind,
 )
 from taxonomy.querysets import ClaimQuerySet
 
@@ -155,6 +157,8 @@ class Claim(models.Model):
     rule = models.TextField(blank=True)
     rule_written = models.DateField(null=True)
     rule_blind = models.BooleanField(null=True)
+    # Database triggers write what is searched: the claim's own words and its publication's name.
+    search = SearchVectorField(null=True, editable=False)
 
     objects = ClaimQuerySet.as_manager()
 
@@ -172,6 +176,7 @@ class Claim(models.Model):
             ),
             # The gap map counts claims by these two without reading the claims.
             models.Index(fields=["publication", "objective"], name="claim_by_objective"),
+            GinIndex(fields=["search"], name="claim_search"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["publication", "position"], name="claim_once"),
@@ -272,3 +277,26 @@ class PublicationFacets(models.Model):
 
     def __str__(self) -> str:
         return f"facets of {self.publication_id}"
+
+
+class Synonym(models.Model):
+    """What else people call a strategy, or a term of the field, when they search."""
+
+    strategy = models.ForeignKey(Strategy, models.CASCADE, null=True, related_name="synonyms")
+    head = models.TextField()  # the strategy's name, or the term
+    kind = models.TextField(choices=SynonymKind)
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["strategy", "head", "kind", "text"],
+                nulls_distinct=False,
+                name="synonym_once",
+            ),
+            one_of("kind", SynonymKind.values, name="synonym_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.get_kind_display()}: {self.head}"

@@ -28,6 +28,7 @@ PAGES = [
     "/publications/",
     "/publications/?q=sparse&strategy=pruning&class=inference",
     "/publications/frantar2023sparsegpt/",
+    "/search/?q=continuous+batching",
     "/compare/?strategies=pruning,quantization",
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
     "/case-studies/",
@@ -56,7 +57,16 @@ def test_home_works_before_a_review_is_loaded(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["/about/", "/prisma/", "/taxonomy/", "/publications/", "/compare/", "/dashboards/"]
+    "address",
+    [
+        "/about/",
+        "/prisma/",
+        "/taxonomy/",
+        "/publications/",
+        "/search/?q=a",
+        "/compare/",
+        "/dashboards/",
+    ],
 )
 def test_no_page_breaks_before_a_review_is_loaded(client: Client, address: str) -> None:
     assert client.get(address).status_code in (200, 404)

@@ -19,6 +19,7 @@ def measured_studies(kind: SubjectKind, slugs: Collection[str]) -> Sequence[Meas
     results = standing_results(wanted)
     return [
         MeasuredStudy(
+            slug=slug,
             title=STUDIES[slug].title,
             url=reverse("study", args=[slug]),
             summary=STUDIES[slug].summary,

@@ -2,6 +2,7 @@
 
 from calendar import month_name
 from collections.abc import Iterable
+from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -26,6 +27,26 @@ from reviewapp.corpus.querysets import PublicationQuerySet, ReviewQuerySet
 def one_of(field: str, choices: Iterable[str], *, name: str) -> models.CheckConstraint:
     """Return the database constraint that `field` holds one of `choices`."""
     return models.CheckConstraint(condition=Q(**{f"{field}__in": list(choices)}), name=name)
+
+
+def folded(text: Any, function: str = "search_text") -> Func:
+    """Return the text as search compares it: without accents, in one spelling, words parted."""
+    return Func(text, function=function, output_field=models.TextField())
+
+
+def words(*texts: Any, weight: str) -> SearchVector:
+    """Return the search vector of English texts; a match counts by the weight, A most, D least."""
+    return SearchVector(*map(folded, texts), weight=weight, config="english")
+
+
+def joined(texts: str) -> Func:
+    """Return the texts of an array as one."""
+    return Func(
+        F(texts),
+        Value(" "),
+        function="immutable_array_to_string",
+        output_field=models.TextField(),
+    )
 
 
 class Review(models.Model):
@@ -189,20 +210,17 @@ class Publication(models.Model):
     # A database trigger keeps the text of the claims here, for the search vector below.
     claims_text = models.TextField(default="", editable=False)
     search = models.GeneratedField(
-        expression=SearchVector("title", weight="A", config="english")
-        + SearchVector("artifact_name", weight="A", config="english")
+        expression=words("title", "artifact_name", weight="A")
+        + SearchVector(folded("authors", "search_authors"), weight="B", config="simple")
+        + words("summary", weight="C")
+        + words("venue", joined("hardware"), joined("models_used"), "claims_text", weight="D")
         + SearchVector(
-            Func(
-                F("authors"),
-                Value(" "),
-                function="immutable_array_to_string",
-                output_field=models.TextField(),
-            ),
-            weight="B",
-            config="english",
-        )
-        + SearchVector("summary", weight="C", config="english")
-        + SearchVector("venue", "claims_text", weight="D", config="english"),
+            "key",
+            "year",
+            *map(folded, ("arxiv_id", "doi", "code_url")),
+            weight="D",
+            config="simple",
+        ),
         output_field=SearchVectorField(),
         db_persist=True,
         editable=False,
@@ -214,6 +232,9 @@ class Publication(models.Model):
         ordering = ["-year", "-month", "key"]
         indexes = [
             GinIndex(fields=["search"], name="publication_search"),
+            # What is known by its name or its repository is found by it first.
+            models.Index(folded("artifact_name", "search_key"), name="publication_by_name"),
+            models.Index(folded("code_url", "search_repository"), name="publication_by_repository"),
             models.Index(F("year").desc(), F("month").desc(), "key", name="publication_newest"),
             models.Index(fields=["membership"], name="publication_membership"),
             models.Index(Lower("title"), "key", name="publication_title"),

@@ -1,11 +1,11 @@
 """Named queries over publications."""
 
-import re
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.search import SearchHeadline, SearchQuery, SearchRank
 from django.db import models
-from django.db.models import F
+from django.db.models import Case, F, Q, Value, When
 
 from reviewapp.corpus.choices import COUNTED, Membership
 
@@ -14,15 +14,31 @@ from reviewapp.corpus.choices import COUNTED, Membership
 HIT_START, HIT_STOP = "\ue000", "\ue001"
 
 
-def search_query(text: str) -> SearchQuery:
-    """Return the text query: web-search syntax, or all the words with the last as a prefix."""
-    query = SearchQuery(text, config="english", search_type="websearch")
-    # A hyphen before a word excludes it, and what is being typed then is no list of words.
-    if re.fullmatch(r"\s*\w+((\s+|-)\w+)*\s*", text):
-        words = re.findall(r"\w+", text)
-        prefix = " & ".join([f"'{word}'" for word in words[:-1]] + [f"'{words[-1]}':*"])
-        query = query | SearchQuery(prefix, config="english", search_type="raw")
-    return query
+Rows = TypeVar("Rows", bound=models.QuerySet[Any])
+FIRST = 100.0  # above every rank that a text can have
+
+
+def search_query(written: str) -> SearchQuery:
+    """Return a query whose words are folded and stemmed already, as the search column's are."""
+    return SearchQuery(written, config="simple", search_type="raw")
+
+
+def matching(rows: Rows, wanted: str, ranks: Sequence[str] = (), first: Q | None = None) -> Rows:
+    """Keep the rows whose `search` matches, annotated with `rank`: the best have the highest.
+
+    A row is ranked by the first of `ranks` that it matches; it comes before those that only match
+    a later one. Rows for which `first` holds are kept and lead.
+    """
+    condition = Q(search=search_query(wanted)) if wanted else Q(pk__isnull=True)
+    steps = [
+        When(search=query, then=SearchRank(F("search"), query) + above)
+        for above, query in enumerate(map(search_query, reversed(ranks)))
+    ][::-1]
+    if first is not None:
+        condition |= first
+        steps.insert(0, When(first, then=Value(FIRST)))
+    rank = Case(*steps, default=Value(0.0), output_field=models.FloatField())
+    return rows.filter(condition).annotate(rank=rank)
 
 
 class ReviewQuerySet(models.QuerySet[Any]):
@@ -43,14 +59,9 @@ class PublicationQuerySet(models.QuerySet[Any]):
         counts.update(dict(rows))
         return {**counts, "counted": sum(counts[kind] for kind in COUNTED)}
 
-    def matching(self, text: str) -> Self:
-        """Keep the publications whose search vector matches, annotated with `rank` (0 to 1)."""
-        query = search_query(text)
-        return self.filter(search=query).annotate(rank=SearchRank(F("search"), query))
-
-    def with_headlines(self, text: str) -> Self:
+    def with_headlines(self, wanted: str) -> Self:
         """Annotate `title_hits` and `summary_hits`: the text with the hits marked."""
-        query = search_query(text)
+        query = search_query(wanted)
 
         def marked(field: str) -> SearchHeadline:
             return SearchHeadline(

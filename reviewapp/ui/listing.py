@@ -3,17 +3,17 @@
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 PER_PAGE = 25
 
 
-def paginate(request: HttpRequest, queryset: QuerySet[Any], total: int) -> Page[Any]:
+def paginate(request: HttpRequest, rows: Any, total: int) -> Page[Any]:
     """Return the page that `?page=` asks for; the nearest one when there is no such page.
 
-    `total` is the number of rows, which the caller has counted for its heading already.
+    `rows` gives them where it is sliced. `total` is their number, which the caller has counted
+    for its heading already.
     """
-    paginator = Paginator(queryset, PER_PAGE)
+    paginator = Paginator(rows, PER_PAGE)
     paginator.__dict__["count"] = total  # fills the cached property instead of counting again
     return paginator.get_page(request.GET.get("page"))

@@ -17,6 +17,7 @@ from taxonomy.loading.schema import (
     DefinitionsFile,
     PublicationRow,
     ReviewFile,
+    SynonymsFile,
     TaxonomyFile,
 )
 from taxonomy.loading.venue_facts import VenueFacts, VenuesFile
@@ -67,6 +68,7 @@ class Fixtures:
     review: ReviewFile
     taxonomy: TaxonomyFile
     definitions: DefinitionsFile
+    synonyms: SynonymsFile
     publications: list[PublicationRow]
     claims: dict[tuple[str, int], ClaimFacts]  # by key of the publication and position
     venues: dict[str, VenueFacts]  # by key of the publication
@@ -80,6 +82,7 @@ def read(folder: Path) -> Fixtures:
     definitions, definition_line = _read_yaml(
         folder / "definitions.yaml", DefinitionsFile, problems
     )
+    synonyms, synonym_line = _read_yaml(folder / "synonyms.yaml", SynonymsFile, problems)
     publications = _read_jsonl(folder / "publications.jsonl", problems)
     claims, claims_line = _read_yaml(folder / "claims.yaml", ClaimsFile, problems)
     venues, venues_line = _read_yaml(folder / "venues.yaml", VenuesFile, problems)
@@ -88,6 +91,8 @@ def read(folder: Path) -> Fixtures:
         _check_links(taxonomy, publications, problems)
     if taxonomy and definitions:
         _check_definitions(taxonomy, definitions, definition_line, problems)
+    if taxonomy and synonyms:
+        _check_synonyms(taxonomy, synonyms, synonym_line, problems)
     if review:
         _check_review(review, publications, review_line, problems)
     if claims:
@@ -97,12 +102,15 @@ def read(folder: Path) -> Fixtures:
     if venues:
         _check_venues(venues.root, publications, venues_line, problems)
     _check_unique(publications, problems)
-    if problems.found or not (review and taxonomy and definitions and claims and venues):
+    if not (review and taxonomy and definitions and synonyms and claims and venues):
+        raise FixtureError(problems.found)
+    if problems.found:
         raise FixtureError(problems.found)
     return Fixtures(
         review,
         taxonomy,
         definitions,
+        synonyms,
         [row for _, row in publications],
         {(facts.publication, facts.position): facts for facts in claims.root},
         {facts.publication: facts for facts in venues.root},
@@ -242,6 +250,21 @@ def _check_definitions(
             )
         for slug in sorted(given - needed):
             problems.add("definitions.yaml", line_of((section, slug)), f"{slug}: unknown {level}")
+
+
+def _check_synonyms(
+    taxonomy: TaxonomyFile, synonyms: SynonymsFile, line_of: LineOf, problems: Problems
+) -> None:
+    """Check that the strategies are known and that no term stands twice."""
+    known = {row.slug for level, row, _ in walk(taxonomy) if level == "strategy"}
+    for slug in sorted(synonyms.strategies.keys() - known):
+        line = line_of(("strategies", slug))
+        problems.add("synonyms.yaml", line, f"{slug}: unknown strategy")
+    seen: set[str] = set()
+    for i, term in enumerate(synonyms.terms):
+        if term.head.casefold() in seen:
+            problems.add("synonyms.yaml", line_of(("terms", i)), f"{term.head}: duplicate term")
+        seen.add(term.head.casefold())
 
 
 def _check_review(

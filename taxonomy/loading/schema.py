@@ -1,13 +1,20 @@
 """The shape of the fixture files that `load_review` reads, checked field by field.
 
-Every class mirrors one record of review.yaml, taxonomy.yaml, definitions.yaml or
+Every class mirrors one record of review.yaml, taxonomy.yaml, definitions.yaml, synonyms.yaml or
 publications.jsonl (claim_facts.py has claims.yaml); fixtures/README.md describes the files.
 """
 
 import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from reviewapp.corpus.choices import (
     ArtifactKind,
@@ -34,6 +41,8 @@ def _number(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1, max_length=5000, pattern=r"^[^\x00]+$")]
+# What search can compare: with a letter or a digit in it, and no longer than a search may be.
+Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*\w[^\x00]*$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=50)]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9]+$", max_length=80)]
 Year = Annotated[int, AfterValidator(_possible_year)]
@@ -177,6 +186,35 @@ class DefinitionsFile(FixtureRecord):
     families: dict[Slug, Text]
     groups: dict[Slug, Text]
     strategies: dict[Slug, DefinitionRow]
+
+
+# synonyms.yaml
+
+
+class SynonymsRow(FixtureRecord):
+    """What else people search for, by how it stands to the head; a text stands in one list once."""
+
+    same: list[Word] = []
+    narrower: list[Word] = []
+    see_also: list[Word] = []
+    whole_word: list[Word] = []
+    note: str = ""
+
+    @model_validator(mode="after")
+    def has_each_word_once(self) -> Self:
+        given = [*self.same, *self.narrower, *self.see_also, *self.whole_word]
+        if repeated := {word for word in given if given.count(word) > 1}:
+            raise ValueError(f"{', '.join(sorted(repeated))}: stands here twice")
+        return self
+
+
+class TermRow(SynonymsRow):
+    head: Word
+
+
+class SynonymsFile(FixtureRecord):
+    strategies: dict[Slug, SynonymsRow]
+    terms: list[TermRow]
 
 
 # publications.jsonl

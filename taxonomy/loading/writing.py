@@ -16,11 +16,26 @@ from reviewapp.corpus.models import (
     SourceDatabase,
     Tool,
 )
+from taxonomy.choices import SynonymKind
 from taxonomy.loading.claim_facts import ClaimFacts
 from taxonomy.loading.reading import Fixtures
-from taxonomy.loading.schema import ClaimRow, ClassRow, PublicationRow
+from taxonomy.loading.schema import (
+    ClaimRow,
+    ClassRow,
+    PublicationRow,
+    SynonymsFile,
+    SynonymsRow,
+)
 from taxonomy.loading.venue_facts import VenueFacts
-from taxonomy.models import Claim, Evidence, Family, Group, Strategy, TaxonomyClass
+from taxonomy.models import (
+    Claim,
+    Evidence,
+    Family,
+    Group,
+    Strategy,
+    Synonym,
+    TaxonomyClass,
+)
 
 Entry = TypeVar("Entry", TaxonomyClass, Family, Group, Strategy)
 
@@ -39,6 +54,7 @@ def load(fixtures: Fixtures) -> Review:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     review = _load_review(fixtures)
     _load_taxonomy(fixtures)
+    _load_synonyms(fixtures.synonyms)
     _load_publications(review, fixtures)
     _load_case_studies(review, fixtures)
     return review
@@ -112,6 +128,21 @@ def _remove_unnamed(fixtures: Fixtures) -> None:
     Group.objects.exclude(slug__in=texts.groups).delete()
     Family.objects.exclude(slug__in=texts.families).delete()
     TaxonomyClass.objects.exclude(slug__in=texts.classes).delete()
+
+
+def _load_synonyms(file: SynonymsFile) -> None:
+    strategies = Strategy.objects.in_bulk(field_name="slug")
+    listed: list[tuple[Strategy | None, str, SynonymsRow]] = [
+        (strategies[slug], strategies[slug].name, row) for slug, row in file.strategies.items()
+    ]
+    listed += [(None, term.head, term) for term in file.terms]
+    Synonym.objects.all().delete()
+    Synonym.objects.bulk_create(
+        Synonym(strategy=strategy, head=head, kind=kind, text=text)
+        for strategy, head, row in listed
+        for kind in SynonymKind.values
+        for text in getattr(row, kind)
+    )
 
 
 def _load_publications(review: Review, fixtures: Fixtures) -> None:

@@ -10,7 +10,6 @@ from django.db.models import Count, F, Func, QuerySet
 from django.db.models.expressions import RawSQL
 
 from reviewapp.corpus.choices import Membership
-from reviewapp.corpus.models import Publication
 from taxonomy.models import PublicationFacets
 from taxonomy.publications.facets import Filter
 from taxonomy.publications.filter import PublicationFilter
@@ -73,8 +72,8 @@ def _combinations(
     statements: list[str] = []
     params: list[Any] = []
     with_found = ""
-    if shown.text:
-        matching = Publication.objects.matching(shown.text).order_by().values("pk")
+    if shown.search:
+        matching = shown.search.publications().order_by().values("pk")
         sql, params = _statement(matching)
         with_found = f"WITH found (id) AS MATERIALIZED ({sql})"
     for number, group in enumerate(groups):
@@ -100,7 +99,7 @@ def _grouped(shown: PublicationFilter, group: list[Filter]) -> QuerySet[Any, Any
     rows = PublicationFacets.objects.filter(
         *(chosen.condition for chosen in shown.active if chosen not in group)
     )
-    if shown.text:
+    if shown.search:
         rows = rows.filter(publication__in=RawSQL("SELECT id FROM found", ()))
     if len(group) == 1:
         value = Func(F(group[0].column), function="unnest")

@@ -17,6 +17,8 @@ from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.fields import WholeNumberField
 from taxonomy.models import PublicationFacets
 from taxonomy.publications.facets import AnyOf, Chip, Counted, Filter, ListFacet, Years
+from taxonomy.search.reading import Search, read
+from taxonomy.search.syntax import MOST_CHARACTERS
 
 NEWEST = ("-year", "-month", "key")
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -36,7 +38,7 @@ class PublicationForm(forms.Form):
 
     q = forms.CharField(
         required=False,
-        max_length=200,
+        max_length=MOST_CHARACTERS,
         help_text="Words to search for; quotes, OR and a hyphen before a word as in a web search",
         error_messages={"max_length": "A search may have at most 200 characters."},
     )
@@ -75,9 +77,13 @@ class PublicationForm(forms.Form):
 class PublicationFilter:
     """A search, the filters chosen with it, and the order of the result."""
 
-    text: str
+    search: Search | None
     filters: tuple[Filter, ...]
     sort: str
+
+    @property
+    def text(self) -> str:
+        return self.search.text if self.search else ""
 
     @property
     def active(self) -> list[Filter]:
@@ -85,10 +91,9 @@ class PublicationFilter:
 
     def publications(self) -> PublicationQuerySet:
         """Return the publications that pass, in the chosen order."""
+        found = self.search.publications() if self.search else Publication.objects.all()
         # Every publication has facets; saying so makes the join one that an index can order.
-        found = Publication.objects.filter(facets__isnull=False)
-        if self.text:
-            found = found.matching(self.text)
+        found = found.filter(facets__isnull=False)
         if self.active:
             conditions = [chosen.condition for chosen in self.active]
             found = found.filter(pk__in=PublicationFacets.objects.filter(*conditions).values("pk"))
@@ -134,7 +139,7 @@ class PublicationFilter:
     def sentence(self, total: int, counted: int) -> str:
         """Return what is shown, in words: how many, of what, and how many the review counts."""
         noun = "publication" if total == 1 else "publications"
-        chosen = [f"matching “{self.text}”"] if self.text else []
+        chosen = [f"matching “{self.search.searched or self.text}”"] if self.search else []
         chosen += [part.phrase for part in self.active]
         what = f": {', '.join(chosen)}" if chosen else ""
         return f"{total:,} {noun}{what}; {counted:,} counted in the review"
@@ -166,4 +171,4 @@ def read_filter(data: QueryDict, facets: list[ListFacet]) -> PublicationFilter:
     sort = given["sort"] or ("relevance" if text else "newest")
     if sort == "relevance" and not text:
         sort = "newest"
-    return PublicationFilter(text, filters, sort)
+    return PublicationFilter(read(text) if text else None, filters, sort)

@@ -64,6 +64,7 @@ def publications(request: HttpRequest) -> HttpResponse:
     partial = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]
     context = {
         "shown": shown,
+        "did_you_mean": shown.search and shown.search.did_you_mean(nothing_found=not counts.total),
         "sentence": shown.sentence(counts.total, counts.counted),
         "panels": list(panels(shown, counts)),
         "page": page,
@@ -87,7 +88,10 @@ def _strategy_links(facets: list[ListFacet]) -> dict[int, tuple[str, str]]:
 def _rows(shown: PublicationFilter) -> PublicationQuerySet:
     rows = shown.publications().defer("search", "claims_text", "sources", "limitation")
     rows = rows.annotate(strategy_ids=F("facets__strategies"), claim_count=F("facets__claim_count"))
-    return rows.with_headlines(shown.text) if shown.text else rows
+    if not shown.search:
+        return rows
+    # Of a synonym's words each would be marked, also where it stands alone.
+    return rows.with_headlines(next(iter(shown.search.query.ranks), ""))
 
 
 @require_safe

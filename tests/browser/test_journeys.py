@@ -90,11 +90,15 @@ def test_facets_work_without_javascript(open_page: OpenPage) -> None:
     expect(page.get_by_text(re.compile("^12 publications"))).to_be_visible()
 
 
-def test_search_finds_and_marks_the_words(page: Page) -> None:
+def test_search_finds_everything_and_the_list_marks_the_words(page: Page) -> None:
     page.goto("/")
-    page.get_by_role("searchbox", name="Search publications").fill("pruned")
+    page.get_by_role("searchbox", name="Search everything").fill("prunned")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("q=pruned"))
+    expect(page).to_have_url(re.compile("/search/.q=prunned"))
+    page.get_by_role("link", name="pruned", exact=True).click()
+    expect(page.get_by_role("heading", name="Strategies")).to_be_visible()
+    page.get_by_role("link", name=re.compile("^(All .* publications|In the list)")).click()
+    expect(page).to_have_url(re.compile("/publications/.q=pruned"))
     expect(page.locator("mark").first).to_be_visible()
 
 

@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 
 from reviewapp.corpus.models import FlowNumber, Publication, Review
 from taxonomy.models import Claim, Evidence, Group, Strategy
+from taxonomy.search.reading import read
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 FACTS = {
@@ -236,6 +237,10 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
         ("taxonomy.yaml", "grade: C+", "grade: Z", "grade: Input should be"),
         ("taxonomy.yaml", "families:", "families: [", "not YAML"),
         ("definitions.yaml", "  pruning:", "  prunning:", "pruning: the strategy has no"),
+        ("synonyms.yaml", "  pruning:", "  prunning:", "prunning: unknown strategy"),
+        ("synonyms.yaml", "same: [pruning, pruned", "same: [pruned, pruned", "stands here twice"),
+        ("synonyms.yaml", "head: QLoRA", "head: lora", "lora: duplicate term"),
+        ("synonyms.yaml", "narrower: [LoRA", "narower: [LoRA", "narower: Extra inputs"),
         ("claims.yaml", "qualifier: approx", "qualifier: roughly", ".qualifier: Input should be"),
         ("claims.yaml", "phase: serving", "phase: dreaming", ".phase: Input should be"),
         ("claims.yaml", "  unit: x", "  units: x", "0.units: Extra inputs"),
@@ -326,7 +331,7 @@ def test_search_covers_title_authors_artifact_venue_summary_and_claims(folder: P
     load(folder)
 
     def found(text: str) -> set[str]:
-        return set(Publication.objects.matching(text).values_list("artifact_name", flat=True))
+        return set(read(text).publications().values_list("artifact_name", flat=True))
 
     assert "SparseGPT" in found("massive language models can be accurately pruned")
     assert {"GPTQ", "QMoE", "SparseGPT"} <= found("Frantar")
@@ -343,9 +348,9 @@ def test_search_follows_a_changed_claim(folder: Path) -> None:
     assert claim is not None
     claim.metric = "zebra crossings"
     claim.save()
-    assert [p.key for p in Publication.objects.matching("zebra")] == ["frantar2023qmoe"]
+    assert [p.key for p in read("zebra").publications()] == ["frantar2023qmoe"]
     claim.delete()
-    assert not Publication.objects.matching("zebra").exists()
+    assert not read("zebra").publications().exists()
 
 
 def test_the_search_index_is_used() -> None:
