@@ -5,9 +5,10 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
+from casestudies.lab.studies.zero import about as zero
 
 STUDIES: dict[str, Study] = {
-    study.slug: study for study in (sparsegpt.STUDY, qmoe.STUDY, kv_cache.STUDY)
+    study.slug: study for study in (sparsegpt.STUDY, qmoe.STUDY, kv_cache.STUDY, zero.STUDY)
 }
 
 
