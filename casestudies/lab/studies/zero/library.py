@@ -52,7 +52,7 @@ class Library:
         )
 
 
-def one_process(model: LanguageModel, rate: float) -> Library:
+def one_process(model: nn.Module, rate: float) -> Library:
     """Return a model that is trained without a group."""
     return Library(model, torch.optim.AdamW(model.parameters(), rate, **SETTINGS))
 
@@ -95,10 +95,15 @@ def _replicated(model: LanguageModel) -> nn.Module:
 
 def _fully_sharded(model: LanguageModel, rate: float, *, free: bool) -> Library:
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    trainer: Library
+
+    def look(*_: object) -> None:
+        trainer.look()
+
     for block in model.blocks:
         # They look before FSDP2, whose hooks come later, frees weights and shares out gradients.
-        block.register_forward_hook(lambda *_: trainer.look())
-        block.register_full_backward_hook(lambda *_: trainer.look())
+        block.register_forward_hook(look)
+        block.register_full_backward_hook(look)
         fully_shard(block, mesh=mesh, reshard_after_forward=free)
     fully_shard(model, mesh=mesh, reshard_after_forward=False)  # read at both ends of the model
     trainer = one_process(model, rate)

@@ -103,7 +103,7 @@ class Stage:
     ) -> None:
         self.model, self.stage, self.rate, self.steps = model, stage, rate, 0
         self.held = Held()
-        self.shared = {w: Shared(w, stage, dtype) for w in model.parameters()}
+        self.shared: dict[Tensor, Shared] = {w: Shared(w, stage, dtype) for w in model.parameters()}
         self.linears = {linear.weight: linear for linear in model.linears().values()}
         if stage >= GRADIENTS:
             for weight in self.shared:
@@ -134,7 +134,7 @@ class Stage:
 
     def _whole(self, shared: Shared) -> Tensor:
         shared.gather()
-        found = shared.weight.detach().float().view(-1)
+        found = shared.weight.detach().to(torch.float32, copy=True).view(-1)
         if self.stage >= WEIGHTS:
             shared.release()
         return found
