@@ -155,7 +155,7 @@ STUDY = Study(
         "The ranks are processes on one machine's CPU, also where there is a GPU; two of them share"
         " its cores and send through its memory, so their times illustrate and no more. With 16"
         " ranks and more only the first exists, which counts what it holds and trains nothing."
-        " Activations are not counted; in a large model they take much of the rest."
+        " Activations and the libraries' own buffers are not counted."
     ),
     publications=("rajbhandari2019zero",),
     strategies=("data-parallelism", "memory-management"),
@@ -193,10 +193,10 @@ STUDY = Study(
         ),
         Variant(
             "FSDP2, weights kept",
-            "fully_shard with reshard_after_forward=False: like stage 2, but the weights are freed"
-            " after each backward pass, and whole ones come on top of the share",
+            "FSDP2's fully_shard with reshard_after_forward=False: like stage 2, but whole weights"
+            " come on top of the share, and are freed after each backward pass",
         ),
-        Variant("FSDP2", "fully_shard: stage 3, gathered block by block"),
+        Variant("FSDP2", "FSDP2's fully_shard: stage 3, gathered block by block"),
     ),
     settings=(Setting("ranks", "processes that train together", "ranks"),),
     metrics=(
@@ -236,7 +236,8 @@ STUDY = Study(
             HIGHER,
             "memory",
             "counted",
-            f"model states of the same kind unshared divided by the variant's, {COUNTED} ranks",
+            f"model states with nothing shared out, divided by the variant's, on {COUNTED} ranks;"
+            " by hand those of “plain”, else those of DDP",
             "unshared",
         ),
         Metric(
@@ -246,7 +247,8 @@ STUDY = Study(
             "communication",
             "counted",
             "numbers gathered, scattered or broadcast in a step, and twice those all-reduced,"
-            " divided by the model's parameters: what a rank sends in a ring, times N / (N - 1)",
+            " divided by the model's parameters: what a rank sends in a ring, times N / (N - 1);"
+            f" on {COUNTED} ranks",
         ),
         metrics.BYTES_SENT.measured(
             "bytes that a rank sends in a step: by hand those sent, else those of a ring"
@@ -276,15 +278,15 @@ STUDY = Study(
             " that of “plain” on as many ranks",
         ),
     ),
-    series=(Series("model states by ranks", "ranks", "ranks", "model states"),),
+    series=(Series("model states by ranks", "ranks", "", "model states"),),
     headline=(("memory saved", "stage 3"), ("memory saved", "FSDP2")),
     charts=(
         StudyChart(
             "trade",
-            "Sharing out optimizer state and gradients costs nothing: the same volume, far fewer"
-            " bytes. Sharing out the weights too costs half as much again.",
+            "Sharing out optimizer state and gradients saves memory for the same volume. To share"
+            " out the weights too sends half as much again; so does the library's ZeRO-1, for less.",
             x="communication volume",
-            y="model states",
+            y="memory saved",
         ),
         StudyChart(
             "curves",

@@ -51,7 +51,7 @@ def run(parameters: ZeroParameters, setup: Setup, report: Report) -> str:
         short = replace(task, variants=others, batches=task.batches[:2])
         four = on_ranks(COUNTED, train, short)
         report_held(four, task, COUNTED, report)
-        report_saved(four, report)
+        report_trade(four, task, report)
     with report.stage("counting on one rank of many", 0.1) as stage:
         once = replace(task, batches=task.batches[:1, :1])
         for done, world in enumerate(AMONG):
@@ -87,9 +87,6 @@ def report_held(found: Ranks, task: Task, ranks: int, report: Report) -> None:
         if number > 1:
             sent = max(rank[variant].bytes_sent for rank in found)
             report.measure("bytes sent", variant, sent / MIB, ranks=number)
-            numbers = sent / bytes_of(variant)["gradients"]
-            volume = numbers * ranks / (ranks - 1) / task.parameters
-            report.measure("communication volume", variant, volume, ranks=number)
 
 
 def report_states(
@@ -107,12 +104,16 @@ def report_states(
         report.point("model states by ranks", variant, ranks, states)
 
 
-def report_saved(found: Ranks, report: Report) -> None:
-    """Report how much less the fullest rank holds than where nothing is shared out."""
+def report_trade(found: Ranks, task: Task, report: Report) -> None:
+    """Report how much less the fullest rank holds than if nothing were shared, and the volume."""
+    ranks = len(found)
     most = {variant: max(rank[variant].held.most for rank in found) for variant in found[0]}
     for variant, held in most.items():
         whole = most[PLAIN if variant in STAGES else "DDP"]
         report.measure("memory saved", variant, whole / held)
+        sent = max(rank[variant].bytes_sent for rank in found)
+        numbers = sent / bytes_of(variant)["gradients"] * ranks / (ranks - 1)
+        report.measure("communication volume", variant, numbers / task.parameters)
 
 
 def report_agreement(found: Mapping[str, Trained], single: Trained, report: Report) -> None:
@@ -143,15 +144,15 @@ def verdict(report: Report) -> str:
         return f"{found['model states', variant, COUNTED]:.1f}"
 
     def volume(variant: str) -> str:
-        return f"{found['communication volume', variant, COUNTED]:.2f}"
+        return f"{found['communication volume', variant, None]:.2f}"
 
     shared = [variant for variant in STAGES if variant != PLAIN]
     apart = max(found["weight difference", variant, None] for variant in shared)
     alike = "the same weights to the last bit" if apart == 0 else f"weights {apart:.1e} apart"
     return (
-        f"On {COUNTED} ranks a parameter takes {states(PLAIN)} bytes of each, {states('stage 2')}"
+        f"On each of {COUNTED} ranks a parameter takes {states(PLAIN)} bytes, {states('stage 2')}"
         f" with stage 2 and {states('stage 3')} with stage 3, which sends {volume('stage 3')}"
-        f" numbers for each parameter instead of {volume(PLAIN)}; all stages end with {alike}."
-        f" PyTorch’s FSDP2 takes {states('FSDP2')}, and its ZeRO-1 sends"
-        f" {volume('ZeRO-1, library')}."
+        f" numbers for it instead of {volume(PLAIN)}; all stages end with {alike}."
+        f" PyTorch’s FSDP2 takes {states('FSDP2')} bytes, and its ZeRO-1 sends"
+        f" {volume('ZeRO-1, library')} numbers."
     )
