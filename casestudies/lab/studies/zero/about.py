@@ -284,7 +284,7 @@ STUDY = Study(
         StudyChart(
             "trade",
             "Sharing out optimizer state and gradients saves memory for the same volume. To share"
-            " out the weights too sends half as much again; so does the library's ZeRO-1, for less.",
+            " out the weights too sends half as much again; the library's ZeRO-1 does for less.",
             x="communication volume",
             y="memory saved",
         ),
