@@ -43,25 +43,32 @@ class ZeroParameters(Parameters):
     """What a reader may set."""
 
     width: int = parameter(
-        128, "Width of the model", role="workload", ge=64, le=512, multiple_of=32
+        128, "Width of the model", role="workload", ge=64, le=256, multiple_of=32
     )
-    layers: int = parameter(12, "Blocks of the model", unit="blocks", role="workload", ge=1, le=48)
+    layers: int = parameter(12, "Blocks of the model", unit="blocks", role="workload", ge=1, le=24)
     sequences: int = parameter(
         8,
         "Sequences in a step, of all ranks together",
         unit="sequences",
         role="workload",
         ge=4,
-        le=256,
+        le=32,
         multiple_of=4,
     )
     window: int = parameter(
-        64, "Length of a sequence", unit="tokens", role="workload", ge=8, le=512
+        64, "Length of a sequence", unit="tokens", role="workload", ge=8, le=128
     )
     rate: float = parameter(0.001, "Learning rate of AdamW", role="workload", ge=0.00001, le=0.01)
     steps: int = parameter(
         8, "Steps on 2 ranks; those after the first are timed", role="effort", ge=3, le=1000
     )
+
+
+def needs(parameters: ZeroParameters) -> Needs:
+    """Return a core for each rank that is timed, and memory for all variants on four ranks."""
+    weights = 12 * parameters.layers * parameters.width**2
+    held = COUNTED * sum(by_formula(variant, COUNTED) for variant in (*LIBRARY, *STAGES))
+    return Needs(processes=TIMED, memory_gib=2 + held * weights / 2**30)
 
 
 def reference_of(variant: str) -> str:
@@ -300,5 +307,5 @@ STUDY = Study(
         Answer("rajbhandari2019zero-2", "12ae3c0c3b40", thirteen_billion),
     ),
     accepts=("text",),
-    needs=lambda parameters: Needs(processes=TIMED, memory_gib=3),
+    needs=needs,
 )
