@@ -6,10 +6,17 @@ from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
+from casestudies.lab.studies.zero import about as zero
 
 STUDIES: dict[str, Study] = {
-    study.slug: study
-    for study in (sparsegpt.STUDY, qmoe.STUDY, kv_cache.STUDY, fused_attention.STUDY)
+    module.STUDY.slug: module.STUDY
+    for module in (
+        sparsegpt,
+        qmoe,
+        kv_cache,
+        fused_attention,
+        zero,
+    )
 }
 
 
