@@ -224,7 +224,7 @@ def judged(claim: str, *rows: tuple[str, str, float, str], blocks: int = 30) -> 
     }
     document = {
         "study": "lora",
-        "parameters": {"blocks": blocks, "tokens": 128},
+        "parameters": {"measured_blocks": blocks, "measured_tokens": 128},
         "seed": 0,
         "environment": environment,
         "measurements": measurements,

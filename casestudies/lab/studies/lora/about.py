@@ -58,7 +58,7 @@ class LoraParameters(Parameters):
     layers: int = parameter(
         2, "Blocks of the model that is adapted", unit="blocks", ge=1, le=12, role="workload"
     )
-    base_steps: int = parameter(
+    training_steps: int = parameter(
         500,
         "Steps of training before, of 16 windows each",
         unit="steps",
@@ -66,7 +66,7 @@ class LoraParameters(Parameters):
         le=100_000,
         role="workload",
     )
-    steps: int = parameter(
+    adapting_steps: int = parameter(
         60,
         "Steps of adapting to the other text, of 16 windows each, the same for every method",
         unit="steps",
@@ -78,14 +78,14 @@ class LoraParameters(Parameters):
         64, "Length of a piece of text", unit="tokens", ge=16, le=1024, role="workload"
     )
     evaluation_windows: int = parameter(
-        96,
+        64,
         "Pieces of each text that a loss is measured on",
         unit="windows",
         ge=2,
         le=4096,
         role="workload",
     )
-    rates: int = parameter(
+    learning_rates: int = parameter(
         3,
         "Learning rates that each method is tried at, each three times the one before; the best on"
         " text of its own is kept",
@@ -102,7 +102,7 @@ class LoraParameters(Parameters):
         le=9,
         role="effort",
     )
-    blocks: int = parameter(
+    measured_blocks: int = parameter(
         BLOCKS,
         "Blocks of SmolLM2-135M's shape with which a step's bytes and time are measured; it has 30",
         unit="blocks",
@@ -110,7 +110,7 @@ class LoraParameters(Parameters):
         le=BLOCKS,
         role="workload",
     )
-    tokens: int = parameter(
+    measured_tokens: int = parameter(
         TOKENS, "Tokens of that step", unit="tokens", ge=1, le=2048, role="workload"
     )
     rounds: int = parameter(
@@ -119,7 +119,10 @@ class LoraParameters(Parameters):
 
 
 def _as_the_rule_asks(result: Result) -> bool:
-    return (result.parameters["blocks"], result.parameters["tokens"]) == (BLOCKS, TOKENS)
+    return (result.parameters["measured_blocks"], result.parameters["measured_tokens"]) == (
+        BLOCKS,
+        TOKENS,
+    )
 
 
 OTHER_STEP = not_run("this run measured another step; the rule asks for 30 blocks, 128 tokens")
@@ -217,7 +220,7 @@ def qlora_of_65b(result: Result) -> Judgement:
 
 def needs(parameters: LoraParameters) -> Needs:
     """Return the package whose docstrings are read, and four models of the shape being trained."""
-    share = parameters.blocks / BLOCKS
+    share = parameters.measured_blocks / BLOCKS
     return Needs(memory_gib=1.5 + 4 * share, libraries=(parameters.old_text.split(".")[0],))
 
 
@@ -249,26 +252,26 @@ STUDY = Study(
                 "old_text": "numpy.lib",
                 "width": 32,
                 "layers": 1,
-                "base_steps": 4,
-                "steps": 2,
+                "training_steps": 4,
+                "adapting_steps": 2,
                 "window": 32,
                 "evaluation_windows": 8,
-                "rates": 1,
-                "blocks": 1,
-                "tokens": 16,
+                "learning_rates": 1,
+                "measured_blocks": 1,
+                "measured_tokens": 16,
                 "rounds": 2,
             },
         ),
         QUICK: Preset(2),
         # The rules ask for counts and bytes, so that training is kept short.
-        CLAIMS: Preset(1, {"base_steps": 50, "steps": 10, "rates": 1}),
+        CLAIMS: Preset(1, {"training_steps": 50, "adapting_steps": 10, "learning_rates": 1}),
         FULL: Preset(
             40,
             {
                 "width": 256,
                 "layers": 4,
-                "base_steps": 3000,
-                "steps": 300,
+                "training_steps": 3000,
+                "adapting_steps": 300,
                 "window": 128,
                 "repeats": 3,
                 "rounds": 9,
@@ -383,7 +386,10 @@ STUDY = Study(
             relative_to="full",
         ),
     ),
-    series=(Series("loss by step", "step", "steps", "loss"),),
+    series=(
+        Series("loss by forgetting", "forgetting", "nats", "loss"),
+        Series("loss by step", "step", "steps", "loss"),
+    ),
     headline=(("loss", "lora 4"), ("memory saving", "lora 4")),
     charts=(
         StudyChart(
@@ -395,11 +401,11 @@ STUDY = Study(
             y="loss",
         ),
         StudyChart(
-            "trade",
-            "What a method learns of the new text, downwards, it pays for on the old one, to the"
-            " right. A point below and left of another is better at both.",
-            x="forgetting",
-            y="loss",
+            "curves",
+            "Each line is one adaptation, from the unchanged model at the upper left: downwards it"
+            " learns the new text, to the right it forgets the old one. The lower line has learned"
+            " more for what it forgot.",
+            series="loss by forgetting",
         ),
         StudyChart(
             "bars",

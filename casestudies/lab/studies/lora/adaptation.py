@@ -1,7 +1,8 @@
 """Adapts one trained model to another kind of text, by each method and at several rates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from casestudies.lab.train import loop
 
 VOCABULARY = 1024
 TOGETHER = 32  # windows evaluated at once
-LOOKS = 8  # points of a curve
+LOOKS = 6  # points of a curve
 APART = 3.0  # from one rate to the next
 
 Observe = Callable[[int, float], None]
@@ -38,13 +39,21 @@ class Texts:
     new: Tensor
 
 
+class Look(NamedTuple):
+    """The losses on both kinds of text after a step."""
+
+    step: int
+    new: float
+    old: float
+
+
 @dataclass(frozen=True)
 class Adapted:
-    """A model after its last step, its loss by steps, and on the windows that choose a rate."""
+    """A model after its last step, how it came there, and its loss on what chooses a rate."""
 
     model: LanguageModel
     rate: float
-    curve: list[tuple[int, float]] = field(repr=False)
+    looks: list[Look]
     tuning: float
 
 
@@ -71,7 +80,7 @@ def base_model(found: Texts, p: LoraParameters, setup: Setup, observe: Observe) 
     """Return a model trained on the old text; `observe` each step and its loss."""
     generator = torch.Generator().manual_seed(setup.seed)
     model = shapes.small(VOCABULARY, p.width, p.layers, generator, setup.device)
-    _train(model, found.old_training, loop.Schedule(p.base_steps), generator, observe)
+    _train(model, found.old_training, loop.Schedule(p.training_steps), generator, observe)
     return model.requires_grad_(False)
 
 
@@ -91,7 +100,9 @@ class Comparison:
 
     def outcomes(self, method: str) -> list[Adapted]:
         """Return what the method makes of the model at its best rate, once for each repeat."""
-        tried = [self.adapt(method, rate, 0) for rate in rates_of(method, self.parameters.rates)]
+        tried = [
+            self.adapt(method, rate, 0) for rate in rates_of(method, self.parameters.learning_rates)
+        ]
         best = min(tried, key=lambda outcome: outcome.tuning)
         repeats = range(1, self.parameters.repeats)
         return [best, *(self.adapt(method, best.rate, repeat) for repeat in repeats)]
@@ -99,17 +110,20 @@ class Comparison:
     def adapt(self, method: str, rate: float, repeat: int) -> Adapted:
         """Return the model after its steps on the new text."""
         model = adapted(self.base, METHODS[method], self._generator(repeat))
-        steps, new = self.parameters.steps, self.texts.new
-        curve = [(0, loss(model, new))]
+        steps, looks = self.parameters.adapting_steps, [self.look(model, 0)]
 
-        def look(step: int, _: float) -> None:
+        def observe(step: int, _: float) -> None:
             if step % -(-steps // LOOKS) == 0 or step == steps:
-                curve.append((step, loss(model, new)))
+                looks.append(self.look(model, step))
 
         # Every method sees the same batches, however much it drew to begin.
         schedule, batches = loop.Schedule(steps, rate), self._generator(repeat)
-        _train(model, self.texts.new_training, schedule, batches, look)
-        return Adapted(model, rate, curve, loss(model, self.texts.tuning))
+        _train(model, self.texts.new_training, schedule, batches, observe)
+        return Adapted(model, rate, looks, loss(model, self.texts.tuning))
+
+    def look(self, model: LanguageModel, step: int) -> Look:
+        """Return the model's losses after this step."""
+        return Look(step, loss(model, self.texts.new), loss(model, self.texts.old))
 
     def _generator(self, repeat: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.seed + repeat) % 2**63)

@@ -1,7 +1,6 @@
 """Adapts a model in several ways, and counts and times a training step at a real model's shape."""
 
 import hashlib
-import statistics
 from collections.abc import Mapping
 
 import torch
@@ -17,9 +16,9 @@ from casestudies.lab.studies.lora.about import LoraParameters
 from casestudies.lab.studies.lora.adaptation import (
     Adapted,
     Comparison,
+    Look,
     Texts,
     base_model,
-    loss,
     texts,
 )
 from casestudies.lab.studies.lora.cost import StepBytes, step_times, trainings
@@ -41,14 +40,14 @@ def run(parameters: LoraParameters, setup: Setup, report: Report) -> str:
             found,
             parameters,
             setup,
-            lambda step, of: stage.at(step / parameters.base_steps, f"loss {of:.2f}"),
+            lambda step, of: stage.at(step / parameters.training_steps, f"loss {of:.2f}"),
         )
     with report.stage("adapting to the new text", 0.5) as stage:
-        losses = compare(Comparison(base, found, parameters, setup.seed), report, stage)
+        last = compare(Comparison(base, found, parameters, setup.seed), report, stage)
     with report.stage("a training step at a real model's shape", 0.2) as stage:
         count_shapes(report)
         held = cost(parameters, setup, report, stage)
-    return verdict(losses, held)
+    return verdict(last, held)
 
 
 def read(p: LoraParameters, setup: Setup, report: Report) -> Texts:
@@ -61,36 +60,34 @@ def read(p: LoraParameters, setup: Setup, report: Report) -> Texts:
     return texts(old, new, p, setup)
 
 
-def compare(comparison: Comparison, report: Report, stage: Stage) -> dict[str, float]:
-    """Report what each method makes of the model; return the loss on the new text by variant."""
-    base, found = comparison.base, comparison.texts
-    before = loss(base, found.old)
-    losses = {"unchanged": loss(base, found.new)}
-    report.measure("loss", "unchanged", losses["unchanged"])
+def compare(comparison: Comparison, report: Report, stage: Stage) -> dict[str, Look]:
+    """Report what each method makes of the model; return the last losses by variant."""
+    before = comparison.look(comparison.base, 0)
+    report.measure("loss", "unchanged", before.new)
     report.measure("forgetting", "unchanged", 0.0)
+    last = {"unchanged": before}
     for done, method in enumerate(METHODS):
         stage.at(done / len(METHODS), method)
-        losses[method] = report_method(method, comparison.outcomes(method), found, before, report)
-    return losses
+        outcomes = comparison.outcomes(method)
+        report_method(method, outcomes, before, report)
+        last[method] = outcomes[0].looks[-1]
+        if method.startswith("lora"):
+            apart = merging_error(outcomes[0].model, comparison.texts.new[:CHECKED])
+            report.measure("equality error", method, apart)
+    return last
 
 
-def report_method(
-    method: str, repeats: list[Adapted], found: Texts, before: float, report: Report
-) -> float:
-    """Report one method; return the median of its loss on the new text."""
+def report_method(method: str, repeats: list[Adapted], before: Look, report: Report) -> None:
+    """Report one method, of which the first outcome is the one that is drawn."""
     first = repeats[0]
-    of_new = [outcome.curve[-1][1] for outcome in repeats]
-    report.measure("loss", method, of_new)
-    forgotten = [loss(outcome.model, found.old) - before for outcome in repeats]
-    report.measure("forgetting", method, forgotten)
+    ends = [outcome.looks[-1] for outcome in repeats]
+    report.measure("loss", method, [end.new for end in ends])
+    report.measure("forgetting", method, [end.old - before.old for end in ends])
     report.measure("trainable parameters", method, sum(w.numel() for w in trained(first.model)))
     report.measure("best learning rate", method, first.rate)
-    for step, value in first.curve:
-        report.point("loss by step", method, step, value)
-    if method.startswith("lora"):
-        apart = merging_error(first.model, found.new[:CHECKED])
-        report.measure("equality error", method, apart)
-    return statistics.median(of_new)
+    for look in first.looks:
+        report.point("loss by step", method, look.step, look.new)
+        report.point("loss by forgetting", method, look.old - before.old, look.new)
 
 
 @torch.no_grad()
@@ -114,7 +111,7 @@ def count_shapes(report: Report) -> None:
 
 def cost(p: LoraParameters, setup: Setup, report: Report, stage: Stage) -> dict[str, StepBytes]:
     """Report and return what a step holds by method, and report how long it takes."""
-    parameters, training = trainings(p.blocks, p.tokens, setup)
+    parameters, training = trainings(p.measured_blocks, p.measured_tokens, setup)
     held: dict[str, StepBytes] = {}
     for done, (method, one) in enumerate(training.items()):
         stage.at(done / len(training) / 2, f"bytes, {method}")
@@ -148,13 +145,18 @@ def count_bits(model: LanguageModel, report: Report) -> None:
     report.measure("bits of constants", "qlora 4", bits("constants", "scales", "mean"))
 
 
-def verdict(losses: Mapping[str, float], held: Mapping[str, StepBytes]) -> str:
+def verdict(last: Mapping[str, Look], held: Mapping[str, StepBytes]) -> str:
     """Return two sentences made of the run's own numbers."""
+    before = last["unchanged"]
+
+    def told(method: str) -> str:
+        forgotten = last[method].old - before.old
+        return f"{last[method].new:.2f} ({forgotten:+.2f} on the old text)"
+
     full, lora = held["full"].peak, held["lora 4"].peak
     return (
-        f"On the new text the loss is {losses['unchanged']:.2f} before, {losses['full']:.2f} after"
-        f" full fine-tuning, {losses['lora 4']:.2f} with LoRA of rank 4 on query and value, and"
-        f" {losses['lora 4 everywhere']:.2f} on every matrix. At the shape of SmolLM2 LoRA's step"
-        f" holds {lora / MIB:.0f} MiB where full fine-tuning holds {full / MIB:.0f}:"
-        f" {full / lora:.2f} x less."
+        f"On the new text the loss is {before.new:.2f} before, {told('full')} after full"
+        f" fine-tuning, {told('lora 4')} with LoRA of rank 4 on query and value, and"
+        f" {told('lora 4 everywhere')} on every matrix. A step of LoRA at the shape of SmolLM2"
+        f" holds {lora / MIB:.0f} MiB, {full / lora:.2f} x less than full fine-tuning."
     )
