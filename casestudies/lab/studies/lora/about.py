@@ -402,9 +402,9 @@ STUDY = Study(
         ),
         StudyChart(
             "curves",
-            "Each line is one adaptation, from the unchanged model at the upper left: downwards it"
-            " learns the new text, to the right it forgets the old one. The lower line has learned"
-            " more for what it forgot.",
+            "A line joins one method's learning rates: downwards it learns more of the new text,"
+            " to the right it forgets more of the old one. Compare methods where they forget the"
+            " same, not at their ends: a smaller rate alone forgets less.",
             series="loss by forgetting",
         ),
         StudyChart(

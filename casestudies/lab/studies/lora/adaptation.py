@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,22 +38,34 @@ class Texts:
     new: Tensor
 
 
-class Look(NamedTuple):
-    """The losses on both kinds of text after a step."""
-
-    step: int
-    new: float
-    old: float
-
-
 @dataclass(frozen=True)
 class Adapted:
-    """A model after its last step, how it came there, and its loss on what chooses a rate."""
+    """A model after its last step: its losses on each kind of windows, and how it came there."""
 
     model: LanguageModel
     rate: float
-    looks: list[Look]
+    new: float
+    old: float
     tuning: float
+    curve: list[tuple[int, float]]  # steps and the loss on new text
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a method made of the model: at each rate, and at the best one for each repeat."""
+
+    tried: list[Adapted]
+    repeats: list[Adapted]
+
+    @property
+    def best(self) -> Adapted:
+        """Return the outcome at the rate that was chosen."""
+        return self.repeats[0]
+
+    @property
+    def careful(self) -> Adapted:
+        """Return the outcome at the smallest rate."""
+        return self.tried[0]
 
 
 def texts(old: Corpus, new: Corpus, p: LoraParameters, setup: Setup) -> Texts:
@@ -98,32 +109,30 @@ class Comparison:
     parameters: LoraParameters
     seed: int
 
-    def outcomes(self, method: str) -> list[Adapted]:
-        """Return what the method makes of the model at its best rate, once for each repeat."""
+    def outcomes(self, method: str) -> Outcomes:
+        """Return what the method makes of the model, at each rate from the smallest on."""
         tried = [
             self.adapt(method, rate, 0) for rate in rates_of(method, self.parameters.learning_rates)
         ]
         best = min(tried, key=lambda outcome: outcome.tuning)
         repeats = range(1, self.parameters.repeats)
-        return [best, *(self.adapt(method, best.rate, repeat) for repeat in repeats)]
+        return Outcomes(tried, [best, *(self.adapt(method, best.rate, n) for n in repeats)])
 
     def adapt(self, method: str, rate: float, repeat: int) -> Adapted:
         """Return the model after its steps on the new text."""
         model = adapted(self.base, METHODS[method], self._generator(repeat))
-        steps, looks = self.parameters.adapting_steps, [self.look(model, 0)]
+        steps, found = self.parameters.adapting_steps, self.texts
+        curve = [(0, loss(model, found.new))]
 
         def observe(step: int, _: float) -> None:
             if step % -(-steps // LOOKS) == 0 or step == steps:
-                looks.append(self.look(model, step))
+                curve.append((step, loss(model, found.new)))
 
         # Every method sees the same batches, however much it drew to begin.
         schedule, batches = loop.Schedule(steps, rate), self._generator(repeat)
-        _train(model, self.texts.new_training, schedule, batches, observe)
-        return Adapted(model, rate, looks, loss(model, self.texts.tuning))
-
-    def look(self, model: LanguageModel, step: int) -> Look:
-        """Return the model's losses after this step."""
-        return Look(step, loss(model, self.texts.new), loss(model, self.texts.old))
+        _train(model, found.new_training, schedule, batches, observe)
+        old, tuning = loss(model, found.old), loss(model, found.tuning)
+        return Adapted(model, rate, curve[-1][1], old, tuning, curve)
 
     def _generator(self, repeat: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.seed + repeat) % 2**63)

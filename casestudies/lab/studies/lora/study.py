@@ -16,9 +16,10 @@ from casestudies.lab.studies.lora.about import LoraParameters
 from casestudies.lab.studies.lora.adaptation import (
     Adapted,
     Comparison,
-    Look,
+    Outcomes,
     Texts,
     base_model,
+    loss,
     texts,
 )
 from casestudies.lab.studies.lora.cost import StepBytes, step_times, trainings
@@ -43,11 +44,11 @@ def run(parameters: LoraParameters, setup: Setup, report: Report) -> str:
             lambda step, of: stage.at(step / parameters.training_steps, f"loss {of:.2f}"),
         )
     with report.stage("adapting to the new text", 0.5) as stage:
-        last = compare(Comparison(base, found, parameters, setup.seed), report, stage)
+        quality = compare(Comparison(base, found, parameters, setup.seed), report, stage)
     with report.stage("a training step at a real model's shape", 0.2) as stage:
         count_shapes(report)
         held = cost(parameters, setup, report, stage)
-    return verdict(last, held)
+    return f"{quality} {said_of_memory(held)}"
 
 
 def read(p: LoraParameters, setup: Setup, report: Report) -> Texts:
@@ -60,34 +61,34 @@ def read(p: LoraParameters, setup: Setup, report: Report) -> Texts:
     return texts(old, new, p, setup)
 
 
-def compare(comparison: Comparison, report: Report, stage: Stage) -> dict[str, Look]:
-    """Report what each method makes of the model; return the last losses by variant."""
-    before = comparison.look(comparison.base, 0)
-    report.measure("loss", "unchanged", before.new)
+def compare(comparison: Comparison, report: Report, stage: Stage) -> str:
+    """Report what each method makes of the model; return a sentence about it."""
+    base, found = comparison.base, comparison.texts
+    before, of_old = loss(base, found.new), loss(base, found.old)
+    report.measure("loss", "unchanged", before)
     report.measure("forgetting", "unchanged", 0.0)
-    last = {"unchanged": before}
+    outcomes: dict[str, Outcomes] = {}
     for done, method in enumerate(METHODS):
         stage.at(done / len(METHODS), method)
-        outcomes = comparison.outcomes(method)
-        report_method(method, outcomes, before, report)
-        last[method] = outcomes[0].looks[-1]
+        outcomes[method] = of = comparison.outcomes(method)
+        report_method(method, of, of_old, report)
         if method.startswith("lora"):
-            apart = merging_error(outcomes[0].model, comparison.texts.new[:CHECKED])
+            apart = merging_error(of.best.model, found.new[:CHECKED])
             report.measure("equality error", method, apart)
-    return last
+    return said_of_quality(before, of_old, outcomes)
 
 
-def report_method(method: str, repeats: list[Adapted], before: Look, report: Report) -> None:
-    """Report one method, of which the first outcome is the one that is drawn."""
-    first = repeats[0]
-    ends = [outcome.looks[-1] for outcome in repeats]
-    report.measure("loss", method, [end.new for end in ends])
-    report.measure("forgetting", method, [end.old - before.old for end in ends])
-    report.measure("trainable parameters", method, sum(w.numel() for w in trained(first.model)))
-    report.measure("best learning rate", method, first.rate)
-    for look in first.looks:
-        report.point("loss by step", method, look.step, look.new)
-        report.point("loss by forgetting", method, look.old - before.old, look.new)
+def report_method(method: str, outcomes: Outcomes, of_old: float, report: Report) -> None:
+    """Report one method; what is drawn is of the first repeat."""
+    best, repeats = outcomes.best, outcomes.repeats
+    report.measure("loss", method, [outcome.new for outcome in repeats])
+    report.measure("forgetting", method, [outcome.old - of_old for outcome in repeats])
+    report.measure("trainable parameters", method, sum(w.numel() for w in trained(best.model)))
+    report.measure("best learning rate", method, best.rate)
+    for step, value in best.curve:
+        report.point("loss by step", method, step, value)
+    for outcome in outcomes.tried:
+        report.point("loss by forgetting", method, outcome.old - of_old, outcome.new)
 
 
 @torch.no_grad()
@@ -145,18 +146,25 @@ def count_bits(model: LanguageModel, report: Report) -> None:
     report.measure("bits of constants", "qlora 4", bits("constants", "scales", "mean"))
 
 
-def verdict(last: Mapping[str, Look], held: Mapping[str, StepBytes]) -> str:
-    """Return two sentences made of the run's own numbers."""
-    before = last["unchanged"]
+def said_of_quality(before: float, of_old: float, outcomes: Mapping[str, Outcomes]) -> str:
+    """Return what the methods gained on the new text and lost on the old one, in a sentence."""
 
-    def told(method: str) -> str:
-        forgotten = last[method].old - before.old
-        return f"{last[method].new:.2f} ({forgotten:+.2f} on the old text)"
+    def told(outcome: Adapted) -> str:
+        return f"{outcome.new:.2f} ({outcome.old - of_old:+.2f} on the old text)"
 
+    full = outcomes["full"]
+    careful = f", {told(full.careful)} at a smaller rate," if full.careful is not full.best else ""
+    return (
+        f"On the new text the loss is {before:.2f} before, {told(full.best)} after full"
+        f" fine-tuning{careful} and {told(outcomes['lora 4'].best)} with LoRA of rank 4 on query"
+        f" and value, {told(outcomes['lora 4 everywhere'].best)} on every matrix."
+    )
+
+
+def said_of_memory(held: Mapping[str, StepBytes]) -> str:
+    """Return what adapters save of a step's memory, in a sentence."""
     full, lora = held["full"].peak, held["lora 4"].peak
     return (
-        f"On the new text the loss is {before.new:.2f} before, {told('full')} after full"
-        f" fine-tuning, {told('lora 4')} with LoRA of rank 4 on query and value, and"
-        f" {told('lora 4 everywhere')} on every matrix. A step of LoRA at the shape of SmolLM2"
-        f" holds {lora / MIB:.0f} MiB, {full / lora:.2f} x less than full fine-tuning."
+        f"A step of LoRA at the shape of SmolLM2 holds {lora / MIB:.0f} MiB, {full / lora:.2f} x"
+        " less than full fine-tuning."
     )
