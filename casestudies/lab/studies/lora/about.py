@@ -229,7 +229,7 @@ SHAPE = "of SmolLM2-135M's shape, batch of one text, float32"
 STUDY = Study(
     slug="lora",
     name="LoRA",
-    subject="adapting a model by training a thousandth of it",
+    subject="adapting a model by training little of it",
     summary=(
         "Trains a small model on one kind of text and adapts it to another, once with all of its"
         " weights and then with low-rank adapters, scaling factors or its last block alone, each at"
@@ -262,7 +262,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(2),
+        QUICK: Preset(2.5),
         # The rules ask for counts and bytes, so that training is kept short.
         CLAIMS: Preset(1, {"training_steps": 50, "adapting_steps": 10, "learning_rates": 1}),
         FULL: Preset(

@@ -12,7 +12,7 @@ from casestudies.lab.measure.rounds import ratios
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.lora import counting
-from casestudies.lab.studies.lora.about import LoraParameters
+from casestudies.lab.studies.lora.about import BLOCKS, LoraParameters
 from casestudies.lab.studies.lora.adaptation import (
     Adapted,
     Comparison,
@@ -48,7 +48,7 @@ def run(parameters: LoraParameters, setup: Setup, report: Report) -> str:
     with report.stage("a training step at a real model's shape", 0.2) as stage:
         count_shapes(report)
         held = cost(parameters, setup, report, stage)
-    return f"{quality} {said_of_memory(held)}"
+    return f"{quality} {said_of_memory(held, parameters.measured_blocks)}"
 
 
 def read(p: LoraParameters, setup: Setup, report: Report) -> Texts:
@@ -161,10 +161,10 @@ def said_of_quality(before: float, of_old: float, outcomes: Mapping[str, Outcome
     )
 
 
-def said_of_memory(held: Mapping[str, StepBytes]) -> str:
+def said_of_memory(held: Mapping[str, StepBytes], blocks: int) -> str:
     """Return what adapters save of a step's memory, in a sentence."""
     full, lora = held["full"].peak, held["lora 4"].peak
     return (
-        f"A step of LoRA at the shape of SmolLM2 holds {lora / MIB:.0f} MiB, {full / lora:.2f} x"
-        " less than full fine-tuning."
+        f"At the shape of SmolLM2, with {blocks} of its {BLOCKS} blocks, a step of LoRA holds"
+        f" {lora / MIB:.0f} MiB, {full / lora:.2f} x less than full fine-tuning."
     )
