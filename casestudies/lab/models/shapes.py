@@ -3,6 +3,8 @@
 Random weights say nothing of quality. The shapes are those that the models' makers publish.
 """
 
+from dataclasses import replace
+
 import torch
 
 from casestudies.lab.models.language_model import Config, LanguageModel
@@ -18,10 +20,20 @@ TIED = ("smollm2-135m", "llama-1b")  # the head is the embedding
 HEAD_WIDTH = 32
 
 
-def of_shape(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
-    """Return a model of a named shape whose weights are random; raise KeyError."""
+def of_shape(
+    name: str,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    layers: int | None = None,
+) -> LanguageModel:
+    """Return a model of a named shape whose weights are random; raise KeyError.
+
+    It has as many layers as are asked for, or all of the shape's.
+    """
+    config = SHAPES[name]
+    config = replace(config, layers=layers or config.layers)
     with torch.device("meta"):
-        model = LanguageModel(SHAPES[name], tied=name in TIED)
+        model = LanguageModel(config, tied=name in TIED)
     model = model.to(dtype).to_empty(device=device)
     return _with_weights(model, torch.Generator(device).manual_seed(0)).requires_grad_(False).eval()
 

@@ -1,0 +1,1 @@
+"""Low-rank adapters: a frozen model is adapted by a product of two small matrices a layer."""

@@ -1,0 +1,170 @@
+"""Adapts a model in several ways, and counts and times a training step at a real model's shape."""
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from casestudies.lab.contract import Setup
+from casestudies.lab.data import text
+from casestudies.lab.measure.rounds import ratios
+from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.report import Report, Stage
+from casestudies.lab.studies.lora import counting
+from casestudies.lab.studies.lora.about import BLOCKS, LoraParameters
+from casestudies.lab.studies.lora.adaptation import (
+    Adapted,
+    Comparison,
+    Outcomes,
+    Texts,
+    base_model,
+    loss,
+    texts,
+)
+from casestudies.lab.studies.lora.cost import StepBytes, step_times, trainings
+from casestudies.lab.studies.lora.methods import METHODS, QUERY_AND_VALUE, merge, trained
+from casestudies.lab.studies.lora.nf4 import Nf4, Nf4Linear
+
+MIB = 2**20
+RANK = 4  # of the counts and of the step
+CHECKED = 4  # windows on which merged weights are held against their adapters
+
+
+def run(parameters: LoraParameters, setup: Setup, report: Report) -> str:
+    """Measure all methods; return the verdict. Raises ValueError if a text is too short."""
+    report.precision = "float32"
+    with report.stage("reading the texts", 0.1):
+        found = read(parameters, setup, report)
+    with report.stage("training on the old text", 0.2) as stage:
+        base = base_model(
+            found,
+            parameters,
+            setup,
+            lambda step, of: stage.at(step / parameters.training_steps, f"loss {of:.2f}"),
+        )
+    with report.stage("adapting to the new text", 0.5) as stage:
+        quality = compare(Comparison(base, found, parameters, setup.seed), report, stage)
+    with report.stage("a training step at a real model's shape", 0.2) as stage:
+        count_shapes(report)
+        held = cost(parameters, setup, report, stage)
+    return f"{quality} {said_of_memory(held, parameters.measured_blocks)}"
+
+
+def read(p: LoraParameters, setup: Setup, report: Report) -> Texts:
+    """Return both texts in windows; the result names them together."""
+    name = f"docstrings of {p.old_text}"
+    old = text.split(name, text.docstrings([p.old_text]))
+    new = text.corpus(setup.text)
+    both = hashlib.sha256(f"{old.sha256} {new.sha256}".encode()).hexdigest()
+    report.source("text", f"{name}, then {new.name}", both)
+    return texts(old, new, p, setup)
+
+
+def compare(comparison: Comparison, report: Report, stage: Stage) -> str:
+    """Report what each method makes of the model; return a sentence about it."""
+    base, found = comparison.base, comparison.texts
+    before, of_old = loss(base, found.new), loss(base, found.old)
+    report.measure("loss", "unchanged", before)
+    report.measure("forgetting", "unchanged", 0.0)
+    outcomes: dict[str, Outcomes] = {}
+    for done, method in enumerate(METHODS):
+        stage.at(done / len(METHODS), method)
+        outcomes[method] = of = comparison.outcomes(method)
+        report_method(method, of, of_old, report)
+        if method.startswith("lora"):
+            apart = merging_error(of.best.model, found.new[:CHECKED])
+            report.measure("equality error", method, apart)
+    return said_of_quality(before, of_old, outcomes)
+
+
+def report_method(method: str, outcomes: Outcomes, of_old: float, report: Report) -> None:
+    """Report one method; what is drawn is of the first repeat."""
+    best, repeats = outcomes.best, outcomes.repeats
+    report.measure("loss", method, [outcome.new for outcome in repeats])
+    report.measure("forgetting", method, [outcome.old - of_old for outcome in repeats])
+    report.measure("trainable parameters", method, sum(w.numel() for w in trained(best.model)))
+    report.measure("best learning rate", method, best.rate)
+    for step, value in best.curve:
+        report.point("loss by step", method, step, value)
+    for outcome in outcomes.tried:
+        report.point("loss by forgetting", method, outcome.old - of_old, outcome.new)
+
+
+@torch.no_grad()
+def merging_error(model: LanguageModel, windows: Tensor) -> float:
+    """Return how far merged weights change a logit, as a share of the largest."""
+    adapted = model(windows)
+    return ((merge(model)(windows) - adapted).abs().max() / adapted.abs().max()).item()
+
+
+def count_shapes(report: Report) -> None:
+    """Report by how much adapters and scales reduce what is trained, on published shapes."""
+    for name, shape in counting.PUBLISHED.items():
+        counts = {
+            "lora 4": counting.of_low_rank(shape, RANK, QUERY_AND_VALUE),
+            "alphatuning": counting.of_first_scales(shape),
+        }
+        for method, count in counts.items():
+            reduction = shape.parameters / count
+            report.measure("parameter reduction", method, reduction, shape=name)
+
+
+def cost(p: LoraParameters, setup: Setup, report: Report, stage: Stage) -> dict[str, StepBytes]:
+    """Report and return what a step holds by method, and report how long it takes."""
+    parameters, training = trainings(p.measured_blocks, p.measured_tokens, setup)
+    held: dict[str, StepBytes] = {}
+    for done, (method, one) in enumerate(training.items()):
+        stage.at(done / len(training) / 2, f"bytes, {method}")
+        held[method] = of = one.bytes()
+        report.measure("step memory", method, of.peak / MIB)
+        report.measure("memory saving", method, held["full"].peak / of.peak)
+        report.measure("bytes per trained parameter", method, of.of_trained / of.trained)
+        parts = {"weights": of.weights, "gradients": of.gradients, "optimizer": of.optimizer}
+        for part, size in parts.items():
+            report.measure("bytes per parameter", method, size / parameters, part=part)
+    count_bits(training["qlora 4"].model, report)
+    stage.at(0.5, "time")
+    taken = step_times(training, p.rounds, setup.device)
+    for method, times in taken.items():
+        report.measure("step time", method, [1000 * t for t in times])
+    for method, faster in ratios(taken, to="full").items():
+        report.measure("speed-up", method, faster)
+    return held
+
+
+def count_bits(model: LanguageModel, report: Report) -> None:
+    """Report how many bits a weight takes as stored, and how many of them are of constants."""
+    layers = [layer for layer in model.modules() if isinstance(layer, Nf4Linear)]
+    weights = sum(layer.in_features * layer.out_features for layer in layers)
+
+    def bits(*parts: str) -> float:
+        tensors = [getattr(layer.stored, part) for layer in layers for part in parts]
+        return 8 * sum(t.numel() * t.element_size() for t in tensors) / weights
+
+    report.measure("bits per weight", "qlora 4", bits(*Nf4._fields))
+    report.measure("bits of constants", "qlora 4", bits("constants", "scales", "mean"))
+
+
+def said_of_quality(before: float, of_old: float, outcomes: Mapping[str, Outcomes]) -> str:
+    """Return what the methods gained on the new text and lost on the old one, in a sentence."""
+
+    def told(outcome: Adapted) -> str:
+        return f"{outcome.new:.2f} ({outcome.old - of_old:+.2f} on the old text)"
+
+    full = outcomes["full"]
+    careful = f", {told(full.careful)} at a smaller rate," if full.careful is not full.best else ""
+    return (
+        f"On the new text the loss is {before:.2f} before, {told(full.best)} after full"
+        f" fine-tuning{careful} and {told(outcomes['lora 4'].best)} with LoRA of rank 4 on query"
+        f" and value, {told(outcomes['lora 4 everywhere'].best)} on every matrix."
+    )
+
+
+def said_of_memory(held: Mapping[str, StepBytes], blocks: int) -> str:
+    """Return what adapters save of a step's memory, in a sentence."""
+    full, lora = held["full"].peak, held["lora 4"].peak
+    return (
+        f"At the shape of SmolLM2, with {blocks} of its {BLOCKS} blocks, a step of LoRA holds"
+        f" {lora / MIB:.0f} MiB, {full / lora:.2f} x less than full fine-tuning."
+    )
