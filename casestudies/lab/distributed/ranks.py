@@ -58,14 +58,17 @@ def on_ranks(
                 ours, theirs = context.Pipe(duplex=False)
                 place = (number, world, str(Path(folder) / "store"))
                 process = context.Process(target=_serve, args=(theirs, place, work, arguments))
+                ranks.append(_Rank(number, process, ours))
                 process.start()
                 theirs.close()
-                ranks.append(_Rank(number, process, ours))
             return _answers(ranks, monotonic() + seconds)
+        except BrokenPipeError:
+            raise RanksFailed(f"rank {ranks[-1].number} ended before it began") from None
         finally:
             for rank in ranks:
-                rank.process.kill()
-                rank.process.join()
+                if rank.process.pid:
+                    rank.process.kill()
+                    rank.process.join()
                 rank.answer.close()
 
 
