@@ -3,11 +3,13 @@
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.kv_cache import about as kv_cache
+from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 
 STUDIES: dict[str, Study] = {
-    study.slug: study for study in (sparsegpt.STUDY, qmoe.STUDY, kv_cache.STUDY)
+    study.slug: study
+    for study in (sparsegpt.STUDY, qmoe.STUDY, kv_cache.STUDY, pipeline_parallel.STUDY)
 }
 
 
