@@ -176,12 +176,12 @@ STUDY = Study(
         Setting("rank", "the rank, from 0 where the model begins"),
         Setting(
             "slots",
-            "whether every pass counts as one slot, or lasts as long as it did when carried out",
+            "whether every pass counts as one slot, or lasts as long as the processor took for it",
         ),
     ),
     metrics=(
         metrics.TRAINING_LOSS.measured(
-            "mean negative log-likelihood of the last step's tokens, each step of which trained"
+            "mean negative log-likelihood of the tokens of the last training step"
         ),
         metrics.EQUALITY_ERROR.measured(
             "largest relative difference from one process: of a step's loss, or of the gradient of"
@@ -278,8 +278,8 @@ STUDY = Study(
         StudyChart(
             "curves",
             "More micro-batches leave less waiting. With equal slots GPipe and 1F1B wait equally"
-            " long, on one curve; interleaving halves it. Measured slots are uneven, which costs"
-            " more the more often ranks depend on each other.",
+            " long, on one curve, and interleaving about halves it. By the times that passes took,"
+            " which are never quite equal, all wait longer.",
             series="idle share by micro-batches",
         ),
         StudyChart(

@@ -21,17 +21,25 @@ def stages_of(name: str) -> int:
     return INTERLEAVED if name == "interleaved" else 1
 
 
-def report_carried_out(m: int, observed: Mapping[str, list[Observed]], report: Report) -> None:
-    """Report the idle shares of one step of m micro-batches as the ranks carried it out."""
+def report_carried_out(
+    m: int, observed: Mapping[str, list[Observed]], report: Report
+) -> dict[str, float]:
+    """Report the idle shares of one step of m micro-batches; return those with equal slots.
+
+    The orders are those that the ranks carried out.
+    """
+    with_equal_slots = {}
     for name in ORDERS:
         order = [[slot for slot, _ in rank.slots] for rank in observed[name]]
         seconds = {slot: taken for rank in observed[name] for slot, taken in rank.slots}
         p = len(order)
+        with_equal_slots[name] = replayed(order, p * stages_of(name), equal).idle_share
         for slots, duration in (("equal", equal), ("measured", seconds.__getitem__)):
             share = replayed(order, p * stages_of(name), duration).idle_share
             at = {"ranks": p, "micro-batches": m, "slots": f"{slots} slots"}
             report.measure("idle share", name, share, **at)
             report.point("idle share by micro-batches", name, m, share, slots=f"{slots} slots")
+    return with_equal_slots
 
 
 def report_more_workers(report: Report, carried_out: set[tuple[int, int]]) -> None:

@@ -42,11 +42,12 @@ def run(parameters: PipelineParameters, setup: Setup, report: Report) -> str:
     with report.stage("watching what ranks do and hold", 0.3) as stage:
         counts = [p.ranks * k for k in claims.MULTIPLES if p.curve]
         counts = sorted({p.micro_batches, *counts})
-        watched = {}
+        watched, shares = {}, {}
         for done, count in enumerate(counts):
             stage.at(done / len(counts), f"{count} micro-batches")
-            watched[count] = watch(cut(longest, p, count), p.ranks)
-            idle.report_carried_out(count, watched[count], report)
+            names = EXECUTED if count == p.micro_batches else list(idle.ORDERS)
+            watched[count] = watch(cut(longest, p, count), p.ranks, names)
+            shares[count] = idle.report_carried_out(count, watched[count], report)
         idle.report_more_workers(report, {(p.ranks, count) for count in counts})
         idle.report_depths(watched[p.micro_batches]["interleaved"], report)
         report_held(watched[p.micro_batches], report)
@@ -56,7 +57,7 @@ def run(parameters: PipelineParameters, setup: Setup, report: Report) -> str:
         report_blocks_that_fit(work, p, report)
     with report.stage("timing steps on two ranks", 0.15):
         report_times(work, p.rounds, report)
-    return verdict(p, error, saved, watched[p.micro_batches])
+    return verdict(p, error, saved, watched[p.micro_batches], shares[p.micro_batches])
 
 
 def prepared(p: PipelineParameters, setup: Setup, report: Report) -> Work:
@@ -126,10 +127,10 @@ def apart(found: Trained, expected: Trained) -> float:
     return max(losses + gradients)
 
 
-def watch(work: Work, ranks: int) -> dict[str, list[Observed]]:
+def watch(work: Work, ranks: int, names: list[str]) -> dict[str, list[Observed]]:
     """Return what each rank did and held in one step of each schedule."""
-    seen = on_ranks(ranks, execution.observe, work, EXECUTED)
-    return {name: [of_rank[name] for of_rank in seen] for name in EXECUTED}
+    seen = on_ranks(ranks, execution.observe, work, names)
+    return {name: [of_rank[name] for of_rank in seen] for name in names}
 
 
 def report_held(observed: Mapping[str, list[Observed]], report: Report) -> None:
@@ -190,13 +191,19 @@ def report_times(work: Work, rounds: int, report: Report) -> None:
 
 
 def verdict(
-    p: PipelineParameters, error: float, saved: float, observed: Mapping[str, list[Observed]]
+    p: PipelineParameters,
+    error: float,
+    saved: float,
+    observed: Mapping[str, list[Observed]],
+    waiting: Mapping[str, float],
 ) -> str:
-    """Return a few sentences made of the run's own numbers."""
-    kept = {n: max(rank.saved_bytes for rank in observed[n]) / MIB for n in ("gpipe", "1f1b")}
+    """Return two sentences made of the run's own numbers."""
+    kept = {name: max(rank.saved_bytes for rank in observed[name]) / MIB for name in waiting}
+    share = {name: f"{100 * waiting[name]:.1f} %" for name in waiting}
     return (
         f"Losses and gradients of {p.ranks} ranks are those of one process but for {error:.0e}."
-        f" With {p.micro_batches} micro-batches GPipe keeps {kept['gpipe']:.2f} MiB on its fullest"
-        f" rank for backwards and 1F1B {kept['1f1b']:.2f}, which saves {100 * saved:.0f} % of all"
-        f" that ranks hold, and both wait equally long."
+        f" With {p.micro_batches} micro-batches 1F1B keeps {kept['1f1b']:.2f} MiB on its fullest"
+        f" rank for backwards where GPipe keeps {kept['gpipe']:.2f}, and ranks hold"
+        f" {100 * saved:.0f} % less in all; GPipe waits in {share['gpipe']} of the slots, 1F1B in"
+        f" {share['1f1b']}, interleaved 1F1B in {share['interleaved']}."
     )
