@@ -65,9 +65,9 @@ class PipelineParameters(Parameters):
         role="workload",
     )
     blocks_alone: int = parameter(
-        8,
-        "Blocks of the one process whose bytes are the most that a rank may hold, to find how many"
-        " blocks ranks have room for; the fewer, the more the head weighs",
+        16,
+        "Blocks that one process has room for, so that its bytes are the most that a rank may hold"
+        " when it is asked how many blocks fit on ranks; the fewer, the more the head counts",
         unit="blocks",
         ge=1,
         le=64,
@@ -141,7 +141,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.5),
-        CLAIMS: Preset(1, {"blocks_alone": 16, "steps": 5, "curve": False, "rounds": 2}),
+        CLAIMS: Preset(1, {"steps": 5, "curve": False, "rounds": 2}),
         FULL: Preset(8, {"width": 256, "window": 128, "blocks": 2, "steps": 100, "rounds": 15}),
     },
     variants=(
@@ -270,7 +270,7 @@ STUDY = Study(
         ),
     ),
     series=(
-        Series("idle share by micro-batches", "micro-batches", "micro-batches", "idle share"),
+        Series("idle share by micro-batches", "micro-batches", "", "idle share"),
         Series("activation memory by rank", "rank", "", "activation memory"),
     ),
     headline=(("rank memory", "1f1b"), ("equality error", "1f1b")),
