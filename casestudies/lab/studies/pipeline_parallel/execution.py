@@ -4,12 +4,8 @@ Everything here runs on a rank; `study.py` starts the ranks and puts together wh
 Tensors pass from rank to rank through the memory of the CPU, wherever the weights are.
 """
 
-import time
-import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -18,16 +14,16 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.distributed import pipelining
 from torch.utils.checkpoint import checkpoint
 
 from casestudies.lab.distributed.traffic import Traffic
-from casestudies.lab.measure.rounds import alternately, seconds
+from casestudies.lab.measure.rounds import alternately
 from casestudies.lab.measure.tensors import peak_bytes
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.studies.pipeline_parallel.schedules import Slot
+from casestudies.lab.studies.pipeline_parallel.watching import Log
 
 INTERLEAVED = 2  # stages of each rank
 RATE = 1e-3
@@ -145,91 +141,6 @@ def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def gradients_of(weights: Iterable[tuple[str, nn.Parameter]]) -> Gradients:
     """Return the gradients by the weights' names."""
     return {name: cast(Tensor, w.grad).cpu().numpy().copy() for name, w in weights}
-
-
-class Saved:
-    """Counts the bytes that autograd keeps for backwards, each storage once, without weights.
-
-    The count falls as soon as a tensor is let go, so it says what was held and not what should be.
-    """
-
-    def __init__(self) -> None:
-        self._weights: set[int] = set()
-        self._users: Counter[int] = Counter()
-        self.bytes = self.peak = 0
-
-    def leave_out(self, weights: Iterable[Tensor]) -> None:
-        """Count none of these, which are there without any backward."""
-        self._weights |= {weight.untyped_storage().data_ptr() for weight in weights}
-
-    def counting(self) -> AbstractContextManager[None]:
-        """Return a context in which what is saved is counted."""
-        return saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
-
-    def _pack(self, tensor: Tensor) -> "_Kept":
-        storage, kept = tensor.untyped_storage(), _Kept(tensor)
-        if storage.data_ptr() not in self._weights:
-            self._users[storage.data_ptr()] += 1
-            if self._users[storage.data_ptr()] == 1:
-                self.bytes += storage.nbytes()
-                self.peak = max(self.peak, self.bytes)
-            weakref.finalize(kept, self._let_go, storage.data_ptr(), storage.nbytes())
-        return kept
-
-    def _let_go(self, storage: int, size: int) -> None:
-        self._users[storage] -= 1
-        if not self._users[storage]:
-            self.bytes -= size
-
-
-@dataclass(eq=False)
-class _Kept:
-    """A tensor that autograd keeps."""
-
-    tensor: Tensor
-
-
-@dataclass
-class Log:
-    """What a rank does, slot by slot, and the most passes and bytes that it holds for backwards."""
-
-    device: str
-    slots: list[tuple[Slot, float]] = field(default_factory=list)
-    stages: list["WatchedStage"] = field(default_factory=list)
-    saved: Saved = field(default_factory=Saved)
-    stashed: int = 0
-
-    def clear(self) -> None:
-        """Forget what was done and how much was held."""
-        self.slots, self.stashed, self.saved.peak = [], 0, self.saved.bytes
-
-    def time(self, slot: Slot, work: Callable[[], Any]) -> Any:
-        """Carry the work out as a slot and return what it returns."""
-        found, taken = timed(work, self.device)
-        self.slots.append((slot, taken))
-        self.stashed = max(self.stashed, sum(len(stage.fwd_cache) for stage in self.stages))
-        return found
-
-    def lengthen(self, work: Callable[[], Any]) -> Any:
-        """Carry the work out as a part of the last slot and return what it returns."""
-        found, taken = timed(work, self.device)
-        slot, before = self.slots.pop()
-        self.slots.append((slot, before + taken))
-        return found
-
-
-def timed(work: Callable[[], Any], device: str) -> tuple[Any, float]:
-    """Return what the work returns and the seconds that it takes a processor of its own.
-
-    Ranks share the cores of a CPU, so there the time is the thread's, which waits for no other.
-    """
-    found: list[Any] = []
-    if device != "cpu":  # pragma: no cover - needs a GPU
-        taken = seconds(lambda: found.append(work()), device)
-        return found[0], taken
-    start = time.thread_time()
-    found.append(work())
-    return found[0], time.thread_time() - start
 
 
 class WatchedStage(pipelining.PipelineStage):
