@@ -25,7 +25,7 @@ class PipelineParameters(Parameters):
 
     ranks: int = parameter(
         4,
-        "Processes that share the blocks; only steps are timed, on two of them",
+        "Processes that share the blocks; wall clock of steps is always that of two",
         unit="ranks",
         ge=2,
         le=4,
@@ -284,8 +284,8 @@ STUDY = Study(
         ),
         StudyChart(
             "curves",
-            "GPipe keeps every micro-batch on every rank. 1F1B keeps as many as stages follow, so"
-            " the last rank keeps one.",
+            "GPipe keeps every micro-batch on every rank. 1F1B keeps one on the last rank, two on"
+            " the rank before it, and so on. Recomputation keeps little but the last rank's logits.",
             series="activation memory by rank",
         ),
     ),
