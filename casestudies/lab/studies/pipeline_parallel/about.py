@@ -285,7 +285,8 @@ STUDY = Study(
         StudyChart(
             "curves",
             "GPipe keeps every micro-batch on every rank. 1F1B keeps one on the last rank, two on"
-            " the rank before it, and so on. Recomputation keeps little but the last rank's logits.",
+            " the rank before it, and so on. Recomputation keeps little but the last rank's"
+            " logits.",
             series="activation memory by rank",
         ),
     ),
