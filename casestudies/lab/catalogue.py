@@ -5,6 +5,7 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lora import about as lora
+from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.zero import about as zero
@@ -18,6 +19,7 @@ STUDIES: dict[str, Study] = {
         fused_attention,
         zero,
         lora,
+        pipeline_parallel,
     )
 }
 

@@ -1,0 +1,53 @@
+"""Bytes that autograd keeps from a forward pass for the backward one."""
+
+import weakref
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+
+class SavedBytes:
+    """Counts the bytes that autograd keeps, each storage once, now and at most.
+
+    The count falls as soon as a tensor is let go, so it says what was held and not what should be.
+    What a checkpointed part keeps while it is computed again is not seen.
+    """
+
+    def __init__(self) -> None:
+        self._weights: set[int] = set()
+        self._users: Counter[int] = Counter()
+        self.bytes = self.peak = 0
+
+    def leave_out(self, weights: Iterable[Tensor]) -> None:
+        """Count none of these, such as weights, which are there without any backward."""
+        self._weights |= {weight.untyped_storage().data_ptr() for weight in weights}
+
+    def counting(self) -> AbstractContextManager[None]:
+        """Return a context in which what is saved is counted."""
+        return saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
+
+    def _pack(self, tensor: Tensor) -> "_Kept":
+        storage, kept = tensor.untyped_storage(), _Kept(tensor)
+        if storage.data_ptr() not in self._weights:
+            self._users[storage.data_ptr()] += 1
+            if self._users[storage.data_ptr()] == 1:
+                self.bytes += storage.nbytes()
+                self.peak = max(self.peak, self.bytes)
+            weakref.finalize(kept, self._let_go, storage.data_ptr(), storage.nbytes())
+        return kept
+
+    def _let_go(self, storage: int, size: int) -> None:
+        self._users[storage] -= 1
+        if not self._users[storage]:
+            self.bytes -= size
+
+
+@dataclass(eq=False)
+class _Kept:
+    """A tensor that autograd keeps."""
+
+    tensor: Tensor

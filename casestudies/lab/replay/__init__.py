@@ -1,0 +1,1 @@
+"""Orders of events, carried out on paper."""

@@ -1,0 +1,1 @@
+"""Pipeline parallelism: layers on several ranks, micro-batches that follow each other."""
