@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 # Columns whose updates are applied one by one; updates further right wait for a matrix product.
-# What looks ahead of a column looks at no more columns than these, or begins where these do.
 INNER = 16
-# The new values of column i, given its number and its values. When i begins a block, or a multiple
-# of INNER in it, all columns from i on have been made up for those before; at another column, those
-# up to the next multiple of INNER.
+# The new values of column i, given its number and its values. Columns before it are done. Those after
+# it have been made up for: up to the end of its block where i, counted from the block's first column,
+# is a multiple of INNER, and else up to the next such multiple.
 Change = Callable[[int, Tensor], Tensor]
 
 
