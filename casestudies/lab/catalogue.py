@@ -5,6 +5,7 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.qmoe import about as qmoe
+from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.zero import about as zero
 
@@ -16,6 +17,7 @@ STUDIES: dict[str, Study] = {
         kv_cache,
         fused_attention,
         zero,
+        quantization,
     )
 }
 

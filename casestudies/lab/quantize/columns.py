@@ -2,8 +2,9 @@
 
 GPTQ (Frantar et al., 2022, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
 Transformers", Algorithm 1) rounds every weight so, SparseGPT (Frantar and Alistarh, 2023,
-Algorithm 1) prunes and may round what stays. Letters are the papers': W weights, E errors, B columns
-in a block. All matrices of weights are transposed, so that a column of the papers' is contiguous.
+Algorithm 1) prunes and may round what stays. Letters are the papers': W weights, E errors, B
+columns in a block. All matrices of weights are transposed, so that a column of the papers' is
+contiguous.
 """
 
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from torch import Tensor
 
 # Columns whose updates are applied one by one; updates further right wait for a matrix product.
 INNER = 16
-# The new values of column i, given its number and its values. Columns before it are done. Those after
-# it have been made up for: up to the end of its block where i, counted from the block's first column,
-# is a multiple of INNER, and else up to the next such multiple.
+# The new values of column i, given its number and its values. Columns before it are done, and those
+# after it have made up for them: up to the end of its block where i, counted from the block's first
+# column, is a multiple of INNER, and else up to the next such multiple.
 Change = Callable[[int, Tensor], Tensor]
 
 

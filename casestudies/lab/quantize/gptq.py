@@ -45,5 +45,7 @@ def gptq(
     columns.change(w, u, block, rounding)
     stacked = Quantized.of(codes.T, grids, form)
     rows = [len(weight) for weight in weights]
-    parts = (part.split(rows) for part in (stacked.codes, stacked.step, stacked.zero))
-    return [Quantized(*matrix, form) for matrix in zip(*parts, strict=True)]
+    codes_of, steps, zeros = (
+        part.split(rows) for part in (stacked.codes, stacked.step, stacked.zero)
+    )
+    return [Quantized(*parts, format=form) for parts in zip(codes_of, steps, zeros, strict=True)]
