@@ -147,6 +147,6 @@ def test_claims_that_bytes_decide_are_decided_by_any_run() -> None:
 @shares_the_smoke_run("quantization")
 def test_what_is_kept_as_it_is_is_no_worse_in_a_run() -> None:
     result = smoke_run("quantization").result
-    rows = {"model": "SmolLM2", "bits": 8, "group": "whole rows"}
+    rows = {"model": "pretrained", "bits": 8, "group": "whole rows"}
     assert result.value("bits per weight", "rounded", **rows) < 8.1
     assert math.isclose(result.value("perplexity ratio", "rounded", **rows), 1, abs_tol=0.02)

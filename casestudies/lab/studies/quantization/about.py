@@ -75,7 +75,7 @@ class QuantizationParameters(Parameters):
         300, "Training steps, of 16 windows each", unit="steps", ge=1, le=100_000, role="workload"
     )
     trained_window: int = parameter(
-        128,
+        64,
         "Length of a piece of text for the trained model",
         unit="tokens",
         ge=16,
@@ -83,7 +83,7 @@ class QuantizationParameters(Parameters):
         role="workload",
     )
     trained_calibration_windows: int = parameter(
-        64,
+        128,
         "Pieces of text that GPTQ is fitted to, for the trained model",
         unit="windows",
         ge=1,
@@ -91,7 +91,7 @@ class QuantizationParameters(Parameters):
         role="method",
     )
     trained_evaluation_windows: int = parameter(
-        128,
+        256,
         "Pieces of other text for the trained model's perplexity",
         unit="windows",
         ge=1,
@@ -100,7 +100,7 @@ class QuantizationParameters(Parameters):
     )
     window: int = parameter(
         256,
-        "Length of a piece of text for SmolLM2",
+        "Length of a piece of text for the pretrained model",
         unit="tokens",
         ge=16,
         le=2048,
@@ -108,7 +108,7 @@ class QuantizationParameters(Parameters):
     )
     calibration_windows: int = parameter(
         4,
-        "Pieces of text that GPTQ and SmoothQuant are fitted to, for SmolLM2",
+        "Pieces of text that GPTQ and SmoothQuant are fitted to, for the pretrained model",
         unit="windows",
         ge=1,
         le=128,
@@ -116,7 +116,7 @@ class QuantizationParameters(Parameters):
     )
     evaluation_windows: int = parameter(
         4,
-        "Pieces of other text for SmolLM2's perplexity",
+        "Pieces of other text for the pretrained model's perplexity",
         unit="windows",
         ge=1,
         le=128,
@@ -124,7 +124,7 @@ class QuantizationParameters(Parameters):
     )
     blocks: int = parameter(
         0,
-        "Round only SmolLM2's first blocks; 0 rounds all",
+        "Round only the pretrained model's first blocks; 0 rounds all",
         unit="blocks",
         ge=0,
         le=1000,
@@ -226,7 +226,10 @@ STUDY = Study(
         Variant("binary codes", "four signs a weight, each with a float32 scale a row"),
     ),
     settings=(
-        Setting("model", "whose weights they are"),
+        Setting(
+            "model",
+            "pretrained: SmolLM2, or the reader's; trained: in the run; or a published shape",
+        ),
         Setting("bits", "bits of a weight", "bits"),
         Setting("group", "weights that share a step and a zero"),
         Setting("part", "what is counted of the model"),
@@ -236,7 +239,7 @@ STUDY = Study(
         metrics.PERPLEXITY.measured(
             "exp of the mean negative log-likelihood of the tokens of documents kept from"
             " calibration and training; without a model named, of the trained model for rounded"
-            " weights and of SmolLM2 for rounded activations"
+            " weights and of the pretrained one for rounded activations"
         ),
         metrics.PERPLEXITY_RATIO.measured(
             "perplexity divided by the unrounded model's in float32 on the same text",
@@ -248,8 +251,8 @@ STUDY = Study(
             LOWER,
             "quality",
             "computed",
-            "perplexity divided by the unrounded model's in bfloat16 on the same text; SmolLM2 with"
-            " 8 bits, the trained model with 4",
+            "perplexity divided by the unrounded model's in bfloat16 on the same text; the"
+            " pretrained one with 8 bits, the trained one with 4",
             relative_to="bfloat16",
         ),
         metrics.BITS_PER_WEIGHT.measured(
@@ -277,12 +280,12 @@ STUDY = Study(
             LOWER,
             "model-size",
             "counted",
-            "bytes of codes, scales and what stays unrounded, at published shapes, or of SmolLM2's"
-            " linear layers and one window's inputs of them",
+            "bytes of codes, scales and what stays unrounded, at published shapes, or of the"
+            " pretrained model's linear layers and one window of their inputs",
         ),
         metrics.PRODUCT_SPEED.measured(
             "time in float32 divided by the variant's, for the products of all rounded linear"
-            " layers of SmolLM2 one after another; alternating, median of rounds",
+            " layers of the pretrained model one after another; alternating, median of rounds",
             relative_to="float32",
         ),
     ),

@@ -6,7 +6,7 @@ from typing import Any
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
 
-BUNDLED, TRAINED = "SmolLM2", "trained in the run"
+PRETRAINED, TRAINED = "pretrained", "trained"
 LINEAR, WHOLE, BOTH = "linear layers", "whole model", "weights and activations"
 WHOLE_ROWS = "whole rows"
 FLEXGEN = "4-bit weights and cache"
@@ -68,7 +68,7 @@ def no_degradation(result: Result) -> Judgement:
 
 def smooth_memory(result: Result) -> Judgement:
     """SmoothQuant, claim 1: weights and activations in half the memory."""
-    sizes = _ratio(result, "bfloat16", "SmoothQuant", model=BUNDLED, part=BOTH)
+    sizes = _ratio(result, "bfloat16", "SmoothQuant", model=PRETRAINED, part=BOTH)
     perplexity = result.value("perplexity over 16 bits", "SmoothQuant")
     return judged(
         Number("bytes in 16 bits over those in 8", sizes, "x"),
@@ -136,7 +136,7 @@ def _ratio(result: Result, above: str, below: str, **settings: Any) -> float:
 
 
 def _bits_of_rows(result: Result) -> float:
-    named = {"model": BUNDLED, "bits": 8, "group": WHOLE_ROWS}
+    named = {"model": PRETRAINED, "bits": 8, "group": WHOLE_ROWS}
     return result.value("bits per weight", "rounded", **named)
 
 

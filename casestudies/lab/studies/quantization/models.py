@@ -148,7 +148,8 @@ def trained(
         return loop.Loss(F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten()))
 
     def observe(step: int, loss: float) -> None:
-        stage.at(step / p.steps, f"step {step} of {p.steps}")
+        if step % max(1, p.steps // 50) == 0:
+            stage.at(step / p.steps, f"step {step} of {p.steps}")
 
     batches = loop.drawn(windows, generator)
     loop.train(model.parameters(), loss_of, batches, loop.Schedule(p.steps), observe)

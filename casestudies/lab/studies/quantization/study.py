@@ -16,7 +16,7 @@ from casestudies.lab.quantize.quantized import Format, rounded
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.quantization import activations, models, sizes
 from casestudies.lab.studies.quantization.about import QuantizationParameters, groups_of
-from casestudies.lab.studies.quantization.claims import BOTH, BUNDLED, FLEXGEN, TRAINED
+from casestudies.lab.studies.quantization.claims import BOTH, FLEXGEN, PRETRAINED, TRAINED
 from casestudies.lab.studies.quantization.models import Bench, RoundedModel
 from casestudies.lab.studies.quantization.speed import TOKENS, speeds
 
@@ -55,7 +55,7 @@ def run(parameters: QuantizationParameters, setup: Setup, report: Report) -> str
         corpus = text.corpus(setup.text)
         report.source("model", found.name, found.sha256)
         report.source("text", corpus.name, corpus.sha256)
-        benches = {BUNDLED: models.pretrained(found, corpus, p, setup)}
+        benches = {PRETRAINED: models.pretrained(found, corpus, p, setup)}
     with report.stage("training a small model", 0.25) as stage:
         benches[TRAINED] = models.trained(corpus, p, setup, stage)
     with report.stage("rounding weights", 0.35) as stage:
@@ -63,10 +63,10 @@ def run(parameters: QuantizationParameters, setup: Setup, report: Report) -> str
         outcomes = round_weights(benches, dense, p, report, stage)
         flexgen(benches[TRAINED], sixteen[TRAINED], report)
     with report.stage("rounding activations", 0.2) as stage:
-        ratios = round_activations(benches[BUNDLED], sixteen[BUNDLED], p, report, stage)
+        ratios = round_activations(benches[PRETRAINED], sixteen[PRETRAINED], p, report, stage)
     with report.stage("counting and timing", 0.1):
-        count(benches[BUNDLED], p, report)
-        product_speeds = time_products(benches[BUNDLED], p, setup, report)
+        count(benches[PRETRAINED], p, report)
+        product_speeds = time_products(benches[PRETRAINED], p, setup, report)
     return verdict(p, dense, outcomes, ratios, product_speeds)
 
 
@@ -93,9 +93,9 @@ def plan(parameters: QuantizationParameters) -> Iterator[RoundingTrial]:
                 yield RoundingTrial(TRAINED, method, bits, p.group)
             if p.group:
                 yield RoundingTrial(TRAINED, method, bits, 0)
-            yield RoundingTrial(BUNDLED, method, bits, p.group)
+            yield RoundingTrial(PRETRAINED, method, bits, p.group)
     if p.group:
-        yield RoundingTrial(BUNDLED, "rounded", 8, 0)
+        yield RoundingTrial(PRETRAINED, "rounded", 8, 0)
 
 
 def round_weights(
@@ -165,33 +165,38 @@ def round_activations(
     stage: Stage,
 ) -> dict[str, float]:
     """Report and return perplexity over that in 16 bits with 8-bit weights and activations."""
-    p, linears = parameters, bench.linears.values()
+    p = parameters
     apart = activations.OutliersApart(p.threshold)
     bench.restore()
     scales = smoothing_scales(bench, p.smoothing)
-    even = dict.fromkeys(linears, torch.ones(1))
+    per_tensor, per_token = activations.per_tensor, activations.per_token
     ways: dict[str, tuple[Scales, activations.Reading]] = {
-        "W8A8 per tensor": (even, activations.per_tensor),
-        "W8A8 per token": (even, activations.per_token),
-        "LLM.int8()": (even, apart),
-        "SmoothQuant": (scales, activations.smoothed(scales, activations.per_tensor)),
-        "SmoothQuant per token": (scales, activations.smoothed(scales, activations.per_token)),
+        "W8A8 per tensor": ({}, per_tensor),
+        "W8A8 per token": ({}, per_token),
+        "LLM.int8()": ({}, apart),
+        "SmoothQuant": (scales, activations.smoothed(scales, per_tensor)),
+        "SmoothQuant per token": (scales, activations.smoothed(scales, per_token)),
     }
     ratios = {}
     for done, (variant, (of_weights, reading)) in enumerate(ways.items()):
         stage.at(done / len(ways), variant)
-        bench.restore()
-        for linear in linears:
-            scale = of_weights[linear].to(linear.weight.device)
-            linear.weight.copy_(activations.rounded_rows(linear.weight * scale))
-        with activations.reading(linears, reading):
-            found = bench.perplexity()
+        found = perplexity_in_8_bits(bench, of_weights, reading)
         ratios[variant] = found / sixteen
         report.measure("perplexity", variant, found)
         report.measure("perplexity over 16 bits", variant, ratios[variant])
     report.measure("products in 8 bits", "LLM.int8()", 100 * apart.share)
     bench.restore()
     return ratios
+
+
+def perplexity_in_8_bits(bench: Bench, scales: Scales, reading: activations.Reading) -> float:
+    """Return that with weights in 8 bits, times s where there is one, and inputs as `reading`."""
+    bench.restore()
+    for linear in bench.linears.values():
+        weight = linear.weight * scales[linear] if linear in scales else linear.weight
+        linear.weight.copy_(activations.rounded_rows(weight))
+    with activations.reading(bench.linears.values(), reading):
+        return bench.perplexity()
 
 
 def smoothing_scales(bench: Bench, strength: float) -> Scales:
@@ -228,7 +233,7 @@ def count(bench: Bench, parameters: QuantizationParameters, report: Report) -> N
         "SmoothQuant": weights + numbers + sizes.FLOAT32 * len(inputs),
     }
     for variant, size in both.items():
-        report.measure("stored size", variant, size / MB, model=BUNDLED, part=BOTH)
+        report.measure("stored size", variant, size / MB, model=PRETRAINED, part=BOTH)
 
 
 def time_products(
@@ -263,7 +268,8 @@ def verdict(
     return (
         f"At {ours.bits:.2f} bits a weight GPTQ takes the trained model's perplexity from"
         f" {dense[TRAINED]:.4g} to {ours.perplexity:.4g}, rounding to {nearest.perplexity:.4g}."
-        f" With 8-bit activations, too, one scale for all tokens makes {BUNDLED}'s perplexity"
+        f" With 8-bit activations, too, one scale for all tokens makes the pretrained model's"
+        f" perplexity"
         f" {activations['W8A8 per tensor']:.2f} x that in 16 bits, one a token"
         f" {activations['W8A8 per token']:.2f} x.{fast if one_token else ''}"
     )
