@@ -117,10 +117,12 @@ def round_weights(
         report.measure("perplexity", trial.method, outcome.perplexity, **named)
         report.measure("perplexity ratio", trial.method, ratio, **named)
         report.measure("bits per weight", trial.method, outcome.bits, **named)
-        report.measure("reconstruction error", trial.method, outcome.error, **named)
-        report.measure("compression time", trial.method, outcome.cost.seconds, **named)
-        curve = {"model": trial.model, "group": groups_of(trial.group)}
-        report.point("perplexity ratio by bits", trial.method, outcome.bits, ratio, **curve)
+        if own:
+            report.measure("reconstruction error", trial.method, outcome.error)
+            report.measure("compression time", trial.method, outcome.cost.seconds)
+        if trial.group == p.group or trial.model == TRAINED:
+            curve = {"model": trial.model, "group": groups_of(trial.group)}
+            report.point("perplexity ratio by bits", trial.method, outcome.bits, ratio, **curve)
     return outcomes
 
 
@@ -264,12 +266,11 @@ def verdict(
         for method in ("gptq", "rounded")
     )
     one_token = products.get(("int8 kernel", 1))
-    fast = f" One token's products with int8 weights run at {one_token:.1f} x float32."
+    fast = f", and one token's products with int8 weights run at {one_token:.2f} x float32"
     return (
         f"At {ours.bits:.2f} bits a weight GPTQ takes the trained model's perplexity from"
-        f" {dense[TRAINED]:.4g} to {ours.perplexity:.4g}, rounding to {nearest.perplexity:.4g}."
-        f" With 8-bit activations, too, one scale for all tokens makes the pretrained model's"
-        f" perplexity"
-        f" {activations['W8A8 per tensor']:.2f} x that in 16 bits, one a token"
-        f" {activations['W8A8 per token']:.2f} x.{fast if one_token else ''}"
+        f" {dense[TRAINED]:.4g} to {ours.perplexity:.4g}, rounding to {nearest.perplexity:.4g}"
+        f"{fast if one_token else ''}. With activations in 8 bits, too, one scale for all tokens"
+        f" makes the pretrained model's perplexity {activations['W8A8 per tensor']:.2f} x that in"
+        f" 16 bits, one a token {activations['W8A8 per token']:.2f} x."
     )
