@@ -151,8 +151,8 @@ STUDY = Study(
         " PyTorch's own kernels."
     ),
     limits=(
-        "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of it:"
-        " the trained model is the fair one, but small and trained for a minute. Activations are"
+        "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
+        " it: the trained model is the fair one, but small and trained for a minute. Activations are"
         " rounded and then computed with in float32, so their speed on integer units is not seen;"
         " nor are kernels for 3 bits, or anything of 175 billion parameters but its bytes."
     ),
