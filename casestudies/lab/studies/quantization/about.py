@@ -152,9 +152,9 @@ STUDY = Study(
     ),
     limits=(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
-        " it: the trained model is the fair one, but small and trained for a minute. Activations are"
-        " rounded and then computed with in float32, so their speed on integer units is not seen;"
-        " nor are kernels for 3 bits, or anything of 175 billion parameters but its bytes."
+        " it: the trained model is the fair one, but small and trained for a minute. Activations"
+        " are rounded and then computed with in float32, so their speed on integer units is not"
+        " seen; nor are kernels for 3 bits, or anything of 175 billion parameters but its bytes."
     ),
     publications=(
         "frantar2022gptq",
@@ -296,7 +296,7 @@ STUDY = Study(
     charts=(
         StudyChart(
             "curves",
-            "At 8 bits nothing is lost. At 4 and 3 GPTQ parts from rounding, and groups from whole"
+            "At 8 bits nothing is lost; at 4 and 3 GPTQ loses less than rounding, most so in whole"
             " rows. SmolLM2, the pretrained one, was rounded to 4 bits before: trust the trained.",
             series="perplexity ratio by bits",
         ),
@@ -308,8 +308,8 @@ STUDY = Study(
         ),
         StudyChart(
             "bars",
-            "One token reads every weight once, so fewer bytes are faster; 256 tokens compute more"
-            " than they read. Unpacking first costs more than it saves.",
+            "One token reads every weight once, so fewer bytes are faster, unless they are unpacked"
+            " first. 256 tokens compute more than they read: there bytes buy nothing over bfloat16.",
             y="product speed",
         ),
     ),
