@@ -140,7 +140,9 @@ def test_claims_that_bytes_decide_are_decided_by_any_run() -> None:
     assert status["yao2022zeroquant-2"] == "supported"
     # Four bits against 32 allow at most 8.
     assert status["kwon2022alphatuning-0"] == "direction agrees"
-    assert status["frantar2022gptq-0"] == "not run"
+    # A smoke run rounds one block and hardly trains: it says nothing of quality.
+    for claim in ("dettmers2022llmint8-1", "dettmers2022llmint8-2", "sheng2023flexgen-2"):
+        assert status[claim] == "not run", claim
     assert found["frantar2022gptq-0"].reason == "needs a GPU"
 
 
