@@ -15,7 +15,7 @@ from casestudies.lab.models.attention import Attention
 from casestudies.lab.quantize.quantized import Format, rounded
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.quantization import activations, models, sizes
-from casestudies.lab.studies.quantization.about import QuantizationParameters, groups_of
+from casestudies.lab.studies.quantization.about import CURVES, QuantizationParameters, groups_of
 from casestudies.lab.studies.quantization.claims import BOTH, FLEXGEN, PRETRAINED, TRAINED
 from casestudies.lab.studies.quantization.models import Bench, RoundedModel
 from casestudies.lab.studies.quantization.speed import TOKENS, speeds
@@ -121,8 +121,8 @@ def round_weights(
             report.measure("reconstruction error", trial.method, outcome.error)
             report.measure("compression time", trial.method, outcome.cost.seconds)
         if trial.group == p.group or trial.model == TRAINED:
-            curve = {"model": trial.model, "group": groups_of(trial.group)}
-            report.point("perplexity ratio by bits", trial.method, outcome.bits, ratio, **curve)
+            group = groups_of(trial.group)
+            report.point(CURVES[trial.model], trial.method, outcome.bits, ratio, group=group)
     return outcomes
 
 
