@@ -7,6 +7,7 @@ from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
+from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.zero import about as zero
 
@@ -20,6 +21,7 @@ STUDIES: dict[str, Study] = {
         zero,
         lora,
         pipeline_parallel,
+        quantization,
     )
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from casestudies.lab.studies.sparsegpt.grid import Grid
+from casestudies.lab.quantize.grid import Grid
 from casestudies.lab.studies.sparsegpt.masks import Pattern, smallest, smallest_in_column
 
 

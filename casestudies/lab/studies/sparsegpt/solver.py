@@ -1,7 +1,7 @@
 """SparseGPT: prune columns from left to right and let the columns not yet seen make up for it.
 
 Frantar and Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
-2023, Algorithm 1. Letters are the paper's: W weights, E errors, B columns in a block.
+2023, Algorithm 1. The loop over columns is that of GPTQ; what is its own is which weights go.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from casestudies.lab.quantize import columns
+from casestudies.lab.quantize.grid import Grid
 from casestudies.lab.quantize.hessian import inverse_factor
-from casestudies.lab.studies.sparsegpt.grid import Grid
 from casestudies.lab.studies.sparsegpt.masks import Pattern, smallest, smallest_in_column
-
-# Columns whose updates are applied one by one; updates further right wait for a matrix product.
-# A multiple of every group of an n:m pattern.
-INNER = 16
 
 
 @dataclass(frozen=True)
@@ -35,51 +32,38 @@ def prune(weights: Sequence[Tensor], gram: Tensor, settings: Settings) -> list[T
     Each of `weights` is (rows, columns) and is pruned as if it were alone; together they share
     the work on the Hessian. Raises ValueError if the columns do not fill the pattern's groups.
     """
-    columns = len(gram)
-    if columns % (settings.pattern.group or 1):
-        raise ValueError(f"{columns} columns do not divide into groups: {settings.pattern}")
+    if len(gram) % (settings.pattern.group or 1):
+        raise ValueError(f"{len(gram)} columns do not divide into groups: {settings.pattern}")
     u = inverse_factor(gram, settings.damping)
     stacked = torch.cat(list(weights))
     grid = Grid.of(stacked, settings.bits) if settings.bits else None
-    # Transposed, so that a column of the paper's W is contiguous.
     w = stacked.T.contiguous()
     w[gram.diagonal() == 0] = 0
     rows = [len(weight) for weight in weights]
-    for start in range(0, columns, settings.block):
-        stop = min(start + settings.block, columns)
-        e = _prune_block(w[start:stop], u[start:stop, start:stop], rows, settings.pattern, grid)
-        factors = u[start:stop, stop:] / u.diagonal()[start:stop, None]
-        w[stop:].addmm_(factors.T, e, alpha=-1)
+    pruning = _pruning(w, u.diagonal()[:, None], rows, grid, settings)
+    columns.change(w, u, settings.block, pruning)
     return [part.T.contiguous() for part in w.split(rows, dim=1)]
 
 
-def _prune_block(
-    w: Tensor, u: Tensor, rows: Sequence[int], pattern: Pattern, grid: Grid | None
-) -> Tensor:
-    """Prune the columns w (B, rows) in place and return their errors E, undivided by U's diagonal.
+def _pruning(
+    w: Tensor, diagonal: Tensor, rows: Sequence[int], grid: Grid | None, settings: Settings
+) -> columns.Change:
+    """Return what sets weights of a column to zero and rounds the others."""
+    pattern, size = settings.pattern, settings.block
+    keep = torch.ones_like(w)  # 1 where a weight stays
+    kept = keep.unbind()
 
-    Dividing row i of U by U[i, i] instead spares a division of every error.
-    """
-    diagonal = u.diagonal()[:, None]
-    factors = u / diagonal
-    e = torch.empty_like(w)
-    keep = torch.ones_like(w) if pattern.group else _keep_block(w / diagonal, rows, pattern)
-    for first in range(0, len(w), INNER):
-        last = min(first + INNER, len(w))
-        # Views of single columns, made all at once because each costs as much as the arithmetic.
-        columns, kept, errors, row = (t[first:last].unbind() for t in (w, keep, e, factors))
-        for i, column in enumerate(columns, first):
-            if pattern.group and i % pattern.group == 0:
-                group = slice(i, i + pattern.group)
-                keep[group] = _keep_group(w[group] / diagonal[group], pattern)
-            new = column * kept[i - first]
-            if grid:
-                new = grid.nearest(new)
-            torch.sub(column, new, out=errors[i - first])
-            column.copy_(new)
-            w[i + 1 : last].addr_(row[i - first][i + 1 : last], errors[i - first], alpha=-1)
-        w[last:].addmm_(factors[first:last, last:].T, e[first:last], alpha=-1)
-    return e
+    def pruned(i: int, column: Tensor) -> Tensor:
+        if pattern.group and i % pattern.group == 0:
+            group = slice(i, i + pattern.group)
+            keep[group] = _keep_group(w[group] / diagonal[group], pattern)
+        elif not pattern.group and i % size == 0:
+            block = slice(i, i + size)
+            keep[block] = _keep_block(w[block] / diagonal[block], rows, pattern)
+        new = column * kept[i]
+        return grid.nearest(new) if grid else new
+
+    return pruned
 
 
 def _keep_block(saliency: Tensor, rows: Sequence[int], pattern: Pattern) -> Tensor:

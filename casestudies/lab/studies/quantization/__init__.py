@@ -1,0 +1,1 @@
+"""Case study: weights and activations in few bits."""

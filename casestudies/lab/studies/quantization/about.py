@@ -1,0 +1,335 @@
+"""What the study is, what may be set, and what it measures."""
+
+from typing import Literal
+
+from casestudies.lab import metrics
+from casestudies.lab.contract import (
+    CLAIMS,
+    FULL,
+    QUICK,
+    SMOKE,
+    Parameters,
+    Preset,
+    Series,
+    Setting,
+    Study,
+    StudyChart,
+    Variant,
+    parameter,
+)
+from casestudies.lab.machine import Needs
+from casestudies.lab.metrics import HIGHER, LOWER, Metric
+from casestudies.lab.studies.quantization.claims import (
+    ANSWERS,
+    FLEXGEN,
+    PRETRAINED,
+    TRAINED,
+    WHOLE_ROWS,
+)
+
+
+class QuantizationParameters(Parameters):
+    """What a reader may set."""
+
+    bits: Literal["8", "4", "3"] = parameter(
+        "4", "Bits of a weight of the trained model in the result", unit="bits", role="method"
+    )
+    group: int = parameter(
+        128,
+        "Neighbouring weights of a row that share a step and a zero; 0 for whole rows",
+        unit="weights",
+        ge=0,
+        le=1024,
+        multiple_of=16,
+        role="method",
+    )
+    damping: float = parameter(
+        0.01,
+        "Added to GPTQ's Hessian, as a share of its mean diagonal",
+        ge=0.001,
+        le=1.0,
+        role="method",
+    )
+    threshold: float = parameter(
+        6.0,
+        "LLM.int8() leaves columns of activations that reach this unrounded",
+        ge=0.5,
+        le=1000.0,
+        role="method",
+    )
+    smoothing: float = parameter(
+        0.8,
+        "How much of the activations' range SmoothQuant moves into the weights; 0.5 for OPT in its"
+        " publication, 0.8 and more for models like Llama",
+        ge=0.0,
+        le=1.0,
+        role="method",
+    )
+    width: int = parameter(
+        256,
+        "Width of the trained model",
+        unit="numbers a token",
+        ge=32,
+        le=1024,
+        multiple_of=32,
+        role="workload",
+    )
+    layers: int = parameter(
+        2, "Blocks of the trained model", unit="blocks", ge=1, le=12, role="workload"
+    )
+    steps: int = parameter(
+        300, "Training steps, of 16 windows each", unit="steps", ge=1, le=100_000, role="workload"
+    )
+    trained_window: int = parameter(
+        64,
+        "Length of a piece of text for the trained model",
+        unit="tokens",
+        ge=16,
+        le=1024,
+        role="workload",
+    )
+    trained_calibration_windows: int = parameter(
+        128,
+        "Pieces of text that GPTQ is fitted to, for the trained model",
+        unit="windows",
+        ge=1,
+        le=4096,
+        role="method",
+    )
+    trained_evaluation_windows: int = parameter(
+        256,
+        "Pieces of other text for the trained model's perplexity",
+        unit="windows",
+        ge=1,
+        le=4096,
+        role="workload",
+    )
+    window: int = parameter(
+        256,
+        "Length of a piece of text for the pretrained model",
+        unit="tokens",
+        ge=16,
+        le=2048,
+        role="workload",
+    )
+    calibration_windows: int = parameter(
+        4,
+        "Pieces of text that GPTQ and SmoothQuant are fitted to, for the pretrained model",
+        unit="windows",
+        ge=1,
+        le=128,
+        role="method",
+    )
+    evaluation_windows: int = parameter(
+        4,
+        "Pieces of other text for the pretrained model's perplexity",
+        unit="windows",
+        ge=1,
+        le=128,
+        role="workload",
+    )
+    blocks: int = parameter(
+        0,
+        "Round only the pretrained model's first blocks; 0 rounds all",
+        unit="blocks",
+        ge=0,
+        le=1000,
+        role="workload",
+    )
+    rounds: int = parameter(
+        5, "Times that each product is measured", unit="rounds", ge=2, le=100, role="effort"
+    )
+
+
+# Apart, since the pretrained model loses so much more that nothing else could be seen beside it.
+CURVES = {
+    TRAINED: "perplexity ratio by bits",
+    PRETRAINED: "perplexity ratio by bits, pretrained",
+}
+
+
+def groups_of(group: int) -> str:
+    """Return how many weights share a grid in the words of the setting."""
+    return f"groups of {group}" if group else WHOLE_ROWS
+
+
+STUDY = Study(
+    slug="quantization",
+    name="Quantization",
+    subject="weights and activations in few bits",
+    summary=(
+        "Rounds the weights of a real language model and of one trained in the run to 8, 4 and 3"
+        " bits, to the nearest value and by GPTQ, and writes them as bytes. Rounds activations to 8"
+        " bits in four ways, of which one ruins the model, and multiplies with packed weights in"
+        " PyTorch's own kernels."
+    ),
+    limits=(
+        "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
+        " it: the trained model is the fair one, but small and trained for a minute. Activations"
+        " are rounded and then computed with in float32, so their speed on integer units is not"
+        " seen; nor are kernels for 3 bits, or anything of 175 billion parameters but its bytes."
+    ),
+    publications=(
+        "frantar2022gptq",
+        "dettmers2022llmint8",
+        "xiao2022smoothquant",
+        "sheng2023flexgen",
+        "yao2022zeroquant",
+        "kwon2022alphatuning",
+        "lin2023awq",
+    ),
+    strategies=("quantization",),
+    parameters=QuantizationParameters,
+    presets={
+        SMOKE: Preset(
+            0.25,
+            {
+                "width": 64,
+                "layers": 1,
+                "steps": 8,
+                "trained_window": 32,
+                "trained_calibration_windows": 4,
+                "trained_evaluation_windows": 4,
+                "window": 32,
+                "calibration_windows": 1,
+                "evaluation_windows": 1,
+                "blocks": 1,
+                "rounds": 2,
+            },
+        ),
+        QUICK: Preset(2.5),
+        CLAIMS: Preset(
+            5, {"steps": 600, "calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}
+        ),
+        FULL: Preset(
+            30,
+            {
+                "width": 384,
+                "layers": 4,
+                "steps": 1500,
+                "trained_calibration_windows": 256,
+                "trained_evaluation_windows": 200,
+                "window": 512,
+                "calibration_windows": 16,
+                "evaluation_windows": 16,
+                "rounds": 15,
+            },
+        ),
+    },
+    variants=(
+        Variant("float32", "the model as it is", "baseline"),
+        Variant("bfloat16", "all of the model in 16 bits, unrounded", "baseline"),
+        Variant("rounded", "each weight to the nearest value of its group's grid", "baseline"),
+        Variant("gptq", "weights rounded column by column, later columns making up for the error"),
+        Variant(
+            "W8A8 per tensor",
+            "weights and activations in 8 bits, one scale for all activations of a layer",
+            "baseline",
+        ),
+        Variant("W8A8 per token", "weights and activations in 8 bits, one scale a token"),
+        Variant("LLM.int8()", "one scale a token; columns with outliers stay as they are"),
+        Variant(
+            "SmoothQuant",
+            "one scale for all activations, after their range was moved into the weights",
+        ),
+        Variant("SmoothQuant per token", "the same with one scale a token"),
+        Variant(FLEXGEN, "weights, keys and values in 4 bits, in groups of 64"),
+        Variant("unpacked first", "weights in one byte, unpacked for a dense product", "control"),
+        Variant("int8 kernel", "weights in one byte, multiplied as they are stored"),
+        Variant("int4 kernel", "weights in half a byte, multiplied as they are stored"),
+        Variant("8 and 4 bits", "attention in 8 bits, fully connected layers in 4"),
+        Variant("binary codes", "four signs a weight, each with a float32 scale a row"),
+    ),
+    settings=(
+        Setting(
+            "model",
+            "pretrained: SmolLM2, or the reader's; trained: in the run; or a published shape",
+        ),
+        Setting("bits", "bits of a weight", "bits"),
+        Setting("group", "weights that share a step and a zero"),
+        Setting("part", "what is counted of the model"),
+        Setting("tokens", "tokens multiplied at once", "tokens"),
+    ),
+    metrics=(
+        metrics.PERPLEXITY.measured(
+            "exp of the mean negative log-likelihood of the tokens of documents kept from"
+            " calibration and training; without a model named, of the trained model for rounded"
+            " weights and of the pretrained one for rounded activations"
+        ),
+        metrics.PERPLEXITY_RATIO.measured(
+            "perplexity divided by the unrounded model's in float32 on the same text",
+            relative_to="float32",
+        ),
+        Metric(
+            "perplexity over 16 bits",
+            "x",
+            LOWER,
+            "quality",
+            "computed",
+            "perplexity divided by the unrounded model's in bfloat16 on the same text; the"
+            " pretrained one with 8 bits, the trained one with 4",
+            relative_to="bfloat16",
+        ),
+        metrics.BITS_PER_WEIGHT.measured(
+            "all bytes of the linear layers as packed, with a float16 step and a zero for each"
+            " group, divided by the weights; quality is that of the weights read back from them"
+        ),
+        metrics.RECONSTRUCTION_ERROR.measured(
+            "mean over the trained model's layers of the squared change of a layer's output on its"
+            " first calibration inputs, divided by the squared output"
+        ),
+        metrics.COMPRESSION_TIME.measured(
+            "wall clock of calibration, rounding, packing and unpacking the trained model's weights"
+        ),
+        Metric(
+            "products in 8 bits",
+            "%",
+            HIGHER,
+            None,
+            "computed",
+            "share of the linear layers' multiply-adds of which both factors are in 8 bits",
+        ),
+        Metric(
+            "stored size",
+            "MB",
+            LOWER,
+            "model-size",
+            "counted",
+            "bytes of codes, scales and what stays unrounded, at published shapes, or of the"
+            " pretrained model's linear layers and one window of their inputs",
+        ),
+        metrics.PRODUCT_SPEED.measured(
+            "time in float32 divided by the variant's, for the products of all rounded linear"
+            " layers of the pretrained model one after another; alternating, median of rounds",
+            relative_to="float32",
+        ),
+    ),
+    series=tuple(
+        Series(name, "bits per weight", "bits", "perplexity ratio") for name in CURVES.values()
+    ),
+    headline=(("perplexity ratio", "gptq"), ("perplexity over 16 bits", "W8A8 per token")),
+    charts=(
+        StudyChart(
+            "curves",
+            "Of the trained model 8 bits lose nothing; at 4 and 3 GPTQ loses less than rounding,"
+            " most so where a whole row shares one grid.",
+            series=CURVES[TRAINED],
+        ),
+        StudyChart(
+            "bars",
+            "With 8 bits for activations, too, one scale for all tokens ruins the model: a few"
+            " outliers take all of it. A scale a token, or outliers apart, or smoothed, do not.",
+            y="perplexity over 16 bits",
+        ),
+        StudyChart(
+            "bars",
+            "One token reads every weight once, so fewer bytes are faster, unless they are unpacked"
+            " first. 256 tokens compute more than they read; there bfloat16 is as fast or faster.",
+            y="product speed",
+        ),
+    ),
+    answers=ANSWERS,
+    accepts=("model", "text"),
+    # The bundled model in float32, its weights again, in bfloat16 and packed, and its activations.
+    needs=lambda parameters: Needs(memory_gib=3),
+)

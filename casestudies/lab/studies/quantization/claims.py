@@ -1,0 +1,180 @@
+"""How a run speaks to the claims, each by the rule that stands with it in the fixtures."""
+
+from collections.abc import Callable
+from typing import Any
+
+from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
+from casestudies.lab.result import Result
+
+PRETRAINED, TRAINED = "pretrained", "trained"
+LINEAR, WHOLE, BOTH = "linear layers", "whole model", "weights and activations"
+WHOLE_ROWS = "whole rows"
+FLEXGEN = "4-bit weights and cache"
+
+EIGHT_GPUS = 8 * 80e9  # bytes
+MT_NLG = 530e9  # parameters
+THRESHOLD = 6.0
+LEAST_STEPS = 100  # after fewer the model says little more than how often a token occurs
+
+OTHER_THRESHOLD = not_run("this run had another threshold; the rule asks for 6.0")
+SOME_BLOCKS = not_run("this run rounded only some of the model’s blocks")
+HARDLY_TRAINED = not_run(f"the model of this run was trained for fewer than {LEAST_STEPS} steps")
+
+
+def needs_a_gpu(lacking: str) -> Callable[[Result], Judgement]:
+    """Return what says that no run of this study speaks to the claim yet."""
+
+    def judge(result: Result) -> Judgement:
+        on_cpu = result.environment.device == "cpu"
+        return not_run("needs a GPU" if on_cpu else f"this study does not {lacking} yet")
+
+    return judge
+
+
+def halved_memory(result: Result) -> Judgement:
+    """LLM.int8(), claim 0: 8 bits take half of what 16 take."""
+    linear = 16 / _bits_of_rows(result)
+    whole = _ratio(result, "bfloat16", "rounded", model="OPT-175B", part=WHOLE)
+    return judged(
+        Number("linear layers of the model that ran", linear, "x"),
+        Number("whole model at OPT-175B’s shape", whole, "x"),
+        supported=linear >= 1.9 and whole >= 1.9,
+        agrees=linear >= 1.9,
+    )
+
+
+def products_in_int8(result: Result) -> Judgement:
+    """LLM.int8(), claim 1: more than 99.9 % of values are multiplied in 8 bits."""
+    if result.parameters["threshold"] != THRESHOLD:
+        return OTHER_THRESHOLD
+    if result.parameters["blocks"]:
+        return SOME_BLOCKS
+    share = result.value("products in 8 bits", "LLM.int8()")
+    ratio = result.value("perplexity over 16 bits", "LLM.int8()")
+    return judged(
+        Number("multiply-adds in int8", share, "%"),
+        Number("perplexity over 16 bits", ratio, "x"),
+        agrees=share >= 99 and ratio <= 1.01,
+    )
+
+
+def no_degradation(result: Result) -> Judgement:
+    """LLM.int8(), claim 2: with outliers apart nothing is lost."""
+    if result.parameters["threshold"] != THRESHOLD:
+        return OTHER_THRESHOLD
+    if result.parameters["blocks"]:
+        return SOME_BLOCKS
+    apart, without = (
+        result.value("perplexity over 16 bits", variant)
+        for variant in ("LLM.int8()", "W8A8 per token")
+    )
+    return judged(
+        Number("perplexity over 16 bits, outliers apart", apart, "x"),
+        Number("perplexity over 16 bits, outliers rounded", without, "x"),
+        agrees=apart <= 1.01 and apart <= without,
+    )
+
+
+def smooth_memory(result: Result) -> Judgement:
+    """SmoothQuant, claim 1: weights and activations in half the memory."""
+    if result.parameters["blocks"]:
+        return SOME_BLOCKS
+    sizes = _ratio(result, "bfloat16", "SmoothQuant", model=PRETRAINED, part=BOTH)
+    perplexity = result.value("perplexity over 16 bits", "SmoothQuant")
+    return judged(
+        Number("bytes in 16 bits over those in 8", sizes, "x"),
+        Number("perplexity over 16 bits", perplexity, "x"),
+        supported=sizes >= 1.9 and perplexity <= 1.02,
+        agrees=sizes >= 1.9,
+    )
+
+
+def one_node(result: Result) -> Judgement:
+    """SmoothQuant, claim 2: 530 billion parameters on eight GPUs of 80 GB."""
+    eight = MT_NLG * _bits_of_rows(result) / 8
+    sixteen = MT_NLG * 2
+    return judged(
+        Number("530 billion parameters in 8 bits", eight / 1e9, "GB"),
+        Number("in 16 bits", sixteen / 1e9, "GB"),
+        Number("eight GPUs of 80 GB", EIGHT_GPUS / 1e9, "GB"),
+        supported=eight <= 600e9 and sixteen > EIGHT_GPUS,
+        agrees=eight <= EIGHT_GPUS,
+    )
+
+
+def a_third_of_the_memory(result: Result) -> Judgement:
+    """ZeroQuant, claim 2: 4 bits where layers are fully connected and 8 in attention."""
+    ratio = _ratio(result, "bfloat16", "8 and 4 bits", model="GPT-3 350M", part=LINEAR)
+    return judged(
+        Number("bytes in 16 bits over those in 4 and 8", ratio, "x"),
+        supported=2.7 <= ratio <= 3.1,
+        agrees=ratio >= 2,
+    )
+
+
+def binary_codes(result: Result) -> Judgement:
+    """AlphaTuning, claim 0: more than ten times smaller than in float32."""
+    names = ("GPT-2 medium", "OPT-1.3B")
+    layers, whole = (
+        [_ratio(result, "float32", "binary codes", model=name, part=part) for name in names]
+        for part in (LINEAR, WHOLE)
+    )
+    return judged(
+        Number(f"linear layers, {names[0]}", layers[0], "x"),
+        Number(f"linear layers, {names[1]}", layers[1], "x"),
+        Number(f"whole model, {names[0]}", whole[0], "x"),
+        Number(f"whole model, {names[1]}", whole[1], "x"),
+        supported=min(layers) > 10,
+        agrees=min(layers) >= 6,
+    )
+
+
+def weights_and_cache(result: Result) -> Judgement:
+    """FlexGen, claim 2: weights and cache in 4 bits at little loss."""
+    if int(result.parameters["steps"] or 0) < LEAST_STEPS:
+        return HARDLY_TRAINED
+    ratio = result.value("perplexity over 16 bits", FLEXGEN)
+    bits = result.value("bits per weight", FLEXGEN)
+    return judged(
+        Number("perplexity over 16 bits", ratio, "x"),
+        Number("bits per weight with scales", bits, "bits"),
+        agrees=ratio <= 1.05 and bits <= 4.6,
+    )
+
+
+def _ratio(result: Result, above: str, below: str, **settings: Any) -> float:
+    return result.value("stored size", above, **settings) / result.value(
+        "stored size", below, **settings
+    )
+
+
+def _bits_of_rows(result: Result) -> float:
+    named = {"model": PRETRAINED, "bits": 8, "group": WHOLE_ROWS}
+    return result.value("bits per weight", "rounded", **named)
+
+
+ANSWERS = (
+    Answer("frantar2022gptq-0", "25d1aa88ddea", needs_a_gpu("time a block of OPT-175B’s shape")),
+    Answer("frantar2022gptq-1", "86a032ed69c4", needs_a_gpu("have a kernel for 3-bit weights")),
+    Answer("frantar2022gptq-2", "5b7202b6fab3", needs_a_gpu("have a kernel for 3-bit weights")),
+    Answer("dettmers2022llmint8-0", "1a4399df7203", halved_memory),
+    Answer("dettmers2022llmint8-1", "1b09e62f17c9", products_in_int8),
+    Answer("dettmers2022llmint8-2", "d45befc6df79", no_degradation),
+    Answer("xiao2022smoothquant-0", "b757159f8b7c", needs_a_gpu("time a block of OPT-30B’s shape")),
+    Answer("xiao2022smoothquant-1", "4796a8123512", smooth_memory),
+    Answer("xiao2022smoothquant-2", "bbe22c8b9b46", one_node),
+    Answer("lin2023awq-0", "1cad486539c6", needs_a_gpu("have a kernel for reordered columns")),
+    Answer(
+        "lin2023awq-1", "c5c7ed917bee", needs_a_gpu("time a 4-bit kernel on Llama-2-7B’s shapes")
+    ),
+    Answer("lin2023awq-2", "8ba1b928a0e6", needs_a_gpu("decode a model of Llama-2-7B’s shape")),
+    Answer(
+        "yao2022zeroquant-0", "f3d286dd8ece", needs_a_gpu("have int8 layers with fused rounding")
+    ),
+    Answer(
+        "yao2022zeroquant-1", "a4294d431f0d", needs_a_gpu("have int8 layers with fused rounding")
+    ),
+    Answer("yao2022zeroquant-2", "7246c593305f", a_third_of_the_memory),
+    Answer("sheng2023flexgen-2", "77c1039fecc7", weights_and_cache),
+    Answer("kwon2022alphatuning-0", "b1fe42466b5e", binary_codes),
+)
