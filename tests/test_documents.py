@@ -20,6 +20,7 @@ def texts() -> Iterator[Path]:
 
 def test_every_document_that_is_named_exists() -> None:
     documents = {*texts(), *(ROOT / "fixtures").iterdir(), ROOT / "CHANGELOG.md"}
+    documents |= {*(ROOT / "tests").rglob("*.yaml")}
     missing = [
         f"{text.relative_to(ROOT)}: {name}"
         for text in texts()

@@ -65,7 +65,7 @@ def _worker(own_database: str) -> Iterator[None]:
 def start_a_run(page: Page, preset: str) -> None:
     """Sign in through the form and start the preset from the study's page."""
     page.goto(f"/case-studies/sparsegpt/?preset={preset}")
-    page.get_by_role("link", name="Sign in to run").click()
+    page.get_by_role("button", name="Sign in to run").click()
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Sign in").click()

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -26,9 +27,14 @@ LATER = NOON + timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def _this_study_only(monkeypatch) -> None:
+def _this_study_only() -> Iterator[None]:
+    every = dict(STUDIES)
     for slug in STUDIES.keys() - {STUDY.slug}:
-        monkeypatch.delitem(STUDIES, slug)
+        del STUDIES[slug]
+    yield
+    # Anew, so that they stand in their order again.
+    STUDIES.clear()
+    STUDIES.update(every)
 
 
 def shown(client: Client, address: str) -> str:
