@@ -11,7 +11,7 @@ from casestudies.dashboards.comparability import RULE
 from casestudies.dashboards.forms import read_selection
 from casestudies.dashboards.objectives import NOTE
 from casestudies.dashboards.queries import MOST_RUNS
-from casestudies.dashboards.selection import Selection
+from casestudies.dashboards.selection import ACROSS, Selection
 from casestudies.lab.catalogue import STUDIES
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
@@ -39,12 +39,11 @@ def dashboards(request: HttpRequest) -> HttpResponse:
 
 
 def _studies(selection: Selection) -> list[tuple[str, str, bool]]:
-    """Return for each study, and for all, its short title, its address and whether it is shown."""
-    choices = [(study.full_name, study) for study in STUDIES.values()]
-    return [
-        (title, Selection(study, None, None).url, selection.study is study)
-        for title, study in [*choices, ("Across studies", None)]
+    """Return for each study, and for all, its key in the address, its name, and if it is shown."""
+    studies = [
+        (study.slug, study.full_name, selection.study is study) for study in STUDIES.values()
     ]
+    return [(ACROSS, "Across studies", selection.study is None), *studies]
 
 
 def sentence(board: Board) -> str:
