@@ -33,6 +33,7 @@ PAGES = [
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
     "/case-studies/",
     "/case-studies/sparsegpt/",
+    "/equations/",
     "/dashboards/",
     "/sign-in/",
 ]

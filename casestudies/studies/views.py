@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
+from casestudies.lab.equations import EQUATIONS
 from casestudies.models import Run
 from casestudies.permissions import may_start
 from casestudies.runs import starting
@@ -21,6 +22,7 @@ from casestudies.runs.charts import declared_charts
 from casestudies.runs.pivot import pivot
 from casestudies.runs.watching import curves, measured
 from casestudies.studies.catalogue_page import CatalogueForm, catalogue
+from casestudies.studies.equations import subjects
 from casestudies.studies.forms import HistoryForm, RunForm
 from casestudies.studies.results import (
     RULE,
@@ -50,6 +52,13 @@ def studies(request: HttpRequest) -> HttpResponse:
 
 def _publications() -> Any:
     return Publication.objects.only("key", "title", "artifact_name", "year")
+
+
+@require_safe
+def equations(request: HttpRequest) -> HttpResponse:
+    """Show every equation of the cost model."""
+    context = {"subjects": subjects(), "count": len(EQUATIONS)}
+    return render(request, "casestudies/equations.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -11,6 +11,7 @@ from django.utils.text import capfirst
 
 from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.equations import EQUATIONS
 from casestudies.models import Run
 from reviewapp.corpus.models import Review
 from taxonomy.models import Strategy
@@ -220,6 +221,19 @@ def test_the_form_tells_bounds_units_and_help(client: Client, db: None) -> None:
     assert "Columns that share one choice of what to prune (16 to 1024, a multiple of 16)" in words
     assert "Smoke about 12 s" in words
     assert "Quick about 3 min" in words
+
+
+def test_every_equation_is_shown_with_its_symbols_and_its_source(
+    client: Client, review: Review
+) -> None:
+    page = shown(client, "/equations/")
+    for equation in EQUATIONS:
+        assert " ".join(equation.formula.split()) in page
+        assert all(source.place in page for source in equation.sources)
+    memory = sum(source.from_memory for equation in EQUATIONS for source in equation.sources)
+    html_of_page = client.get("/equations/").content.decode()
+    assert html_of_page.count('class="badge">from memory') == memory
+    assert "GPipe , section 2.3" in page
 
 
 def test_only_those_who_may_can_start_a_run(client: Client, review: Review) -> None:
