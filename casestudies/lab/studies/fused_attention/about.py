@@ -130,7 +130,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.5),
-        CLAIMS: Preset(3, {"longest": 256, "windows": 1, "training_layers": 12}),
+        CLAIMS: Preset(1.5, {"longest": 256, "windows": 1, "training_layers": 12}),
         FULL: Preset(8, {"longest": 8192, "windows": 16, "training_layers": 12, "rounds": 9}),
     },
     variants=(

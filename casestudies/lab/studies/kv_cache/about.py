@@ -69,7 +69,7 @@ STUDY = Study(
     parameters=KeyValueCacheParameters,
     presets={
         SMOKE: Preset(0.2, {"prompt": 8, "tokens": 4, "longest": 32, "rounds": 2}),
-        QUICK: Preset(1.5),
+        QUICK: Preset(1),
         FULL: Preset(6, {"tokens": 128, "longest": 2048, "rounds": 15}),
     },
     variants=(

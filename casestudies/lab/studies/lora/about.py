@@ -262,7 +262,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(2.5),
+        QUICK: Preset(3),
         # The rules ask for counts and bytes, so that training is kept short.
         CLAIMS: Preset(1, {"training_steps": 50, "adapting_steps": 10, "learning_rates": 1}),
         FULL: Preset(

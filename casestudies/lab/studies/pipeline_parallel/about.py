@@ -140,7 +140,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1.5),
+        QUICK: Preset(1),
         CLAIMS: Preset(1, {"steps": 5, "curve": False, "rounds": 2}),
         FULL: Preset(8, {"width": 256, "window": 128, "blocks": 2, "steps": 100, "rounds": 15}),
     },

@@ -197,7 +197,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(2.5),
+        QUICK: Preset(3.5),
         CLAIMS: Preset(
             5, {"steps": 600, "calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}
         ),
