@@ -13,7 +13,7 @@ from django.urls import reverse
 from casestudies.choices import UNFINISHED, Device, EventKind, State
 from casestudies.lab import result
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import SMOKE, Study
+from casestudies.lab.contract import CLAIMS, SMOKE, Study
 from casestudies.lab.machine import Machine, Needs
 from casestudies.lab.result import Environment, Result
 from casestudies.querysets import RunQuerySet, WorkerQuerySet
@@ -222,10 +222,13 @@ class Run(models.Model):
 
     @property
     def _rank(self) -> int:
-        """Return which run stands for a claim: one made here, else one that ships, not a test."""
+        """Return which run stands for a claim: one made here, else one that ships, not a test.
+
+        Of either, what the rules ask for (the preset claims) comes before what else speaks to them.
+        """
         if self.preset == SMOKE:
             return 0
-        return 1 if self.reference else 2
+        return (1 if self.reference else 3) + (self.preset == CLAIMS)
 
 
 class RunEvent(models.Model):

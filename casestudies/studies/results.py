@@ -27,7 +27,8 @@ RULE = (
     "Each claim has a dated rule, and one of five outcomes: supported,"
     " direction agrees, not reproduced, not comparable, not run. What stands here is the outcome of"
     " the latest run that speaks to the claim; runs made here come before those that ship with the"
-    " site, and the smoke preset, which only tests that the study works, comes last."
+    " site, of either the preset claims, which does what the rules ask for, before others, and the"
+    " smoke preset, which only tests that the study works, last."
 )
 
 SIZES = (SMOKE, CLAIMS, QUICK, FULL)  # the claims preset leaves out what no rule asks for

@@ -117,7 +117,10 @@ def test_the_run_that_speaks_to_a_claim_stands_before_later_ones_that_do_not(
     review: Review,
 ) -> None:
     shipped = a_claims_run(1.5, reference="shipped", finished=LATER)
+    # It measured the same, but what a rule asks for is what the preset claims does.
+    quick = a_claims_run(2.5, reference="shipped-quick", preset="quick", finished=LATER)
     assert first_claim().run == shipped
+    quick.delete()
     own = a_claims_run(2.5)
     assert (first_claim().run, first_claim().status) == (own, "not reproduced")
     a_finished_run(finished=LATER)
