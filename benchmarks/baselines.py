@@ -1,7 +1,7 @@
 """`python -m benchmarks.baselines`: our model beside that of transformers, on the same weights.
 
 A weak baseline makes an effect a lie, so what studies compare with must be about as fast as what
-people use. It needs `pip install transformers==5.23.0`, which nothing else here does; without it,
+people use. It needs `pip install transformers==5.23.0 accelerate`, which nothing else here does; without it,
 it says so and returns 2. It takes about two minutes.
 """
 
@@ -31,7 +31,9 @@ def main() -> int:
     try:
         from transformers import AutoModelForCausalLM
     except ImportError:
-        print("This needs transformers: pip install transformers==5.23.0", file=sys.stderr)
+        print(
+            "This needs transformers: pip install transformers==5.23.0 accelerate", file=sys.stderr
+        )
         return 2
     file = files.bundled_model()
     theirs = AutoModelForCausalLM.from_pretrained(
