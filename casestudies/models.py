@@ -218,10 +218,10 @@ class Run(models.Model):
             for claim, found in judged.items()
         ]
         hardware = result.environment.hardware_class
-        outcomes.keep(self.pk, self.study, hardware, findings, self._rank)
+        outcomes.keep(self.pk, self.study, hardware, findings, self.rank)
 
     @property
-    def _rank(self) -> int:
+    def rank(self) -> int:
         """Return which run stands for a claim: one made here, else one that ships, not a test.
 
         Of either, what the rules ask for (the preset claims) comes before what else speaks to them.

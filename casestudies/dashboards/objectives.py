@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from django.utils.text import capfirst, slugify
 
@@ -58,19 +59,18 @@ def by_objective(drawn: Iterable[tuple[Study, Sequence[Member]]], measured: Meas
 def _factors(
     study: Study, metric: Metric, member: Member, rows: Sequence[Measurement]
 ) -> list[Point]:
-    """Return each method under its last setting, where there is a baseline to hold it against."""
+    """Return each method under its last setting that has a baseline to hold it against."""
     roles = {variant.name: variant.role for variant in study.variants}
-    last = {row.variant: row for row in sorted(rows, key=_by_settings)}
-    found = []
-    for variant, row in last.items():
+    found: dict[str, Point] = {}
+    for row in sorted(rows, key=_by_settings):
         base = _baseline(metric, row, rows, roles)
-        if roles.get(variant) in ("baseline", "control") or not base or row.value <= 0:
+        if roles.get(row.variant) in ("baseline", "control") or not base or row.value <= 0:
             continue
-        factor = row.value / base if metric.direction == HIGHER else base / row.value
-        name = f"{study.full_name}, {row.label}: {metric.name}"
-        point = Point(member, name, variant, row.settings, factor, row.value, row.value)
-        found.append(replace(point, n=row.n, spread=row.spread))
-    return found
+        factor = row.value / base.value if metric.direction == HIGHER else base.value / row.value
+        name = f"{study.full_name}, {row.label}: {metric.name}, beside {base.name}"
+        point = Point(member, name, row.variant, row.settings, factor, row.value, row.value)
+        found[row.variant] = replace(point, n=row.n, spread=row.spread)
+    return list(found.values())
 
 
 def _by_settings(row: Measurement) -> list[tuple[str, bool, float, str]]:
@@ -81,15 +81,22 @@ def _by_settings(row: Measurement) -> list[tuple[str, bool, float, str]]:
     ]
 
 
+class _Base(NamedTuple):
+    """What a value is held against."""
+
+    name: str
+    value: float
+
+
 def _baseline(
     metric: Metric, row: Measurement, rows: Sequence[Measurement], roles: Mapping[str, str]
-) -> float | None:
+) -> _Base | None:
     """Return what the row's value is held against; 1 for what is a ratio already."""
     if metric.unit == "x" and metric.relative_to:
-        return 1.0
+        return _Base(metric.relative_to, 1.0)
     of_metric = by_key(rows)
     for variant, role in roles.items():
         base = measured_as(of_metric, variant, row.settings) if role == "baseline" else None
         if base and base.value > 0:
-            return base.value
+            return _Base(variant, base.value)
     return None

@@ -63,9 +63,7 @@ def _drawn(board: Board, comparable: int) -> str:
         return f"{_runs(board.runs)} drawn, from {groups} groups that are not comparable"
     if board.selection.study is None:
         drawn = len({point.run.pk for plot in board.plots for point in plot.points})
-        return (
-            f"{_runs(drawn)} of {board.runs} drawn: of each study those comparable with its newest"
-        )
+        return f"{_runs(drawn)} of {board.runs} drawn: of each study its newest"
     if board.others:
         left = board.runs - comparable
         return f"{_runs(comparable)} drawn; {_runs(left)} not comparable with them and left out"

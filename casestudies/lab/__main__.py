@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parameters = study.check(options.preset, given)
         study.check_machine(parameters, Machine.here(study.needs(parameters).libraries))
-        setup = _setup(options)
+        setup = _on_one_of(study, _setup(options), options.device)
     except InvalidParameter as error:
         sys.stderr.write(f"{error}\n")
         return NOT_VALID
@@ -118,7 +118,7 @@ def _run_all(options: argparse.Namespace) -> int:
         needs = study.needs(parameters)
         if lacking := needs.unmet(Machine.here(needs.libraries)):
             return f"skipped: {'; '.join(lacking)}"
-        return run(study, parameters, setup, emit)
+        return run(study, parameters, _on_one_of(study, setup), emit)
 
     try:
         ended = batch.carry_out(list(STUDIES.values()), carry_out_one)
@@ -127,6 +127,13 @@ def _run_all(options: argparse.Namespace) -> int:
     if options.report:
         batch.write_report(options.report, ended)
     return int(any(one.reason.startswith("failed") for one in ended))
+
+
+def _on_one_of(study: Study, setup: Setup, asked: str | None = None) -> Setup:
+    """Return the setup on a device that the study runs on; raise InvalidParameter if asked else."""
+    if asked:
+        study.check_device(asked)
+    return setup if setup.device in study.devices else replace(setup, device=study.devices[0])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -181,6 +188,10 @@ def _setup(options: argparse.Namespace) -> Setup:
     for what, path in brought.items():
         if path and not path.exists():
             raise InvalidParameter(what, f"{path} does not exist")
+    for what in ("json", "report"):
+        path = getattr(options, what, None)
+        if path and not path.resolve().parent.is_dir():
+            raise InvalidParameter(what, f"{path.parent} does not exist")
     import torch
 
     present = torch.cuda.is_available()

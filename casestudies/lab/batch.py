@@ -81,5 +81,5 @@ def _as_html(ended: Sequence[Ended]) -> str:
 
 def _as_markdown(ended: Sequence[Ended]) -> str:
     rows = [HEADER, ("---",) * len(HEADER), *(one.cells for one in ended)]
-    lines = (" | ".join(cell.replace("|", "/") for cell in row) for row in rows)
+    lines = (" | ".join(" ".join(cell.replace("|", "/").split()) for cell in row) for row in rows)
     return "".join(f"| {line} |\n" for line in lines)

@@ -209,7 +209,8 @@ class Study:
     `name` is short, `subject` says in a few words what the study is about, `summary` what it does,
     `limits` what a machine like the reader's cannot show. `publications` are keys, the main one
     first. `headline` names the metric and variant that sum a run up, or several. `accepts` says
-    whether a reader may bring a model or a text of their own. `needs` is asked with the parameters.
+    whether a reader may bring a model or a text of their own, `devices` on what it runs. `needs` is
+    asked with the parameters.
     """
 
     slug: str
@@ -230,6 +231,7 @@ class Study:
     answers: tuple[Answer, ...] = ()
     kind: Kind = "run"
     accepts: tuple[Literal["model", "text"], ...] = ()
+    devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
     needs: Callable[[Any], Needs] = needs_nothing
 
     def __post_init__(self) -> None:
@@ -288,6 +290,12 @@ class Study:
             return self.parameters.model_validate(values, strict=strict)
         except ValidationError as error:
             raise self._explained(error.errors()[0]) from None
+
+    def check_device(self, device: str) -> None:
+        """Raise InvalidParameter when the study does not run on such a device."""
+        if device not in self.devices:
+            runs_on = " and ".join(self.devices)
+            raise InvalidParameter("device", f"{device} is not valid; this study runs on {runs_on}")
 
     def check_machine(self, parameters: Parameters, machine: Machine) -> None:
         """Raise InvalidParameter when the machine cannot carry the parameters out."""

@@ -1,8 +1,10 @@
 """What a run measured as a table: a row for each metric and setting, a column for each variant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from casestudies.lab.contract import Study
 from casestudies.models import Measurement, Run
 from reviewapp.ui.units import labelled
 
@@ -32,13 +34,26 @@ def pivot(run: Run, measured: Sequence[Measurement]) -> Pivot:
     variants = [name for name in declared if name in found]
     variants += [name for name in found if name not in declared]
     units = {metric.name: metric.unit_in_words for metric in study.metrics} if study else {}
-    cells: dict[tuple[str, str], dict[str, Measurement]] = {}
+    found_at: dict[Any, dict[str, Measurement]] = {}
     for row in measured:
-        setting = study.conditions(row.settings) if study else ""
-        metric = labelled(row.metric, units.get(row.metric, row.unit))
-        cells.setdefault((metric, setting), {})[row.variant] = row
-    rows = [
-        PivotRow(metric, setting, [values.get(name) for name in variants])
-        for (metric, setting), values in cells.items()
-    ]
-    return Pivot(variants, rows)
+        key = row.metric, frozenset(row.settings.items())
+        found_at.setdefault(key, {})[row.variant] = row
+    return Pivot(variants, [_row(study, units, variants, of) for of in found_at.values()])
+
+
+def _row(
+    study: Study | None,
+    units: Mapping[str, str],
+    variants: Sequence[str],
+    of_variants: Mapping[str, Measurement],
+) -> PivotRow:
+    """Return the row of measurements that share a metric and settings."""
+    first = next(iter(of_variants.values()))
+    declared = study.conditions(first.settings) if study else ""
+    known = {setting.name for setting in study.settings} if study else set()
+    others = [f"{name} {value}" for name, value in first.settings.items() if name not in known]
+    return PivotRow(
+        labelled(first.metric, units.get(first.metric, first.unit)),
+        ", ".join(filter(None, (declared, *others))),
+        [of_variants.get(name) for name in variants],
+    )

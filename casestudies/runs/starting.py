@@ -48,6 +48,7 @@ class Request:
     ) -> "Request":
         """Return the request; raise InvalidParameter for a value outside the study's schema."""
         parameters = study.check(preset, given).model_dump(mode="json")
+        study.check_device(device)
         return cls(study, preset, parameters, seed, device)
 
     @classmethod

@@ -158,7 +158,7 @@ def _cards(strategies: Sequence[Strategy]) -> list[Card]:
         Run.objects.filter(pk__in=[run.pk for run in results.values()]).values_list("pk", "series")
     )
     for run in results.values():
-        run.series = with_curves[run.pk]
+        run.series = with_curves.get(run.pk, [])
     keys = {key for study in STUDIES.values() for key in study.publications}
     named = Publication.objects.only("key", "title", "artifact_name", "year")
     publications = {publication.key: publication for publication in named.filter(key__in=keys)}

@@ -59,6 +59,8 @@ class RunForm(forms.Form):
         self.schemas = study.schemas
         for name, schema in self.schemas.items():
             self.fields[name] = _field(name, schema)
+        offered = [(value, label) for value, label in Device.choices if value in study.devices]
+        self.fields["device"].choices = offered  # type: ignore[attr-defined]
 
     @classmethod
     def filled(cls, study: Study, query: QueryDict) -> "RunForm":

@@ -89,7 +89,12 @@ def _answered(answer: Answer, standing: Standing | None, runs: Mapping[int, Run]
 
 
 def judge_by_new_rules() -> None:
-    """Judge again the runs whose outcomes are missing, or by a rule of another date."""
+    """Judge again the runs whose outcomes are missing, or by a rule of another date.
+
+    What ranks otherwise than an older version had it is put right, too.
+    """
+    for run in Run.objects.succeeded().only("pk", "preset", "reference"):
+        Outcome.objects.filter(run=run.pk).exclude(rank=run.rank).update(rank=run.rank)
     for study in STUDIES.values():
         claims = Claim.objects.by_code([answer.claim for answer in study.answers]).count()
         judged = (

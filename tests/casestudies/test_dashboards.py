@@ -384,12 +384,12 @@ def test_across_studies_each_objective_shows_what_each_gained_over_its_own_basel
     }
     assert found == {
         "Quality": {
-            "SparseGPT, sparsegpt: perplexity ratio": (here, 1 / 1.5),
-            "SparseGPT, sparsegpt: perplexity": (here, 13 / 19.5),
-            "QMoE, gptq: loss increase": (there, 3),
+            "SparseGPT, sparsegpt: perplexity ratio, beside dense": (here, 1 / 1.5),
+            "SparseGPT, sparsegpt: perplexity, beside dense": (here, 13 / 19.5),
+            "QMoE, gptq: loss increase, beside rtn": (there, 3),
         },
-        "Throughput": {"QMoE, paper, 128 MiB: product speed": (there, 1.5)},
-        "Cost": {"SparseGPT, sparsegpt: compression time": (here, 2 / 15)},
+        "Throughput": {"QMoE, paper, 128 MiB: product speed, beside dense": (there, 1.5)},
+        "Cost": {"SparseGPT, sparsegpt: compression time, beside magnitude": (here, 2 / 15)},
     }
 
 

@@ -135,6 +135,14 @@ def test_the_run_that_speaks_to_a_claim_stands_before_later_ones_that_do_not(
     )
 
 
+def test_outcomes_of_an_older_version_rank_as_they_do_now(review: Review) -> None:
+    own = a_claims_run(2.5)
+    Outcome.objects.update(rank=2)
+    a_claims_run(1.5, reference="shipped", finished=LATER)
+    results.judge_by_new_rules()
+    assert first_claim().run == own
+
+
 def test_a_run_is_judged_again_by_a_rule_that_is_new_to_it(request) -> None:
     """As one is that was made before the claims had rules."""
     run = a_finished_run()

@@ -9,10 +9,12 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.text import capfirst
 
-from casestudies.choices import State
+from casestudies.choices import Device, State
 from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import InvalidParameter
 from casestudies.lab.equations import EQUATIONS
 from casestudies.models import Run
+from casestudies.runs.starting import Request
 from reviewapp.corpus.models import Review
 from taxonomy.models import Strategy
 from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
@@ -234,6 +236,33 @@ def test_every_equation_is_shown_with_its_symbols_and_its_source(
     html_of_page = client.get("/equations/").content.decode()
     assert html_of_page.count('class="badge">from memory') == memory
     assert "GPipe , section 2.3" in page
+
+
+def test_settings_that_the_study_no_longer_has_keep_measurements_apart(
+    client: Client, review: Review
+) -> None:
+    old = [
+        ("sparsity", "sparsegpt", 0.5, {"rows": 4}),
+        ("sparsity", "sparsegpt", 0.25, {"rows": 8}),
+    ]
+    a_finished_run(measured=old)
+    page = shown(client)
+    assert "sparsity (fraction) rows 4 0.5" in page
+    assert "sparsity (fraction) rows 8 0.25" in page
+
+
+def test_a_study_offers_only_the_devices_that_it_runs_on(client: Client, runner) -> None:
+    page = client.get("/case-studies/zero/").content.decode()
+    assert re.findall(r'<option value="(\w+)"', field(page, "device")) == ["cpu"]
+    zero = STUDIES["zero"]
+    form = {name: str(value) for name, value in zero.check("smoke", {}).model_dump().items()}
+    refused = client.post(
+        "/case-studies/zero/", {**form, "preset": "smoke", "seed": "0", "device": "cuda"}
+    )
+    assert refused.status_code == 400
+    assert not Run.objects.exists()
+    with pytest.raises(InvalidParameter, match="cuda is not valid; this study runs on cpu"):
+        Request.checked(zero, "smoke", {}, 0, Device.CUDA)
 
 
 def test_only_those_who_may_can_start_a_run(client: Client, review: Review) -> None:

@@ -15,7 +15,7 @@ def ended() -> list[Ended]:
 
     def run(study):
         if study.slug == "fails":
-            raise ArithmeticError("no | number")
+            raise ArithmeticError("no |\nnumber")
         return "skipped: needs 2 GPUs" if study.slug == "skipped" else TOY.read(document())
 
     return carry_out([toy(slug=slug) for slug in ("fails", TOY.slug, "skipped")], run)
@@ -23,7 +23,7 @@ def ended() -> list[Ended]:
 
 def test_a_study_that_fails_ends_no_other() -> None:
     failed, done, skipped = ended()
-    assert failed.reason == "failed: ArithmeticError: no | number"
+    assert failed.reason == "failed: ArithmeticError: no |\nnumber"
     assert done.result
     assert done.reason == ""
     assert skipped.reason == "skipped: needs 2 GPUs"

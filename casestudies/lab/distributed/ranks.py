@@ -23,8 +23,8 @@ import torch
 import torch.distributed as dist
 
 Found = TypeVar("Found")
-SILENCE = timedelta(seconds=15)  # how long a rank waits for another before it gives up
-SECONDS = 600.0
+# How long a rank waits for another that lives and is silent; one that has ended is noticed at once.
+SILENCE = timedelta(minutes=2)
 # Optimizers load PyTorch’s compiler when first made, which takes longer than all else.
 PRELOADED = ["__main__", "torch._dynamo", "torch.distributed.fsdp", __name__]
 
@@ -41,13 +41,13 @@ class _Rank:
 
 
 def on_ranks(
-    world: int, work: Callable[..., Found], *arguments: Any, seconds: float = SECONDS
+    world: int, work: Callable[..., Found], *arguments: Any, seconds: float | None = None
 ) -> list[Found]:
     """Return what `work(*arguments)` returns on each of `world` ranks, the first rank's first.
 
     `work` must be a function of a module; it finds its place with `torch.distributed`, whose
     default group (gloo) holds all ranks. Each rank has one thread. Raises RanksFailed as soon as a
-    rank does not return, or after so many seconds; no rank is left then.
+    rank does not return, or after so many seconds if they are given; no rank is left then.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -61,8 +61,8 @@ def on_ranks(
                 ranks.append(_Rank(number, process, ours))
                 process.start()
                 theirs.close()
-            return _answers(ranks, monotonic() + seconds)
-        except BrokenPipeError:
+            return _answers(ranks, None if seconds is None else monotonic() + seconds)
+        except (BrokenPipeError, EOFError):
             raise RanksFailed(f"rank {ranks[-1].number} ended before it began") from None
         finally:
             for rank in ranks:
@@ -72,11 +72,12 @@ def on_ranks(
                 rank.answer.close()
 
 
-def _answers(ranks: list[_Rank], until: float) -> list[Any]:
+def _answers(ranks: list[_Rank], until: float | None) -> list[Any]:
     waiting = {rank.answer: rank for rank in ranks}
     found: dict[int, Any] = {}
     while waiting:
-        ready = connection.wait(waiting, max(0.0, until - monotonic()))
+        left = None if until is None else max(0.0, until - monotonic())
+        ready = connection.wait(waiting, left)
         if not ready:
             late = ", ".join(str(rank.number) for rank in waiting.values())
             raise RanksFailed(f"rank {late} did not finish in time")
@@ -89,7 +90,7 @@ def _answers(ranks: list[_Rank], until: float) -> list[Any]:
 def _answer(rank: _Rank) -> Any:
     try:
         returned, value = rank.answer.recv()
-    except EOFError:
+    except (EOFError, OSError):  # it ended before its answer, or amid it
         rank.process.join()
         raise RanksFailed(f"rank {rank.number} ended with status {rank.process.exitcode}") from None
     if not returned:

@@ -102,7 +102,8 @@ def load(
         shared[path] = read
         weights = {name: weight.clone() for name, weight in read.weights.items()}
     model = _assemble(read.config, weights).to(device).eval()
-    return Pretrained(model, read.tokenizer, path.stem, read.sha256)
+    name = path.name if path.is_dir() else path.stem
+    return Pretrained(model, read.tokenizer, name, read.sha256)
 
 
 def _read(path: Path) -> _Read:

@@ -1,7 +1,6 @@
 """Continues a text with and without a cache: same tokens, other times and bytes."""
 
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.equations.inference_memory import cache_capacity, kv_bytes_per_token
-from casestudies.lab.generate.continuation import continued, with_cache
+from casestudies.lab.generate.continuation import continued, greedy, with_cache
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.measure.rounds import alternately, ratios
 from casestudies.lab.models import files
@@ -67,36 +66,43 @@ def lengths(longest: int) -> list[int]:
 
 def add_tokens(model: LanguageModel, prompt: Tensor, tokens: int, report: Report) -> float:
     """Report how far both ways agree and what each holds; return the share of the same tokens."""
-    caches: dict[str, KeyValueCache | None] = {
-        "no cache": None,
-        "cache": with_cache(model, prompt, tokens),
-    }
-    added, logits = {}, {}
-    for variant, cache in caches.items():
-        seen: list[Tensor] = []
+    added = {}
+    for variant in ("no cache", "cache"):
         with Measured(prompt.device.type) as cost:
-            found = list(continued(model, prompt, tokens, cache, observing(seen)))
-        added[variant], logits[variant] = torch.cat(found, dim=1), torch.stack(seen)
+            cache = with_cache(model, prompt, tokens) if variant == "cache" else None
+            added[variant] = torch.cat(list(continued(model, prompt, tokens, cache)), dim=1)
         report.measure("peak memory", variant, cost.peak_mib)
+        if cache:
+            report.measure("cache size", variant, cache.bytes / MIB)
     same, steps = agreement(added["no cache"], added["cache"])
-    # After a first other token the two continue different texts.
-    apart = (logits["no cache"][:steps] - logits["cache"][:steps]).abs().max().item()
     report.measure("same tokens", "cache", same)
-    report.measure("equality error", "cache", apart)
-    held = caches["cache"]
-    if held:
-        report.measure("cache size", "cache", held.bytes / MIB)
+    cache = with_cache(model, prompt, tokens)
+    report.measure("equality error", "cache", largest_difference(model, prompt, steps, cache))
     return same
 
 
-def observing(seen: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return a choice of the likeliest token that keeps the logits which it chose by."""
+class Latest:
+    """Chooses the likeliest token and keeps the logits which it chose by."""
 
-    def choose(logits: Tensor) -> Tensor:
-        seen.append(logits)
-        return logits.argmax(-1, keepdim=True)
+    logits: Tensor
 
-    return choose
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return the likeliest tokens (B, 1)."""
+        self.logits = logits
+        return greedy(logits)
+
+
+def largest_difference(
+    model: LanguageModel, prompt: Tensor, steps: int, cache: KeyValueCache
+) -> float:
+    """Return the largest difference of a logit in so many steps with the cache and without."""
+    without, with_it = Latest(), Latest()
+    both = zip(
+        continued(model, prompt, steps, None, without),
+        continued(model, prompt, steps, cache, with_it),
+        strict=True,
+    )
+    return max((without.logits - with_it.logits).abs().max().item() for _ in both)
 
 
 def agreement(first: Tensor, second: Tensor) -> tuple[float, int]:

@@ -170,6 +170,7 @@ STUDY = Study(
         " ranks and more only the first exists, which counts what it holds and trains nothing."
         " Activations and the libraries' own buffers are not counted."
     ),
+    devices=("cpu",),
     publications=("rajbhandari2019zero",),
     strategies=("data-parallelism", "memory-management"),
     parameters=ZeroParameters,

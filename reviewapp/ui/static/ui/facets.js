@@ -31,9 +31,9 @@
     if (!button) return;
     const source = document.getElementById(button.dataset.copy);
     await navigator.clipboard.writeText(source ? source.textContent.trim() : location.href);
-    const label = button.textContent;
+    button.dataset.label ??= button.textContent;
     button.textContent = "Copied";
-    setTimeout(() => { button.textContent = label; }, 1500);
+    setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
   });
 
   if (navigator.clipboard) show(document);
