@@ -1,10 +1,10 @@
 """The catalogue: which strategies run here, by family, each study with what it found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from django import forms
-from django.db.models import F, Window
+from django.db.models import F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from casestudies.lab.catalogue import STUDIES
@@ -152,6 +152,12 @@ def _sections(cards: Sequence[Card], lines: Sequence[StrategyLine]) -> Iterable[
         yield Section(None, homeless, [])
 
 
+def named_publications(keys: Collection[str]) -> QuerySet[Publication]:
+    """Return the publications with these keys, with what names them."""
+    named = Publication.objects.only("key", "title", "artifact_name", "year")
+    return named.filter(key__in=keys)
+
+
 def _cards(strategies: Sequence[Strategy]) -> list[Card]:
     results, last = standing_results(list(STUDIES)), _last_runs()
     with_curves = dict(
@@ -160,8 +166,7 @@ def _cards(strategies: Sequence[Strategy]) -> list[Card]:
     for run in results.values():
         run.series = with_curves.get(run.pk, [])
     keys = {key for study in STUDIES.values() for key in study.publications}
-    named = Publication.objects.only("key", "title", "artifact_name", "year")
-    publications = {publication.key: publication for publication in named.filter(key__in=keys)}
+    publications = {publication.key: publication for publication in named_publications(keys)}
     by_slug = {strategy.slug: strategy for strategy in strategies}
     return [
         Card(

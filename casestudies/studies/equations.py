@@ -12,7 +12,7 @@ from reviewapp.corpus.models import Publication
 
 
 @dataclass(frozen=True)
-class Place:
+class Cited:
     """Where an equation is published; `publication` is None where the corpus has it not."""
 
     source: Source
@@ -29,7 +29,7 @@ class Shown:
     symbols: tuple[Symbol, ...]
     holds: str
     fails: str
-    places: list[Place]
+    places: list[Cited]
 
     @property
     def slug(self) -> str:
@@ -37,7 +37,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Chapter:
     """What a module of equations is about, and its equations."""
 
     name: str
@@ -45,14 +45,14 @@ class Subject:
     equations: list[Shown]
 
 
-def subjects() -> list[Subject]:
+def subjects() -> list[Chapter]:
     """Return all equations by subject; one query."""
     keys = {source.publication for equation in EQUATIONS for source in equation.sources}
     known = {
         p.key: p for p in Publication.objects.filter(key__in=keys).only("key", "artifact_name")
     }
     return [
-        Subject(
+        Chapter(
             capfirst(module.__name__.rpartition(".")[2].replace("_", " ")),
             (module.__doc__ or "").partition("\n")[0],
             [_shown(equation, known) for equation in _of(module)],
@@ -73,5 +73,5 @@ def _shown(equation: "Equation[...]", known: Mapping[str, Publication]) -> Shown
         equation.symbols,
         equation.holds,
         equation.fails,
-        [Place(source, known.get(source.publication)) for source in equation.sources],
+        [Cited(source, known.get(source.publication)) for source in equation.sources],
     )

@@ -93,8 +93,11 @@ def judge_by_new_rules() -> None:
 
     What ranks otherwise than an older version had it is put right, too.
     """
+    by_rank: dict[int, list[int]] = {}
     for run in Run.objects.succeeded().only("pk", "preset", "reference"):
-        Outcome.objects.filter(run=run.pk).exclude(rank=run.rank).update(rank=run.rank)
+        by_rank.setdefault(run.rank, []).append(run.pk)
+    for rank, keys in by_rank.items():
+        Outcome.objects.filter(run__in=keys).exclude(rank=rank).update(rank=rank)
     for study in STUDIES.values():
         claims = Claim.objects.by_code([answer.claim for answer in study.answers]).count()
         judged = (

@@ -1,6 +1,5 @@
 """The case studies: their list, and for each what it measures, a form to run it, its runs."""
 
-from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
@@ -21,7 +20,7 @@ from casestudies.runs import starting
 from casestudies.runs.charts import declared_charts
 from casestudies.runs.pivot import pivot
 from casestudies.runs.watching import curves, measured
-from casestudies.studies.catalogue_page import CatalogueForm, catalogue
+from casestudies.studies.catalogue_page import CatalogueForm, catalogue, named_publications
 from casestudies.studies.equations import subjects
 from casestudies.studies.forms import HistoryForm, RunForm
 from casestudies.studies.results import (
@@ -30,7 +29,6 @@ from casestudies.studies.results import (
     for_list,
     standing_results,
 )
-from reviewapp.corpus.models import Publication
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.listing import paginate
 from taxonomy.models import Strategy
@@ -48,10 +46,6 @@ def studies(request: HttpRequest) -> HttpResponse:
         "asked": bool(asked["q"] or asked["of_class"]),
     }
     return render(request, "casestudies/studies.html", context)
-
-
-def _publications() -> Any:
-    return Publication.objects.only("key", "title", "artifact_name", "year")
 
 
 @require_safe
@@ -104,7 +98,7 @@ def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) 
     page = paginate(request, for_list(runs.filter(state=wanted) if wanted else runs), total)
     context = {
         "study": study,
-        "publications": _publications().filter(key__in=study.publications),
+        "publications": named_publications(study.publications),
         "strategies": Strategy.objects.filter(slug__in=study.strategies),
         "result": result,
         "charts": declared_charts(result, found, curves(result)) if result else [],

@@ -102,9 +102,9 @@ def read(folder: Path) -> Fixtures:
     if venues:
         _check_venues(venues.root, publications, venues_line, problems)
     _check_unique(publications, problems)
-    if not (review and taxonomy and definitions and synonyms and claims and venues):
-        raise FixtureError(problems.found)
-    if problems.found:
+    if problems.found or not (
+        review and taxonomy and definitions and synonyms and claims and venues
+    ):
         raise FixtureError(problems.found)
     return Fixtures(
         review,

@@ -46,6 +46,14 @@ def ratios(taken: Mapping[str, list[float]], to: str) -> dict[str, list[float]]:
     }
 
 
+def lengths(shortest: int, longest: int, factor: int) -> list[int]:
+    """Return the lengths to measure at: the shortest, each `factor` times the last, the longest."""
+    found = [shortest]
+    while found[-1] * factor < longest:
+        found.append(found[-1] * factor)
+    return sorted({*found, longest})
+
+
 def _finish(device: str) -> None:
     if device == "cuda":  # pragma: no cover - needs a GPU
         torch.cuda.synchronize()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 PEAK_RATE = 2e-3
@@ -58,6 +59,14 @@ def train(
         optimizer.zero_grad()
         rates.step()
         observe(step + 1, loss.of_tokens.item())
+
+
+def token_loss(logits: Tensor, windows: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood, in nats, of each window's tokens after the first.
+
+    `logits` (B, T - 1, vocabulary) are those of all but the last token of `windows` (B, T).
+    """
+    return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
 
 
 def drawn(windows: Tensor, generator: torch.Generator, size: int = BATCH) -> Iterator[Tensor]:

@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.perplexity import perplexity
-from casestudies.lab.measure.rounds import alternately, ratios
+from casestudies.lab.measure.rounds import alternately, lengths, ratios
 from casestudies.lab.measure.tensors import peak_bytes
 from casestudies.lab.models import attention, files, shapes
 from casestudies.lab.models.attention import Attention
@@ -19,8 +18,9 @@ from casestudies.lab.models.language_model import Block, Config, LanguageModel
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.fused_attention import tiled
 from casestudies.lab.studies.fused_attention.about import FusedAttentionParameters
+from casestudies.lab.train import loop
 
-SHORTEST = 256
+SHORTEST, GROWTH = 256, 2
 ODD_LENGTH = 333  # no tile divides it
 MIB = 2**20
 # Three matrices of 768 x 2,048 are as many weights as GPT-2's two of 768 x 3,072.
@@ -89,7 +89,7 @@ class AttentionBench:
         """Report memory, bytes moved and time at each length; return memory at the longest."""
         p, device = self.parameters, self.setup.device
         memory: dict[str, float] = {}
-        doubled = lengths(p.longest)
+        doubled = lengths(SHORTEST, p.longest, GROWTH)
         for done, length in enumerate(doubled):
             stage.at(done / len(doubled), f"{length} tokens")
             inputs = self._inputs(length)
@@ -133,7 +133,7 @@ class AttentionBench:
         def step(way: Attention) -> None:
             attend_by(way, model)
             logits = model(tokens[:, :-1])
-            F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+            loop.token_loss(logits, tokens).backward()
             optimizer.step()
             optimizer.zero_grad()
 
@@ -152,14 +152,6 @@ class AttentionBench:
     def _point(self, metric: str, variant: str, length: int, values: list[float]) -> None:
         self.report.measure(metric, variant, values, length=length)
         self.report.point(f"{metric} by length", variant, length, statistics.median(values))
-
-
-def lengths(longest: int) -> list[int]:
-    """Return the lengths that are measured: 256, 512, ..., and the longest."""
-    found = [SHORTEST]
-    while found[-1] * 2 < longest:
-        found.append(found[-1] * 2)
-    return sorted({*found, longest})
 
 
 def calling(function: Callable[..., object], *arguments: object) -> Callable[[], object]:

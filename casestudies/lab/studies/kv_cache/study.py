@@ -11,7 +11,7 @@ from casestudies.lab.data import text
 from casestudies.lab.equations.inference_memory import cache_capacity, kv_bytes_per_token
 from casestudies.lab.generate.continuation import continued, greedy, with_cache
 from casestudies.lab.measure.cost import Measured
-from casestudies.lab.measure.rounds import alternately, ratios
+from casestudies.lab.measure.rounds import alternately, lengths, ratios
 from casestudies.lab.models import files
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.models.language_model import LanguageModel
@@ -48,20 +48,12 @@ def run(parameters: KeyValueCacheParameters, setup: Setup, report: Report) -> st
         same = add_tokens(model, windows[:, : parameters.prompt], parameters.tokens, report)
         per_token = count(model, parameters, report)
     with report.stage("timing a step as the text grows", 0.45) as stage:
-        contexts = lengths(parameters.longest)
+        contexts = lengths(SHORTEST, parameters.longest, GROWTH)
         times: dict[int, StepTime] = {}
         for done, context in enumerate(contexts):
             stage.at(done / len(contexts), f"{context} tokens")
             times[context] = time_a_step(model, windows[:, :context], parameters.rounds, report)
     return verdict(same, per_token, times)
-
-
-def lengths(longest: int) -> list[int]:
-    """Return the contexts at which a step is timed: 32, 128, 512, ..., and the longest."""
-    found = [SHORTEST]
-    while found[-1] * GROWTH < longest:
-        found.append(found[-1] * GROWTH)
-    return sorted({*found, longest})
 
 
 def add_tokens(model: LanguageModel, prompt: Tensor, tokens: int, report: Report) -> float:

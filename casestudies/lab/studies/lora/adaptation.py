@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.contract import Setup
@@ -161,4 +160,4 @@ def _train(
 def _loss(model: LanguageModel, batch: Tensor) -> Tensor:
     """Return the mean loss of the batch (B, T) as a scalar that takes gradients back."""
     logits = model(batch[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+    return loop.token_loss(logits, batch)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from casestudies.lab.contract import Setup
@@ -13,6 +12,7 @@ from casestudies.lab.measure.tensors import peak_bytes
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.lora.methods import METHODS, adapted, trained
+from casestudies.lab.train import loop
 
 SHAPE = "smollm2-135m"
 METHODS_COSTED = ("full", "scales only", "lora 4", "qlora 4")
@@ -44,7 +44,7 @@ class Training:
     def gradients(self) -> None:
         """Go forward and back through the batch, so that what is trained has its gradients."""
         logits = self.model(self.batch[:, :-1])
-        F.cross_entropy(logits.flatten(0, 1), self.batch[:, 1:].flatten()).backward()
+        loop.token_loss(logits, self.batch).backward()
 
     def step(self) -> None:
         """Take one step of Adam; between steps there are no gradients."""

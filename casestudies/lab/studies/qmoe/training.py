@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.studies.qmoe.model import SwitchModel
@@ -23,7 +22,7 @@ def train(
 
     def loss_of(batch: Tensor) -> loop.Loss:
         logits, unevenness = model(batch[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        loss = loop.token_loss(logits, batch)
         return loop.Loss(loss, EVENNESS * unevenness)
 
     batches = loop.drawn(windows, generator)

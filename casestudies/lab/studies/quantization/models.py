@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from casestudies.lab.contract import Setup
@@ -145,7 +144,7 @@ def trained(
 
     def loss_of(batch: Tensor) -> loop.Loss:
         logits = model(batch[:, :-1])
-        return loop.Loss(F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten()))
+        return loop.Loss(loop.token_loss(logits, batch))
 
     def observe(step: int, loss: float) -> None:
         if step % max(1, p.steps // 50) == 0:

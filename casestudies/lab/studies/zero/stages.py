@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.zero import ring
 from casestudies.lab.studies.zero.held import Held
+from casestudies.lab.train import loop
 
 OPTIMIZER, GRADIENTS, WEIGHTS = 1, 2, 3  # the stages from which each is shared out
 BETAS, EPSILON, DECAY = (0.9, 0.95), 1e-8, 0.01
@@ -177,4 +178,4 @@ class Stage:
 def loss_of(model: nn.Module, batch: Tensor) -> Tensor:
     """Return the mean negative log-likelihood of all tokens of the batch (B, T) but the first."""
     logits = model(batch[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+    return loop.token_loss(logits.float(), batch)
