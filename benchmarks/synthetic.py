@@ -1,14 +1,13 @@
 """A corpus of any size with the shape of the real one, for benchmarks and query-count tests."""
 
 import random
-from collections.abc import Iterator
 
 from django.db import connection, transaction
 
 from reviewapp.corpus.choices import ArtifactKind, Confidence, Membership, VenueKind
 from reviewapp.corpus.models import Publication, Review
-from taxonomy.choices import ClaimSource
-from taxonomy.models import Claim, Evidence, Strategy
+from taxonomy.choices import ClaimSource, Qualifier, RatioRule
+from taxonomy.models import Attribution, Claim, ClaimDevice, Evidence, Strategy
 from taxonomy.models import TaxonomyClass as Class
 
 # fmt: off
@@ -33,15 +32,16 @@ def add_publications(count: int, *, seed: int = 1) -> None:
     strategies = list(Strategy.objects.values_list("id", flat=True))
     classes = list(Class.objects.values_list("id", flat=True))
     # What is claimed is as varied, and as unevenly spread, as in the real corpus.
-    measures = list(Claim.objects.values_list("objective", "unit", "qualifier", "direction"))
+    models = list(Claim.objects.prefetch_related("attributions", "devices").order_by("id"))
     for start in range(0, count, BATCH):
         batch = Publication.objects.bulk_create(
             _publication(generate, review, seed, n) for n in range(start, min(start + BATCH, count))
         )
+        filed = [generate.sample(strategies, generate.randint(2, 6)) for _ in batch]
         Evidence.objects.bulk_create(
             Evidence(publication=publication, strategy_id=strategy)
-            for publication in batch
-            for strategy in generate.sample(strategies, generate.randint(2, 6))
+            for publication, under in zip(batch, filed, strict=True)
+            for strategy in under
         )
         through = Class.publications.through
         through.objects.bulk_create(
@@ -49,9 +49,40 @@ def add_publications(count: int, *, seed: int = 1) -> None:
             for publication in batch
             for class_ in generate.sample(classes, generate.randint(1, 2))
         )
-        Claim.objects.bulk_create(
-            claim for publication in batch for claim in _claims(generate, publication, measures)
+        _add_claims(generate, models, dict(zip(batch, filed, strict=True)))
+
+
+def _add_claims(
+    generate: random.Random, models: list[Claim], filed: dict[Publication, list[int]]
+) -> None:
+    """Add claims like the models, each an effect of as many of its publication's strategies."""
+    made = [
+        (_claim(generate, publication, position, model), model)
+        for publication in filed
+        for position in range(generate.randint(1, 4))
+        for model in [generate.choice(models)]
+    ]
+    Claim.objects.bulk_create(claim for claim, _ in made)
+    Attribution.objects.bulk_create(
+        Attribution(claim=claim, strategy_id=strategy, position=position)
+        for claim, model in made
+        for position, strategy in enumerate(
+            filed[claim.publication][: len(model.attributions.all())]
         )
+    )
+    ClaimDevice.objects.bulk_create(
+        ClaimDevice(
+            claim=claim,
+            role=device.role,
+            position=device.position,
+            name=device.name,
+            is_product=device.is_product,
+            count=device.count,
+            memory_gb=device.memory_gb,
+        )
+        for claim, model in made
+        for device in model.devices.all()
+    )
 
 
 def refresh_statistics() -> None:
@@ -99,21 +130,24 @@ def _publication(generate: random.Random, review: Review, seed: int, n: int) -> 
     )
 
 
-def _claims(
-    generate: random.Random, publication: Publication, measures: list[tuple[str, str, str, str]]
-) -> Iterator[Claim]:
-    for position in range(generate.randint(1, 4)):
-        objective, unit, qualifier, direction = generate.choice(measures)
-        yield Claim(
-            publication=publication,
-            position=position,
-            objective=objective,
-            metric=_text(generate, 2),
-            value=round(generate.uniform(1, 20), 1),
-            unit=unit,
-            qualifier=qualifier,
-            direction=direction,
-            baseline=_text(generate, 2),
-            conditions=_text(generate, 6),
-            source=ClaimSource.ABSTRACT,
-        )
+def _claim(generate: random.Random, publication: Publication, position: int, model: Claim) -> Claim:
+    """Return a claim of the same quantity as the model, with another number and other words."""
+    value = round(generate.uniform(1, 20), 1)
+    is_factor = model.ratio_rule == RatioRule.FACTOR
+    kept: tuple[str, ...] = ("objective", "unit", "direction", "axis_id", "phase", "part", "job", "benchmark")
+    kept += ("baseline_kind", "ratio_rule", "ratio_how", "scope", "confidence", "hardware")
+    return Claim(
+        publication=publication,
+        position=position,
+        metric=_text(generate, 2),
+        value=value,
+        # No claim is one end of a range, since that needs the other.
+        qualifier=Qualifier.UP_TO if model.is_range_end else model.qualifier,
+        baseline=_text(generate, 2),
+        conditions=_text(generate, 6),
+        source=ClaimSource.ABSTRACT,
+        ratio=value if is_factor else model.ratio,
+        plotted=value if is_factor else model.plotted,
+        why="synthetic",
+        **{name: getattr(model, name) for name in kept},
+    )

@@ -13,7 +13,7 @@ from django.urls import reverse
 from casestudies.choices import UNFINISHED, Device, EventKind, State
 from casestudies.lab import result
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import CLAIMS, SMOKE, Study
+from casestudies.lab.contract import CLAIMS, PRESETS, SMOKE, Study
 from casestudies.lab.machine import Machine, Needs
 from casestudies.lab.result import Environment, Result
 from casestudies.querysets import RunQuerySet, WorkerQuerySet
@@ -213,22 +213,33 @@ class Run(models.Model):
                 claim,
                 Status(found.status),
                 found.reason,
-                tuple(outcomes.Quantity(n.name, n.value, n.unit) for n in found.numbers),
+                tuple(outcomes.Number(n.name, n.value, n.unit) for n in found.numbers),
             )
             for claim, found in judged.items()
         ]
-        hardware = result.environment.hardware_class
-        outcomes.keep(self.pk, self.study, hardware, findings, self.rank)
+        weight = outcomes.Judged(
+            self.pk,
+            self.study,
+            result.environment.hardware_class,
+            self.rank,
+            shipped=self.reference is not None,
+            counts=self.counts,
+        )
+        outcomes.keep(weight, findings)
+
+    @property
+    def counts(self) -> bool:
+        """Return whether the run may stand for a claim: an unmodified preset, and not a test."""
+        return self.preset != SMOKE and bool(self.preset_values) and not self.changed
 
     @property
     def rank(self) -> int:
-        """Return which run stands for a claim: one made here, else one that ships, not a test.
+        """Return which of several runs stands for a claim: that of the preset that comes last.
 
-        Of either, what the rules ask for (the preset claims) comes before what else speaks to them.
+        The presets are in the order of what they measure, and at the end is what the rules ask for.
         """
-        if self.preset == SMOKE:
-            return 0
-        return (1 if self.reference else 3) + (self.preset == CLAIMS)
+        order = [*(name for name in PRESETS if name != CLAIMS), CLAIMS]
+        return order.index(self.preset) if self.preset in order else 0
 
 
 class RunEvent(models.Model):

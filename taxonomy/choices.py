@@ -26,6 +26,8 @@ class ClaimSource(TextChoices):
     ABSTRACT = "abstract", "abstract"
     PAPER = "paper", "paper"
     README = "readme", "project README"
+    PRESS = "press", "press coverage"
+    SUMMARY = "third-party summary", "third-party summary"
 
 
 class Qualifier(TextChoices):
@@ -42,6 +44,91 @@ class Qualifier(TextChoices):
     APPROX = "approx", "approx."
     RANGE_LOW = "range-low", "range from"
     RANGE_HIGH = "range-high", "range to"
+
+
+class Phase(TextChoices):
+    """In which part of a model's life a number was measured."""
+
+    TRAINING = "training", "training"
+    FINE_TUNING = "fine-tuning", "fine-tuning"
+    INFERENCE = "inference", "inference"
+    SERVING = "serving", "serving"
+    COMPRESSION = "compression", "compression"
+    NONE = "none", "not tied to a phase"
+
+
+class Scope(TextChoices):
+    """Whether a claim is an effect, and whether that of one strategy was shown alone."""
+
+    ISOLATED = "isolated", "isolated"
+    COMBINED = "combined", "combined"
+    AGAINST_ANOTHER = "against-another", "against another"
+    SYSTEM = "system", "whole system"
+    DESCRIPTIVE = "descriptive", "descriptive"
+
+
+class Sureness(TextChoices):
+    """How sure the reader of a claim was of its scope and strategies."""
+
+    HIGH = "high", "high"
+    MEDIUM = "medium", "medium"
+    LOW = "low", "low"
+
+
+class BaselineKind(TextChoices):
+    """What a number is relative to."""
+
+    UNMODIFIED = "unmodified", "the same system without it"
+    OTHER_SYSTEM = "other-system", "another system"
+    UNNAMED = "unnamed", "not named"
+    OTHER_MODEL = "other-model", "another model of like quality"
+    OTHER_RESOURCE = "other-resource", "the usual, dearer hardware or service"
+
+
+class RatioRule(TextChoices):
+    """How the factor of a claim follows from its number."""
+
+    FACTOR = "factor", "published as a factor"
+    LESS = "less", "reduced by p %: 1 / (1 - p/100)"
+    MORE = "more", "p % more or faster: 1 + p/100"
+    SHARE = "share", "p % of the baseline is left: 100/p"
+    AMBIGUOUS = "ambiguous", "the wording allows more than one factor"
+    NONE = "none", "not an effect ratio"
+
+
+class QuantityGroup(TextChoices):
+    """What kinds of quantities there are, in the order in which they are listed."""
+
+    SPEED = "speed", "Speed"
+    THROUGHPUT = "throughput", "Throughput"
+    LATENCY = "latency", "Latency"
+    MEMORY = "memory", "Memory"
+    SIZE = "size", "Size"
+    SCALE = "scale", "Scale"
+    COST = "cost", "Cost"
+    COMMUNICATION = "communication", "Communication"
+    UTILISATION = "utilisation", "Utilisation"
+    QUALITY = "quality", "Quality"
+
+
+class AxisKind(TextChoices):
+    """What stands on the axis of a quantity."""
+
+    RATIO = "ratio", "the claim's factor in the good direction"
+    VALUE = "value", "the claim's number in one unit"
+
+
+class DeviceRole(TextChoices):
+    """How a claim comes by a device."""
+
+    STATED = "stated", "named by the claim"
+    IMPLIED = "implied", "implied by what the claim names"
+    BASELINE = "baseline", "named for the baseline"
+
+
+class RemarkKind(TextChoices):
+    DOUBT = "doubt", "doubt"
+    CORRECTION = "correction", "corrected"
 
 
 class Replicability(TextChoices):

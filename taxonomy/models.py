@@ -1,25 +1,47 @@
-"""The taxonomy of strategies, the publications under each, their claims, what runs found."""
+"""The taxonomy of strategies and the publications under each; its claims are in `claims`."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import F, Q
 from django.urls import reverse
 
 from reviewapp.corpus.choices import Grade
 from reviewapp.corpus.models import Publication, one_of
-from reviewapp.ui.units import as_stated
-from taxonomy.choices import (
-    ClaimSource,
-    Direction,
-    Objective,
-    Qualifier,
-    Replicability,
-    Status,
-    SynonymKind,
+from taxonomy.choices import SynonymKind
+from taxonomy.claims.models import (
+    CLAIM_FIELDS,
+    Attribution,
+    Axis,
+    Claim,
+    ClaimDevice,
+    ClaimModel,
+    FormerRule,
+    Outcome,
+    Quantity,
+    Remark,
+    SecondReading,
 )
-from taxonomy.querysets import ClaimQuerySet
+
+__all__ = [
+    "CLAIM_FIELDS",
+    "Attribution",
+    "Axis",
+    "Claim",
+    "ClaimDevice",
+    "ClaimModel",
+    "Evidence",
+    "Family",
+    "FormerRule",
+    "Group",
+    "Outcome",
+    "PublicationFacets",
+    "Quantity",
+    "Remark",
+    "SecondReading",
+    "Strategy",
+    "Synonym",
+    "TaxonomyClass",
+]
 
 
 class TaxonomyClass(models.Model):
@@ -116,131 +138,6 @@ class Evidence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.publication_id} uses {self.strategy_id}"
-
-
-# What a claim says, in the order in which it is exported.
-CLAIM_FIELDS = (
-    "objective",
-    "metric",
-    "value",
-    "unit",
-    "qualifier",
-    "direction",
-    "baseline",
-    "conditions",
-    "hardware",
-    "model",
-    "source",
-)
-
-
-class Claim(models.Model):
-    """A number that a publication reports, on its authors' hardware, with its conditions."""
-
-    publication = models.ForeignKey(Publication, models.CASCADE, related_name="claims")
-    position = models.PositiveSmallIntegerField()
-    objective = models.TextField(choices=Objective)
-    metric = models.TextField()
-    value = models.FloatField()
-    unit = models.TextField()
-    qualifier = models.TextField(choices=Qualifier, default=Qualifier.EXACT)
-    direction = models.TextField(choices=Direction)
-    baseline = models.TextField(blank=True)
-    conditions = models.TextField(blank=True)
-    hardware = models.TextField(blank=True)
-    model = models.TextField(blank=True)
-    source = models.TextField(choices=ClaimSource)
-    # Whether and how a run could speak to it, and the rule that was written before any run.
-    testable = models.TextField(choices=Replicability, default=Replicability.NO)
-    study = models.TextField(blank=True)
-    measure = models.TextField(blank=True)
-    rule = models.TextField(blank=True)
-    rule_written = models.DateField(null=True)
-    rule_blind = models.BooleanField(null=True)
-    # Database triggers write what is searched: the claim's own words and its publication's name.
-    search = SearchVectorField(null=True, editable=False)
-
-    objects = ClaimQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["publication", "position"]
-        indexes = [
-            # From the highest down or the lowest up, the claims that may stand on one axis.
-            models.Index(
-                "objective",
-                "unit",
-                "direction",
-                F("value").desc(),
-                "id",
-                name="claim_by_value",
-            ),
-            # The gap map counts claims by these two without reading the claims.
-            models.Index(fields=["publication", "objective"], name="claim_by_objective"),
-            GinIndex(fields=["search"], name="claim_search"),
-        ]
-        constraints = [
-            models.UniqueConstraint(fields=["publication", "position"], name="claim_once"),
-            models.CheckConstraint(
-                # To PostgreSQL NaN is greater than every number, so the upper bound excludes it.
-                condition=Q(value__gt=float("-inf")) & Q(value__lt=float("inf")),
-                name="claim_value_finite",
-            ),
-            one_of("objective", Objective.values, name="claim_objective_known"),
-            one_of("direction", Direction.values, name="claim_direction_known"),
-            one_of("source", ClaimSource.values, name="claim_source_known"),
-            one_of("qualifier", Qualifier.values, name="claim_qualifier_known"),
-            one_of("testable", Replicability.values, name="claim_testable_known"),
-            models.CheckConstraint(
-                condition=Q(rule="", rule_written=None, rule_blind=None)
-                | ~Q(rule="") & Q(rule_written__isnull=False, rule_blind__isnull=False),
-                name="claim_rule_dated",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.metric}: {self.as_stated}"
-
-    @property
-    def code(self) -> str:
-        """Return its stable public name: "frantar2023sparsegpt-0"."""
-        return f"{self.publication.key}-{self.position}"
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the source states the number without "up to", "about" or the like."""
-        return self.qualifier == Qualifier.EXACT
-
-    @property
-    def as_stated(self) -> str:
-        """Return the number as its source states it: "up to 25 x"."""
-        return as_stated(self.value, self.unit, self.get_qualifier_display())
-
-
-class Outcome(models.Model):
-    """What one run on this site found of one claim, by the rule written before it."""
-
-    claim = models.ForeignKey(Claim, models.CASCADE, related_name="outcomes")
-    # The number of a run. Case studies stand above this room: the database holds the reference.
-    run = models.PositiveBigIntegerField()
-    study = models.SlugField()
-    hardware = models.TextField()
-    # Of several outcomes of a claim, one of the highest rank stands for it.
-    rank = models.PositiveSmallIntegerField(default=0)
-    status = models.TextField(choices=Status)
-    reason = models.TextField(blank=True)
-    numbers = models.JSONField(default=list)
-    rule_written = models.DateField(null=True)
-
-    class Meta:
-        ordering = ["-run"]
-        indexes = [models.Index(fields=["run"], name="outcome_by_run")]
-        constraints = [
-            models.UniqueConstraint(fields=["claim", "run"], name="outcome_once"),
-            one_of("status", Status.values, name="outcome_status_known"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.claim_id} by run {self.run}: {self.status}"
 
 
 class PublicationFacets(models.Model):

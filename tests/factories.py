@@ -1,8 +1,11 @@
 """Records with everything that a test does not care about filled in."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reviewapp.corpus.models import Publication
+
+if TYPE_CHECKING:
+    from taxonomy.models import Claim
 
 
 def unsaved_publication(**values: Any) -> Publication:
@@ -42,3 +45,29 @@ def publication(**values: Any) -> Publication:
     made = unsaved_publication(review=Review.objects.earliest("id"), **values)
     made.save()
     return made
+
+
+def claim(of: Publication, **values: Any) -> "Claim":
+    """Return a plausible claim of a saved publication: one of no effect, under no strategy."""
+    from taxonomy.models import Axis, Claim
+
+    return Claim.objects.create(
+        publication=of,
+        **{
+            "axis": Axis.objects.earliest("id"),
+            "position": of.claims.count(),
+            "objective": "throughput",
+            "metric": "speed-up",
+            "value": 2,
+            "unit": "x",
+            "direction": "higher_better",
+            "source": "abstract",
+            "phase": "none",
+            "scope": "descriptive",
+            "why": "an example",
+            "confidence": "high",
+            "ratio_rule": "none",
+            "ratio_how": "not an effect ratio",
+            **values,
+        },
+    )

@@ -91,13 +91,15 @@ def _answered(answer: Answer, standing: Standing | None, runs: Mapping[int, Run]
 def judge_by_new_rules() -> None:
     """Judge again the runs whose outcomes are missing, or by a rule of another date.
 
-    What ranks otherwise than an older version had it is put right, too.
+    What weighs otherwise than an older version had it is put right, too.
     """
-    by_rank: dict[int, list[int]] = {}
-    for run in Run.objects.succeeded().only("pk", "preset", "reference"):
-        by_rank.setdefault(run.rank, []).append(run.pk)
-    for rank, keys in by_rank.items():
-        Outcome.objects.filter(run__in=keys).exclude(rank=rank).update(rank=rank)
+    weighed: dict[tuple[int, bool, bool], list[int]] = {}
+    for run in Run.objects.succeeded().only("study", "preset", "parameters", "reference"):
+        weight = (run.rank, run.reference is not None, run.counts)
+        weighed.setdefault(weight, []).append(run.pk)
+    for (rank, shipped, counts), keys in weighed.items():
+        right = {"rank": rank, "shipped": shipped, "counts": counts}
+        Outcome.objects.filter(run__in=keys).exclude(**right).update(**right)
     for study in STUDIES.values():
         claims = Claim.objects.by_code([answer.claim for answer in study.answers]).count()
         judged = (

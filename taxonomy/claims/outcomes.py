@@ -1,6 +1,6 @@
 """Outcomes: what runs on this site found of claims. Whatever measures writes them here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from taxonomy.models import Claim, Outcome
 
 UNTRIED = "no study speaks to this"
 NO_RUN = "no run yet"
+CONCLUSIVE = frozenset([Status.SUPPORTED, Status.DIRECTION_AGREES, Status.NOT_REPRODUCED])
 
 
 @dataclass(frozen=True)
-class Quantity:
+class Number:
     """A number that a rule was applied to."""
 
     name: str
@@ -29,28 +30,38 @@ class Finding:
     claim: str
     status: Status
     reason: str = ""
-    numbers: tuple[Quantity, ...] = ()
+    numbers: tuple[Number, ...] = ()
 
 
-def keep(
-    run: int, study: str, hardware: str, findings: Iterable[Finding], rank: int = 0
-) -> list[Outcome]:
+@dataclass(frozen=True)
+class Judged:
+    """The run that found something: on which class of hardware, and what it weighs.
+
+    Of several runs on like hardware one of the highest `rank` stands for a claim. Only a run that
+    `counts` does: one with changed parameters is listed and no more. `shipped` runs came with the
+    project.
+    """
+
+    run: int
+    study: str
+    hardware: str
+    rank: int = 0
+    shipped: bool = False
+    counts: bool = True
+
+
+def keep(judged: Judged, findings: Iterable[Finding]) -> list[Outcome]:
     """Replace the outcomes of the run, in the caller's transaction, and return them.
 
-    `hardware` is the class of hardware that the run was on; of several runs that speak to a claim,
-    one of the highest `rank` stands for it. Claims that this site has not loaded
-    are left out: a run must not fail because of them.
+    Claims that this site has not loaded are left out: a run must not fail because of them.
     """
     by_code = {finding.claim: finding for finding in findings}
     claims = Claim.objects.by_code(by_code).select_related("publication")
-    Outcome.objects.filter(run=run).delete()
+    Outcome.objects.filter(run=judged.run).delete()
     return Outcome.objects.bulk_create(
         Outcome(
             claim=claim,
-            run=run,
-            study=study,
-            hardware=hardware,
-            rank=rank,
+            **asdict(judged),
             status=finding.status,
             reason=finding.reason,
             numbers=[asdict(number) for number in finding.numbers],
@@ -63,10 +74,26 @@ def keep(
 
 @dataclass(frozen=True)
 class Standing:
-    """What came of a claim on this site; `outcome` is None where no run was judged by it."""
+    """What came of a claim on this site.
+
+    `outcomes` has one for each class of hardware and each of where the run came from: shipped with
+    the project, or made here. What was judged by the rule comes first, then what the rules ask for;
+    none where no run was judged by it.
+    """
 
     claim: Claim
-    outcome: Outcome | None
+    outcomes: Sequence[Outcome]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Return the outcome that comes first, or None."""
+        return self.outcomes[0] if self.outcomes else None
+
+    @property
+    def conflicting(self) -> Sequence[Outcome]:
+        """Return one outcome of each status, where runs say different things of the claim."""
+        said = {o.status: o for o in reversed(self.outcomes) if o.status in CONCLUSIVE}
+        return list(reversed(said.values())) if len(said) > 1 else []
 
     @property
     def status(self) -> str:
@@ -74,6 +101,11 @@ class Standing:
         if self.outcome:
             return self.outcome.status
         return Status.NOT_RUN if self.claim.study else ""
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether a run has judged the claim by its rule."""
+        return self.status in CONCLUSIVE
 
     @property
     def reason(self) -> str:
@@ -84,18 +116,24 @@ class Standing:
 
     @property
     def in_words(self) -> str:
-        """Return the status with its reason: "not run: needs a GPU"."""
+        """Return the status with its reason: "not run: needs a GPU"; each where runs conflict."""
+        if self.conflicting:
+            return "; ".join(f"{one.status} on {one.hardware}" for one in self.conflicting)
         return ": ".join(filter(None, (self.status, self.reason)))
 
 
 def with_outcomes(claims: QuerySet[Any]) -> QuerySet[Any]:
-    """Return the claims, each to be read with the outcome that stands for it by `standing_of`."""
+    """Return the claims, each to be read with what stands for it by `standing_of`."""
     return claims.prefetch_related(_standing_outcomes())
 
 
 def standing_of(claim: Claim) -> Standing:
     """Return what came of a claim that was read by `with_outcomes`."""
-    return Standing(claim, next(iter(claim.standing_outcomes), None))  # type: ignore[attr-defined]
+    found = sorted(
+        claim.standing_outcomes,  # type: ignore[attr-defined]
+        key=lambda o: (o.status not in CONCLUSIVE, -o.rank, o.shipped, -o.run),
+    )
+    return Standing(claim, found)
 
 
 def standings(claims: Iterable[Claim]) -> list[Standing]:
@@ -106,11 +144,15 @@ def standings(claims: Iterable[Claim]) -> list[Standing]:
 
 
 def _standing_outcomes() -> "Prefetch[Any]":
-    """Return for each claim the latest outcome that says something, of the highest rank."""
+    """Return for each claim and class of hardware the latest outcome of the highest rank.
+
+    One that says something comes before one that only says why it cannot.
+    """
     silent = Q(status=Status.NOT_RUN)
     outcomes = (
-        Outcome.objects.alias(silent=silent)
-        .order_by("claim_id", "silent", "-rank", "-run")
-        .distinct("claim_id")
+        Outcome.objects.filter(counts=True)
+        .alias(silent=silent)
+        .order_by("claim_id", "hardware", "shipped", "silent", "-rank", "-run")
+        .distinct("claim_id", "hardware", "shipped")
     )
     return Prefetch("outcomes", outcomes, to_attr="standing_outcomes")

@@ -4,14 +4,21 @@ fixtures/README.md describes the file. All of it is checked, also what is not lo
 """
 
 import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, RootModel, model_validator
 
-from taxonomy.choices import Qualifier, Replicability
+from taxonomy.choices import (
+    BaselineKind,
+    Phase,
+    Qualifier,
+    RatioRule,
+    Replicability,
+    Scope,
+    Sureness,
+)
 from taxonomy.loading.schema import Count, FixtureRecord, Key, Number, Slug, Text
 
-Scope = Literal["isolated", "combined", "against-another", "system", "descriptive"]
 Positive = Annotated[Number, Field(gt=0)]
 Many = Annotated[int, Field(gt=0, strict=True)]
 
@@ -32,7 +39,7 @@ class Attribution(FixtureRecord):
     strategies: list[Slug]
     missing_strategy: list[Slug] = []
     why: Text
-    confidence: Literal["high", "medium", "low"]
+    confidence: Sureness
     second_reading: SecondReading | None = None
 
 
@@ -50,6 +57,17 @@ class ModelFacts(FixtureRecord):
     ) = None
 
 
+class FormerRuleRow(FixtureRecord):
+    """A rule that was replaced: when, why, and whether after a result existed."""
+
+    rule: Text
+    written: datetime.date
+    blind: bool
+    replaced: datetime.date
+    reason: Text
+    after_result: bool
+
+
 class Replication(FixtureRecord):
     """Whether a small run could speak to the claim, and the rule that was written before any."""
 
@@ -59,6 +77,7 @@ class Replication(FixtureRecord):
     rule: Text | None = None
     written: datetime.date | None = None
     blind: bool | None = None
+    former: list[FormerRuleRow] = []
     second_reading: Replicability | None = None
 
     @model_validator(mode="after")
@@ -80,17 +99,15 @@ class ClaimFacts(FixtureRecord):
     metric: Text
     attribution: Attribution
     quantity: Slug
-    phase: Literal["training", "fine-tuning", "inference", "serving", "compression", "none"]
+    phase: Phase
     unit: Text
     qualifier: Qualifier
     ratio: Positive | None = None
-    ratio_rule: Literal["factor", "less", "more", "share", "ambiguous", "none"]
+    ratio_rule: RatioRule
     ratio_how: Text
     ratio_readings: Annotated[list[Positive], Field(min_length=1)] | None = None
     derivable_ratio: Text | None = None
-    baseline_kind: (
-        Literal["unmodified", "other-system", "unnamed", "other-model", "other-resource"] | None
-    ) = None
+    baseline_kind: BaselineKind | None = None
     baseline_hardware: list[HardwareFacts] = []
     hardware: list[HardwareFacts] = []
     hardware_implied: list[HardwareFacts] = []

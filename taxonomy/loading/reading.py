@@ -1,8 +1,8 @@
 """Read and check the fixture files: every problem at once, each with its file and line."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from reviewapp.corpus.choices import Membership
 from reviewapp.corpus.prisma.flow import BY_KEY
+from taxonomy.loading.claim_checks import Numbered, check_claims, check_quantities, check_references
 from taxonomy.loading.claim_facts import ClaimFacts, ClaimsFile
+from taxonomy.loading.correcting import Facts, Records, Remarked, correct
+from taxonomy.loading.correction_facts import CorrectionsFile
+from taxonomy.loading.problems import FixtureError, LineOf, Problems
+from taxonomy.loading.quantity_facts import QuantitiesFile
 from taxonomy.loading.schema import (
     ClassRow,
     DefinitionsFile,
@@ -24,41 +29,9 @@ from taxonomy.loading.venue_facts import VenueFacts, VenuesFile
 
 # The loader in C reads the same in a tenth of the time; it is not built everywhere.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# In a file that was not read whole, what is corrected would be called unknown.
+CORRECTED = {"publications.jsonl", "claims.yaml", "taxonomy.yaml"}
 Shape = TypeVar("Shape", bound=BaseModel)
-# Answers on which line a field stands: ("families", 0, "slug") -> 12.
-LineOf = Callable[[tuple[int | str, ...]], int]
-
-
-class FixtureError(Exception):
-    """The folder's files cannot be loaded; `problems` has a line for each thing that is wrong."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-@dataclass
-class Problems:
-    """Collects what is wrong, as `file:line: what`, and in which files."""
-
-    found: list[str] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)
-
-    def add(self, file: str, line: int, what: str) -> None:
-        self.found.append(f"{file}:{line}: {what}")
-        self.files.add(file)
-
-    def add_invalid(self, file: str, line_of: LineOf, error: ValidationError) -> None:
-        for problem in error.errors():
-            place = ".".join(str(step) for step in problem["loc"])
-            what = problem["msg"].removeprefix("Value error, ")
-            shown = _shown(problem["input"])
-            self.add(file, line_of(problem["loc"]), f"{place}: {what}{shown}")
-
-
-def _shown(value: object) -> str:
-    """Return the offending value in brackets when it is short and plain enough to help."""
-    return f" (found {value!r:.80})" if isinstance(value, str | int | float) else ""
 
 
 @dataclass(frozen=True)
@@ -69,9 +42,11 @@ class Fixtures:
     taxonomy: TaxonomyFile
     definitions: DefinitionsFile
     synonyms: SynonymsFile
+    quantities: QuantitiesFile
     publications: list[PublicationRow]
     claims: dict[tuple[str, int], ClaimFacts]  # by key of the publication and position
     venues: dict[str, VenueFacts]  # by key of the publication
+    remarks: list[Remarked]
 
 
 def read(folder: Path) -> Fixtures:
@@ -84,7 +59,6 @@ def read(folder: Path) -> Fixtures:
     )
     synonyms, synonym_line = _read_yaml(folder / "synonyms.yaml", SynonymsFile, problems)
     publications = _read_jsonl(folder / "publications.jsonl", problems)
-    claims, claims_line = _read_yaml(folder / "claims.yaml", ClaimsFile, problems)
     venues, venues_line = _read_yaml(folder / "venues.yaml", VenuesFile, problems)
     if taxonomy:
         _check_taxonomy(taxonomy, taxonomy_line, problems)
@@ -95,26 +69,52 @@ def read(folder: Path) -> Fixtures:
         _check_synonyms(taxonomy, synonyms, synonym_line, problems)
     if review:
         _check_review(review, publications, review_line, problems)
-    if claims:
-        _check_claims(claims.root, publications, claims_line, problems)
-    if claims and taxonomy:
-        _check_references(taxonomy, claims.root, claims_line, problems)
     if venues:
         _check_venues(venues.root, publications, venues_line, problems)
     _check_unique(publications, problems)
+    evidence = _read_evidence(folder, taxonomy, publications, problems)
     if problems.found or not (
-        review and taxonomy and definitions and synonyms and claims and venues
+        review and taxonomy and definitions and synonyms and venues and evidence
     ):
         raise FixtureError(problems.found)
+    quantities, facts, remarks = evidence
     return Fixtures(
         review,
         taxonomy,
         definitions,
         synonyms,
+        quantities,
         [row for _, row in publications],
-        {(facts.publication, facts.position): facts for facts in claims.root},
+        facts,
         {facts.publication: facts for facts in venues.root},
+        remarks,
     )
+
+
+def _read_evidence(
+    folder: Path, taxonomy: TaxonomyFile | None, publications: Numbered, problems: Problems
+) -> tuple[QuantitiesFile, Facts, list[Remarked]] | None:
+    """Return what is said of the claims, with the publications and the facts corrected."""
+    claims, claims_line = _read_yaml(folder / "claims.yaml", ClaimsFile, problems)
+    quantities, _ = _read_yaml(folder / "quantities.yaml", QuantitiesFile, problems)
+    corrections, corrections_line = _read_yaml(
+        folder / "corrections.yaml", CorrectionsFile, problems
+    )
+    if claims:
+        check_claims(claims.root, publications, claims_line, problems)
+    if claims and taxonomy:
+        check_references(_strategies(taxonomy), claims.root, claims_line, problems)
+    if claims and quantities:
+        check_quantities(quantities, claims.root, publications, claims_line, problems)
+    if not (taxonomy and claims and quantities and corrections) or problems.files & CORRECTED:
+        return None
+    facts = {(facts.publication, facts.position): facts for facts in claims.root}
+    records = Records({row.key: row for _, row in publications}, facts, _strategies(taxonomy))
+    return quantities, facts, correct(records, corrections, corrections_line, problems)
+
+
+def _strategies(taxonomy: TaxonomyFile) -> set[str]:
+    return {row.slug for level, row, _ in walk(taxonomy) if level == "strategy"}
 
 
 def _read_text(path: Path, problems: Problems) -> str | None:
@@ -181,9 +181,6 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _repeated_keys(item)
-
-
-Numbered = list[tuple[int, PublicationRow]]
 
 
 def _read_jsonl(path: Path, problems: Problems) -> Numbered:
@@ -256,7 +253,7 @@ def _check_synonyms(
     taxonomy: TaxonomyFile, synonyms: SynonymsFile, line_of: LineOf, problems: Problems
 ) -> None:
     """Check that the strategies are known and that no term stands twice."""
-    known = {row.slug for level, row, _ in walk(taxonomy) if level == "strategy"}
+    known = _strategies(taxonomy)
     for slug in sorted(synonyms.strategies.keys() - known):
         line = line_of(("strategies", slug))
         problems.add("synonyms.yaml", line, f"{slug}: unknown strategy")
@@ -284,47 +281,6 @@ def _check_review(
     if named != review.named_publications.count:
         what = f"{review.named_publications.count} named publications expected, {named} found"
         problems.add("review.yaml", line_of(("named_publications", "count")), what)
-
-
-def _check_claims(
-    entries: list[ClaimFacts], publications: Numbered, line_of: LineOf, problems: Problems
-) -> None:
-    """Check that every claim has one entry, that of the same metric, and every entry a claim."""
-    seen: set[tuple[str, int]] = set()
-    claims = {(row.key, n): claim for _, row in publications for n, claim in enumerate(row.claims)}
-    whole = "publications.jsonl" not in problems.files  # a row not read would be called unknown
-    for i, entry in enumerate(entries):
-        place = (entry.publication, entry.position)
-        name, line = f"{entry.publication}-{entry.position}", line_of((i,))
-        if place in seen:
-            problems.add("claims.yaml", line, f"{name}: duplicate claim")
-        seen.add(place)
-        if place not in claims:
-            if whole:
-                problems.add("claims.yaml", line, f"{name}: unknown claim")
-        elif claims[place].metric != entry.metric:
-            what = f"{name}: the claim’s metric is {claims[place].metric!r}, not {entry.metric!r}"
-            problems.add("claims.yaml", line_of((i, "metric")), what)
-    lines = {row.key: line for line, row in publications}
-    for key, position in sorted(claims.keys() - seen):
-        what = f"{key}-{position}: the claim has no entry in claims.yaml"
-        problems.add("publications.jsonl", lines[key], what)
-
-
-def _check_references(
-    taxonomy: TaxonomyFile, entries: list[ClaimFacts], line_of: LineOf, problems: Problems
-) -> None:
-    """Check that the entries name known strategies, and ends of ranges that name each other."""
-    known = {row.slug for level, row, _ in walk(taxonomy) if level == "strategy"}
-    ends = {(entry.publication, entry.position): entry.range_with for entry in entries}
-    for i, entry in enumerate(entries):
-        for slug in sorted(set(entry.strategies) - known):
-            line = line_of((i, "attribution"))
-            problems.add("claims.yaml", line, f"{slug}: unknown strategy")
-        other = entry.range_with
-        if other is not None and ends.get((entry.publication, other)) != entry.position:
-            what = f"claim {other} is not the other end of this range"
-            problems.add("claims.yaml", line_of((i, "range_with")), what)
 
 
 def _check_venues(

@@ -227,8 +227,6 @@ class ClaimRow(FixtureRecord):
     direction: Direction
     baseline: Text | None
     conditions: Text | None
-    hardware: Text | None = None
-    model: Text | None = None
     source: ClaimSource
 
 

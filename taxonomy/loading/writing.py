@@ -17,10 +17,9 @@ from reviewapp.corpus.models import (
     Tool,
 )
 from taxonomy.choices import SynonymKind
-from taxonomy.loading.claim_facts import ClaimFacts
+from taxonomy.loading.claim_writing import columns, load_claims
 from taxonomy.loading.reading import Fixtures
 from taxonomy.loading.schema import (
-    ClaimRow,
     ClassRow,
     PublicationRow,
     SynonymsFile,
@@ -28,7 +27,6 @@ from taxonomy.loading.schema import (
 )
 from taxonomy.loading.venue_facts import VenueFacts
 from taxonomy.models import (
-    Claim,
     Evidence,
     Family,
     Group,
@@ -152,55 +150,11 @@ def _load_publications(review: Review, fixtures: Fixtures) -> None:
         records,
         update_conflicts=True,
         unique_fields=["key"],
-        update_fields=_columns(Publication, "key"),
+        update_fields=columns(Publication, "key"),
     )
     ids = dict(Publication.objects.filter(key__in=[r.key for r in rows]).values_list("key", "id"))
     _link(rows, ids)
-    _load_claims(fixtures, ids)
-
-
-def _columns(model: type[models.Model], *identity: str) -> list[str]:
-    """Return the fields that a record is written with, but for those that say which it is."""
-    return [
-        field.name
-        for field in model._meta.concrete_fields
-        if field.editable and not field.primary_key and field.name not in identity
-    ]
-
-
-def _load_claims(fixtures: Fixtures, ids: dict[str, int]) -> None:
-    """Write the claims over those of the same place, so that what refers to a claim stays."""
-    claims = [
-        _claim(ids[row.key], claim, fixtures.claims[row.key, position])
-        for row in fixtures.publications
-        for position, claim in enumerate(row.claims)
-    ]
-    kept = Claim.objects.bulk_create(
-        claims,
-        update_conflicts=True,
-        unique_fields=["publication", "position"],
-        update_fields=_columns(Claim, "publication", "position"),
-    )
-    named = Claim.objects.filter(publication__in=ids.values())
-    named.exclude(pk__in=[claim.pk for claim in kept]).delete()
-
-
-def _claim(publication: int, claim: ClaimRow, facts: ClaimFacts) -> Claim:
-    plan = facts.replication
-    return Claim(
-        publication_id=publication,
-        position=facts.position,
-        **{name: value or "" for name, value in claim.model_dump(exclude={"value"}).items()},
-        value=claim.value,
-        unit=facts.unit,
-        qualifier=facts.qualifier,
-        testable=plan.testable,
-        study=plan.study or "",
-        measure=plan.measure or "",
-        rule=plan.rule or "",
-        rule_written=plan.written,
-        rule_blind=plan.blind,
-    )
+    load_claims(fixtures, ids)
 
 
 def _publication(review: Review, row: PublicationRow, facts: VenueFacts) -> Publication:

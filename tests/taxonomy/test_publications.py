@@ -16,6 +16,7 @@ from taxonomy.models import Claim, Evidence, Family, Group, PublicationFacets, S
 from taxonomy.publications.facet_counts import count
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import read_filter
+from tests import factories
 from tests.factories import publication
 from tests.queries import count_queries
 
@@ -180,16 +181,7 @@ def test_a_search_finds_what_is_only_in_a_claim(client: Client, review: Review) 
     publication(key="doe2023claim", title="Nothing To See")
     found = Publication.objects.get(key="doe2023claim")
     assert "Nothing To See" not in page(client, "q=xylophone")
-    Claim.objects.create(
-        publication=found,
-        position=0,
-        objective="latency",
-        metric="xylophone speedup",
-        value=2,
-        unit="x",
-        direction="higher_better",
-        source="paper",
-    )
+    factories.claim(found, objective="latency", metric="xylophone speedup")
     assert titles(page(client, "q=xylophone")) == ["Nothing To See"]
 
 

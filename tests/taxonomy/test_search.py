@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
-from taxonomy.models import Claim, Synonym
+from taxonomy.models import Synonym
 from taxonomy.search.found import GROUPS
+from tests import factories
 from tests.factories import publication
 from tests.queries import count_queries
 
@@ -202,10 +203,9 @@ def test_what_lacks_one_word_is_shown_where_nothing_has_all(client: Client, revi
 
 def test_a_search_follows_every_change(client: Client, review: Review) -> None:
     made = publication(key="doe2023first", title="Xylophone", authors=["Doe, Zoë"])
-    claim = Claim.objects.create(
-        publication=made, position=0, objective="latency", metric="glissando", value=2, unit="x",
-        direction="higher_better", hardware="NVIDIA Z9", source="paper",
-    )  # fmt: skip
+    claim = factories.claim(
+        made, objective="latency", metric="glissando", hardware="NVIDIA Z9", source="paper"
+    )
     assert keys(found(client, "xylophone glissando"), "claims") == ["doe2023first-0"]
     assert keys(found(client, "Zoe Doe"), "authors") == ["Doe, Zoë"]
     Publication.objects.filter(pk=made.pk).update(title="Marimba", authors=["Roe, Zoë"])
