@@ -1,4 +1,4 @@
-"""The taxonomy of strategies and the publications under each; its claims are in `claims`."""
+"""The taxonomy of strategies and the publications under each; its claims are in claim_models.py."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -8,7 +8,7 @@ from django.urls import reverse
 from reviewapp.corpus.choices import Grade
 from reviewapp.corpus.models import Publication, one_of
 from taxonomy.choices import SynonymKind
-from taxonomy.claims.models import (
+from taxonomy.claim_models import (
     CLAIM_FIELDS,
     Attribution,
     Axis,
