@@ -75,9 +75,8 @@ def test_it_counts_the_reviews_own_and_lists_extensions_apart(
     client: Client, review: Review
 ) -> None:
     shown = text(page(client, "pruning"))
-    assert "5 publications" in shown
-    assert "1 extension, not counted" in shown
-    assert "Extensions: in scope, but not counted with the review Tabi" in shown
+    assert "4 publications 11 reported claims 2 extensions, not counted" in shown
+    assert "Extensions: in scope, but not counted with the review PowerInfer" in shown
     assert "No publication of the review is filed" in text(page(client, "model-cascade"))
 
 
