@@ -90,15 +90,16 @@ class SweepQuerySet(models.QuerySet[M_co]):
         return self.filter(study=slug)
 
     def with_progress(self) -> Self:
-        """Return the sweeps with their owners, and how their runs stand.
+        """Return the sweeps with their owners, and how their runs stand, newest first.
 
         Each has `asked`, how many runs it has, and of these `unfinished` and `succeeded`.
         """
-        return self.select_related("owner").annotate(
+        counted = self.select_related("owner").annotate(
             asked=Count("runs"),
             unfinished=Count("runs", filter=Q(runs__state__in=UNFINISHED)),
             succeeded=Count("runs", filter=Q(runs__state=State.SUCCEEDED)),
         )
+        return counted.order_by("-created", "-id")  # what is counted loses the model's own order
 
 
 class WorkerQuerySet(models.QuerySet[M_co]):

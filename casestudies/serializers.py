@@ -2,6 +2,8 @@
 
 from typing import Any, get_args
 
+from django.core.exceptions import ValidationError as InvalidTag
+from django.core.validators import RegexValidator
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import extend_schema_field
@@ -12,8 +14,17 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import QUICK, Kind, Setting, Study, Variant, VariantRole
 from casestudies.lab.metrics import Better, Evidence, Metric, Objective
 from casestudies.lab.result import LARGEST_SEED
-from casestudies.models import Measurement, Run
+from casestudies.models import (
+    LONGEST_NOTE,
+    LONGEST_TAG,
+    MOST_TAGS,
+    Measurement,
+    Run,
+    Sweep,
+)
 from casestudies.run_command import command_line
+from casestudies.runs.annotating import IN_NOTE, IN_TAG, normalised
+from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES
 from casestudies.studies.results import answered_claims
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
@@ -80,6 +91,10 @@ class RunSerializer(Record[Run]):
     owner = serializers.SlugRelatedField[Any](
         "username", read_only=True, allow_null=True, help_text="Who started it"
     )
+    tags = serializers.ListField(child=serializers.CharField(), read_only=True)
+    sweep = serializers.IntegerField(
+        source="sweep_id", read_only=True, allow_null=True, help_text="Number of its sweep"
+    )
     page = Page()
 
     class Meta:
@@ -105,6 +120,45 @@ class RunSerializer(Record[Run]):
             "hardware",
             "verdict",
             "error",
+            "note",
+            "tags",
+            "sweep",
+            "url",
+            "page",
+        )
+        read_only_fields = fields
+
+
+class SweepSerializer(Record[Sweep]):
+    """Runs that were asked for together and differ in one parameter.
+
+    `values` are those of the parameter, each of a run; null is what there is not.
+    """
+
+    values = serializers.ListField(read_only=True)
+    runs = serializers.PrimaryKeyRelatedField[Any](many=True, read_only=True)
+    owner = serializers.SlugRelatedField[Any](
+        "username", read_only=True, allow_null=True, help_text="Who started it"
+    )
+    unfinished = serializers.IntegerField(help_text="How many of its runs have not ended")
+    succeeded = serializers.IntegerField(help_text="How many of its runs have a result")
+    url = Address("api-sweep", source="pk")
+    page = Page()
+
+    class Meta:
+        model = Sweep
+        fields: tuple[str, ...] = (
+            "id",
+            "study",
+            "preset",
+            "parameter",
+            "values",
+            "runs",
+            "unfinished",
+            "succeeded",
+            "owner",
+            "created",
+            "note",
             "url",
             "page",
         )
@@ -244,7 +298,62 @@ class WholeNumber(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class NewRunSerializer(serializers.Serializer[Any]):
+class Text(serializers.CharField):
+    """A text that is one in JSON, not a number, and no longer than it may be as it was sent."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text, trimmed; raise ValidationError."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if self.max_length is not None and len(data) > self.max_length:
+            message = self.error_messages["max_length"].format(max_length=self.max_length)
+            raise serializers.ValidationError(message, "max_length")
+        return str(super().to_internal_value(data))
+
+
+class NoteText(Text):
+    """A note as it is sent."""
+
+    def __init__(self, **options: Any) -> None:
+        control = RegexValidator(IN_NOTE, "A note has no control characters.")
+        super().__init__(allow_blank=True, max_length=LONGEST_NOTE, validators=[control], **options)
+
+
+class TagList(serializers.ListField):
+    """Tags as they are sent; trimmed, in lower case and each once they are kept."""
+
+    def __init__(self, **options: Any) -> None:
+        hidden = RegexValidator(IN_TAG, "A tag has no commas and no characters that nobody sees.")
+        tag = Text(allow_blank=True, max_length=LONGEST_TAG, validators=[hidden])
+        super().__init__(child=tag, max_length=MOST_TAGS, **options)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        """Return the tags as they are kept; raise ValidationError."""
+        try:
+            return normalised(super().to_internal_value(data))
+        except InvalidTag as error:
+            raise serializers.ValidationError(error.messages) from None
+
+
+class Closed(serializers.Serializer[Any]):
+    """What is sent, which has no keys but its own."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse keys that nothing reads: a misspelt one would be a wish that nobody hears."""
+        unknown = set(self.initial_data) - set(self.fields)
+        if unknown:
+            raise serializers.ValidationError({key: ["There is no such key."] for key in unknown})
+        return attrs
+
+
+class AnnotationSerializer(Closed):
+    """What is to be changed; a key that is left out keeps what the run has."""
+
+    note = NoteText(required=False)
+    tags = TagList(required=False)
+
+
+class NewRunSerializer(Closed):
     """A run that somebody asks for."""
 
     study = serializers.ChoiceField(list(STUDIES))
@@ -254,22 +363,41 @@ class NewRunSerializer(serializers.Serializer[Any]):
     )
     seed = WholeNumber(default=0, min_value=0, max_value=LARGEST_SEED)
     device = serializers.ChoiceField(Device.choices, default=Device.CPU)
+    note = NoteText(default="", help_text="What it is for, as plain text")
+    tags = TagList(default=list, help_text="By which runs can be found")
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse keys that nothing reads: a misspelt one would be a run of something else."""
-        unknown = set(self.initial_data) - set(self.fields)
-        if unknown:
-            raise serializers.ValidationError({key: ["There is no such key."] for key in unknown})
-        return attrs
+
+class NewSweepSerializer(NewRunSerializer):
+    """A sweep that somebody asks for: a run for each value of one parameter."""
+
+    vary = serializers.DictField(
+        child=serializers.ListField(),
+        help_text="The parameter that varies, and the list of its values",
+    )
+    note = NoteText(default="", help_text="What the sweep is for, as plain text")
+    tags = TagList(default=list, help_text="Those of each of its runs")
+
+    def validate_vary(self, vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Refuse more or fewer parameters than one."""
+        if len(vary) != 1:
+            raise serializers.ValidationError("One parameter varies: name it, with its values.")
+        return vary
 
 
 class NewRunDescription(OpenApiSerializerExtension):
     """Describes a new run by its study, which has presets and parameters of its own."""
 
     target_class = NewRunSerializer
+    called = "Run"
+    summary = "A run of the study {}; what is left out has its default."
+    required: tuple[str, ...] = ("study",)
+
+    def own(self, study: Study) -> dict[str, Any]:
+        """Return what only this study's component has, beside preset and parameters."""
+        return {}
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
-        """Return that it is a run of one of the studies; each is a component that has its name."""
+        """Return that it is of one of the studies; each is a component that has its name."""
         common = super().map_serializer(auto_schema, direction)
         runs = {}
         for study in STUDIES.values():
@@ -279,18 +407,51 @@ class NewRunDescription(OpenApiSerializerExtension):
                 "study": {"type": "string", "enum": [study.slug]},
                 "preset": {"type": "string", "enum": list(study.presets), "default": QUICK},
                 "parameters": {"allOf": [parameters], "default": {}},
+                **self.own(study),
             }
             properties = {**common["properties"], **own}
-            description = f"A run of the study {study.name}; what is left out has its default."
+            description = self.summary.format(study.name)
             schema = {**common, "description": description, "properties": properties}
             closed = {**schema, "additionalProperties": False}
-            runs[study.slug] = _component(auto_schema, f"New{name}Run", closed)
+            runs[study.slug] = _component(auto_schema, f"New{name}{self.called}", closed)
         mapping = {slug: run["$ref"] for slug, run in runs.items()}
         return {
             "description": common["description"],
-            "required": ["study"],
+            "required": list(self.required),
             "oneOf": list(runs.values()),
             "discriminator": {"propertyName": "study", "mapping": mapping},
+        }
+
+
+class NewSweepDescription(NewRunDescription):
+    """Describes a new sweep by its study: for each parameter what its values may be."""
+
+    target_class = NewSweepSerializer
+    called = "Sweep"
+    summary = "A sweep of the study {}: a run for each value of one parameter."
+    required = ("study", "vary")
+
+    def own(self, study: Study) -> dict[str, Any]:
+        """Return that one of the parameters varies, with a list of values of its type."""
+        lists = {
+            name: {
+                "type": "array",
+                "items": schema,
+                "minItems": FEWEST_VALUES,
+                "maxItems": MOST_VALUES,
+                "uniqueItems": True,
+            }
+            for name, schema in _parameters_of(study)["properties"].items()
+        }
+        return {
+            "vary": {
+                "type": "object",
+                "description": "The parameter that varies, and the list of its values",
+                "properties": lists,
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            }
         }
 
 

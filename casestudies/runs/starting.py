@@ -1,5 +1,6 @@
 """Asking for a run, and asking for its end."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,11 +96,16 @@ def queue(owner: User, runs: Sequence[Run]) -> None:
         # Two requests at once must not both take the last place. The rows that refer to the
         # account, as that of a sweep, are no reason to wait.
         User.objects.select_for_update(no_key=True).get(pk=owner.pk)
-        waiting, most = Run.objects.of(owner).queued().count(), settings.RUNS_QUEUED_PER_USER
+        waiting, most = Run.objects.of(owner).queued().count(), most_waiting()
         if waiting + len(runs) > most:
             raise TooManyWaiting(_no_place(waiting, most, len(runs)))
         Run.objects.bulk_create(runs)
         wake_a_worker(runs[0].device)
+
+
+def most_waiting() -> int:
+    """Return how many runs one person may have waiting."""
+    return math.ceil(settings.RUNS_QUEUED_PER_USER)
 
 
 def _no_place(waiting: int, most: int, wanted: int) -> str:

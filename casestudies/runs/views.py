@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from casestudies.lab.contract import InvalidParameter
-from casestudies.models import Run, Sweep
+from casestudies.models import Run
 from casestudies.permissions import may_annotate, may_cancel, may_delete, may_start
 from casestudies.run_command import command_line
 from casestudies.runs import starting
@@ -91,9 +91,10 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
 def _delete(run: Run) -> None:
     """Delete the run, and its sweep if it was the last of it."""
     with transaction.atomic():
-        sweep = run.sweep_id
+        sweep = run.sweep
         run.delete()
-        Sweep.objects.filter(pk=sweep, runs=None).delete()
+        if sweep and not sweep.runs.exists():
+            sweep.delete()
 
 
 def _only_if(allowed: bool, request: HttpRequest, reason: str) -> None:

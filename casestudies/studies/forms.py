@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
@@ -21,12 +20,13 @@ from casestudies.lab.contract import (
 from casestudies.lab.result import LARGEST_SEED
 from casestudies.models import LONGEST_TAG
 from casestudies.runs.annotating import TAGS_HELP, NoteField, TagsField, as_kept
-from casestudies.runs.starting import Request
+from casestudies.runs.starting import Request, most_waiting
 from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES, InvalidSweep, SweepRequest
 from reviewapp.ui.fields import WholeNumberField
 
 LONGEST_VALUE = 100
 LONGEST_LIST = 1_000
+MOST_TAGS_SHOWN = 30
 TRUE = ("true", "1", "on", "yes")
 
 
@@ -75,7 +75,7 @@ class RunForm(forms.Form):
         self.fields["vary"].choices = [("", "none: one run"), *named]  # type: ignore[attr-defined]
         self.fields["values"].help_text = (
             f"{FEWEST_VALUES} to {MOST_VALUES}, parted by commas, such as 1, 2, 4; they stand for"
-            f" what is set above. One may have {settings.RUNS_QUEUED_PER_USER} runs waiting."
+            f" what is set above. One may have {most_waiting()} runs waiting."
         )
         offered = [(value, label) for value, label in Device.choices if value in study.devices]
         self.fields["device"].choices = offered  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from casestudies.runs.pivot import pivot
 from casestudies.runs.watching import curves, measured
 from casestudies.studies.catalogue_page import CatalogueForm, catalogue, named_publications
 from casestudies.studies.equations import subjects
-from casestudies.studies.forms import HistoryForm, RunForm
+from casestudies.studies.forms import MOST_TAGS_SHOWN, HistoryForm, RunForm
 from casestudies.studies.results import (
     RULE,
     answered_claims,
@@ -33,7 +33,7 @@ from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.listing import paginate
 from taxonomy.models import Strategy
 
-NEWEST_SWEEPS, MOST_TAGS_SHOWN = 5, 30
+NEWEST_SWEEPS = 5
 
 
 @require_safe

@@ -80,9 +80,14 @@ class SweepNow:
     @cached_property
     def other_differences(self) -> list[str]:
         """Return the names of all that keeps results apart, beside the parameter that varies."""
-        first, *others = list(grouped(self.with_result)) or [None]
-        names = [name for group in others for name in group.differences(first)] if first else []
+        groups = list(grouped(self.with_result))
+        names = [name for group in groups[1:] for name in group.differences(groups[0])]
         return [name for name in dict.fromkeys(names) if name != self.sweep.parameter_in_words]
+
+    @property
+    def cautions(self) -> list[str]:
+        """Return what a reader must know before taking the numbers as findings."""
+        return list(dict.fromkeys(run.caution for run in self.with_result if run.caution))
 
     @property
     def _schema(self) -> dict[str, Any]:
