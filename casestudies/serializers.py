@@ -311,6 +311,7 @@ class Text(serializers.CharField):
         return str(super().to_internal_value(data))
 
 
+@extend_schema_field({"type": "string", "pattern": IN_NOTE, "maxLength": LONGEST_NOTE})
 class NoteText(Text):
     """A note as it is sent."""
 
@@ -319,16 +320,27 @@ class NoteText(Text):
         super().__init__(allow_blank=True, max_length=LONGEST_NOTE, validators=[control], **options)
 
 
+@extend_schema_field({"type": "string", "pattern": IN_TAG, "maxLength": LONGEST_TAG})
+class TagText(Text):
+    """A tag as it is sent; an empty one is as none."""
+
+    def __init__(self) -> None:
+        hidden = RegexValidator(IN_TAG, "A tag has no commas and no characters that nobody sees.")
+        super().__init__(allow_blank=True, max_length=LONGEST_TAG, validators=[hidden])
+
+
 class TagList(serializers.ListField):
     """Tags as they are sent; trimmed, in lower case and each once they are kept."""
 
     def __init__(self, **options: Any) -> None:
-        hidden = RegexValidator(IN_TAG, "A tag has no commas and no characters that nobody sees.")
-        tag = Text(allow_blank=True, max_length=LONGEST_TAG, validators=[hidden])
-        super().__init__(child=tag, max_length=MOST_TAGS, **options)
+        super().__init__(child=TagText(), max_length=MOST_TAGS, **options)
 
     def to_internal_value(self, data: Any) -> list[str]:
         """Return the tags as they are kept; raise ValidationError."""
+        if isinstance(data, list) and len(data) > MOST_TAGS:
+            raise serializers.ValidationError(
+                f"These are {len(data)} tags, of at most {MOST_TAGS}."
+            )
         try:
             return normalised(super().to_internal_value(data))
         except InvalidTag as error:
@@ -351,6 +363,17 @@ class AnnotationSerializer(Closed):
 
     note = NoteText(required=False)
     tags = TagList(required=False)
+
+
+class AnnotationDescription(OpenApiSerializerExtension):
+    """Describes that an annotation has no other keys."""
+
+    target_class = AnnotationSerializer
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """Return the schema, closed."""
+        schema = super().map_serializer(auto_schema, direction)
+        return {**schema, "additionalProperties": False}
 
 
 class NewRunSerializer(Closed):

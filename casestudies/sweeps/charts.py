@@ -30,13 +30,16 @@ def charts(now: SweepNow) -> list[Chart]:
     study = now.study
     if study is None:
         return []
-    metrics = dict.fromkeys(metric for metric, _ in study.headline)
-    drawn = (_chart(now, study, study.metric(name)) for name in metrics)
-    return [chart for chart in drawn if chart.marks]
+    metrics = [study.metric(name) for name in dict.fromkeys(name for name, _ in study.headline)]
+    points = {metric.name: _points(now, study, metric) for metric in metrics}
+    # In all charts of the page the same name looks the same.
+    names = list(dict.fromkeys(point.name for found in points.values() for point in found))
+    return [
+        _chart(now, metric, points[metric.name], names) for metric in metrics if points[metric.name]
+    ]
 
 
-def _chart(now: SweepNow, study: Study, metric: Metric) -> Chart:
-    points = _points(now, study, metric)
+def _chart(now: SweepNow, metric: Metric, points: list[Point], names: list[str]) -> Chart:
     parameter = labelled(now.sweep.parameter_in_words, now.unit)
     measured = labelled(metric.name, metric.unit_in_words)
     scales = logarithmic_axes([(p.x, p.row.value) for p in points]) if now.numeric else ""
@@ -45,7 +48,7 @@ def _chart(now: SweepNow, study: Study, metric: Metric) -> Chart:
         title=f"{capfirst(metric.name)} by {now.sweep.parameter_in_words}",
         kind="lines" if now.numeric else "dots",
         table=_table(points, capfirst(parameter), capfirst(measured)),
-        traces=_lines(points, study) if now.numeric else _rows(points),
+        traces=_lines(points, names) if now.numeric else _rows(points),
         x_label=parameter if now.numeric else measured,
         y_label=measured if now.numeric else "",
         note=_note(now, metric, scales),
@@ -67,8 +70,8 @@ def _points(now: SweepNow, study: Study, metric: Metric) -> list[Point]:
     return sorted(found, key=lambda p: (place.get(p.row.variant, len(place)), p.name))
 
 
-def _lines(points: list[Point], study: Study) -> list[Trace]:
-    names = list(dict.fromkeys(point.name for point in points))
+def _lines(points: list[Point], names: list[str]) -> list[Trace]:
+    drawn = {point.name for point in points}
     return [
         Trace(
             name,
@@ -77,6 +80,7 @@ def _lines(points: list[Point], study: Study) -> list[Trace]:
             LINES[place % len(LINES)],
         )
         for place, name in enumerate(names)
+        if name in drawn
     ]
 
 
@@ -129,6 +133,7 @@ def _note(now: SweepNow, metric: Metric, scales: str) -> str:
     sentences = (
         f"{capfirst(now.sweep.label)}, {now.sweep.preset} preset{where}.",
         "" if metric.direction == "neither" else f"{capfirst(metric.name)}: {metric.direction}.",
+        "It is timed, hence of that machine at that time." if metric.evidence == "timed" else "",
         scales,
         *_missing(now),
     )
