@@ -1,9 +1,9 @@
 """How studies, runs and measurements are written in the API, and how a run is asked for."""
 
-from typing import Any, get_args
+import re
+from typing import Any, ClassVar, get_args
 
 from django.core.exceptions import ValidationError as InvalidTag
-from django.core.validators import RegexValidator
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import extend_schema_field
@@ -298,35 +298,45 @@ class WholeNumber(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class Text(serializers.CharField):
-    """A text that is one in JSON, not a number, and no longer than it may be as it was sent."""
+class Text(serializers.Field):
+    """A text that is one in JSON, not a number; trimmed, and maybe empty."""
+
+    pattern: str
+    longest: int
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "invalid": "Not a text.",
+        "too_long": "A text of {n} characters, of at most {most}.",
+        "hidden": "It has characters that are not allowed here, such as those that nobody sees.",
+    }
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the text, trimmed; raise ValidationError."""
+        """Return the text; raise ValidationError."""
         if not isinstance(data, str):
             self.fail("invalid")
-        if self.max_length is not None and len(data) > self.max_length:
-            message = self.error_messages["max_length"].format(max_length=self.max_length)
-            raise serializers.ValidationError(message, "max_length")
-        return str(super().to_internal_value(data))
+        if len(data) > self.longest:
+            self.fail("too_long", n=len(data), most=self.longest)
+        text = data.strip()
+        if not re.fullmatch(self.pattern, text):
+            self.fail("hidden")
+        return text
+
+    def to_representation(self, value: str) -> str:
+        """Return the text."""
+        return value
 
 
 @extend_schema_field({"type": "string", "pattern": IN_NOTE, "maxLength": LONGEST_NOTE})
 class NoteText(Text):
     """A note as it is sent."""
 
-    def __init__(self, **options: Any) -> None:
-        control = RegexValidator(IN_NOTE, "A note has no control characters.")
-        super().__init__(allow_blank=True, max_length=LONGEST_NOTE, validators=[control], **options)
+    pattern, longest = IN_NOTE, LONGEST_NOTE
 
 
 @extend_schema_field({"type": "string", "pattern": IN_TAG, "maxLength": LONGEST_TAG})
 class TagText(Text):
     """A tag as it is sent; an empty one is as none."""
 
-    def __init__(self) -> None:
-        hidden = RegexValidator(IN_TAG, "A tag has no commas and no characters that nobody sees.")
-        super().__init__(allow_blank=True, max_length=LONGEST_TAG, validators=[hidden])
+    pattern, longest = IN_TAG, LONGEST_TAG
 
 
 class TagList(serializers.ListField):

@@ -209,8 +209,8 @@ def test_a_token_starts_the_sweep_that_is_asked_for(ada: User) -> None:
         ({"vary": {"window": [1, 2], "bits": ["4", "3"]}}, "vary", "One parameter varies"),
         ({"vary": [1]}, "vary", "Expected a dictionary"),
         ({"values": [1]}, "values", "There is no such key."),
-        ({"note": 7}, "note", "Not a valid string."),
-        ({"note": "x" * 2001}, "note", "Ensure this field has no more than 2000 characters."),
+        ({"note": 7}, "note", "Not a text."),
+        ({"note": "x" * 2001}, "note", "A text of 2001 characters, of at most 2000."),
         ({"tags": [f"t{n}" for n in range(11)]}, "tags", "These are 11 tags, of at most 10."),
     ],
 )
