@@ -16,6 +16,7 @@ IN_TAG = (
     r"^[^\x00-\x1f\x7f-\x9f\xad,\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff]*$"
 )
 IN_NOTE = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"  # tabs and ends of lines are
+LONGEST_LIST = 1_000  # of tags as they are typed
 TAGS_HELP = (
     f"At most {MOST_TAGS}, each of at most {LONGEST_TAG} characters, parted by commas; runs can be"
     " found by them."
@@ -67,7 +68,10 @@ class TagsField(forms.Field):
 
     def to_python(self, value: Any) -> list[str]:
         """Return the tags as they are kept; raise ValidationError."""
-        return normalised(str(value or "").split(","))
+        text = str(value or "")
+        if len(text) > LONGEST_LIST:
+            raise ValidationError(f"All tags together have at most {LONGEST_LIST:,} characters.")
+        return normalised(text.split(","))
 
     def prepare_value(self, value: Any) -> Any:
         """Return what stands in the form for tags, or for what was typed."""

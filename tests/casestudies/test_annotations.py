@@ -84,6 +84,7 @@ def test_only_the_owner_and_who_looks_after_all_change_them(client: Client) -> N
         ({"note": "\x00"}, "Null characters are not allowed"),
         ({"tags": "x" * 41}, "has 41"),
         ({"tags": ",".join(map(str, range(11)))}, "at most 10 tags, not 11"),
+        ({"tags": "a," * 10**5}, "All tags together have at most 1,000 characters"),
         ({"tags": "a\u202eb"}, "no characters that nobody sees"),
     ],
 )

@@ -191,6 +191,9 @@ def test_a_token_starts_the_sweep_that_is_asked_for(ada: User) -> None:
     assert (body["unfinished"], body["succeeded"]) == (2, 0)
     assert body == Client().get(response["Location"]).json()
     assert Client().get(SWEEPS).json()["results"] == [body]
+    content = Client().get(f"{SWEEPS}?format=csv").getvalue().decode("utf-8-sig")
+    [row] = csv.DictReader(io.StringIO(content))
+    assert (row["parameter"], row["values"]) == ("sparsity", "0.3; 0.5")
     runs = Client().get(f"/api/v1/runs/?sweep={sweep.pk}&tag=One Tag").json()["results"]
     assert {run["id"] for run in runs} == set(body["runs"])
     assert [(run["sweep"], run["tags"], run["seed"]) for run in runs] == [
