@@ -1,10 +1,12 @@
-"""Studies, runs and measurements in the API, and starting and cancelling a run."""
+"""Studies, runs, sweeps and measurements in the API; starting, cancelling, annotating runs."""
 
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 from django import forms
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Model, Prefetch, QuerySet
 from django.http import Http404
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -20,16 +22,22 @@ from rest_framework.views import APIView
 from casestudies.choices import Device, State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import InvalidParameter, Study
-from casestudies.models import Measurement, Run
-from casestudies.permissions import may_cancel, may_start
+from casestudies.models import LONGEST_TAG, Measurement, Run, Sweep
+from casestudies.permissions import may_annotate, may_cancel, may_manage, may_start
+from casestudies.runs.annotating import annotate, as_kept
 from casestudies.runs.starting import NoMachine, Request, TooManyWaiting, cancel, start
+from casestudies.runs.sweeping import InvalidSweep, SweepRequest, cancel_all
+from casestudies.runs.sweeping import start as start_sweep
 from casestudies.serializers import (
+    AnnotationSerializer,
     MeasurementSerializer,
     NewRunSerializer,
+    NewSweepSerializer,
     RunDetailSerializer,
     RunSerializer,
     StudyDetailSerializer,
     StudySerializer,
+    SweepSerializer,
 )
 from reviewapp.limits.throttles import ByScope
 from reviewapp.rest import exceptions
@@ -38,6 +46,8 @@ from reviewapp.rest.listing import Listing, json_keys
 from reviewapp.ui.fields import WholeNumberField
 
 LARGEST_ID = 2**63 - 1
+
+Row = TypeVar("Row", bound=Model)
 
 
 class Studies(Endpoint, ListAPIView[Any]):
@@ -92,6 +102,12 @@ class RunFilterForm(forms.Form):
         strip=False,
         help_text="Exactly as a run names its hardware",
     )
+    tag = forms.CharField(
+        required=False, max_length=LONGEST_TAG, strip=False, help_text="One of its tags"
+    )
+    sweep = WholeNumberField(
+        required=False, min_value=1, max_value=LARGEST_ID, help_text="Number of its sweep"
+    )
 
 
 class MayStart(BasePermission):
@@ -104,37 +120,66 @@ class MayStart(BasePermission):
         return request.method in SAFE_METHODS or may_start(request.user)
 
 
-class Runs(Listing[Run]):
-    """Runs, newest first."""
+class Starting(Listing[Row]):
+    """A list to which those who may start runs add; its class says what is started."""
 
-    serializer_class = RunSerializer
     permission_classes = [MayStart]
-    form = RunFilterForm
-    file_name = "runs"
     throttle_scope = "start"
-    examples = {
-        "GET": "?study=sparsegpt&state=succeeded",
-        "POST": '{"study": "sparsegpt", "preset": "quick", "parameters": {"sparsity": 0.6}}',
-    }
 
     def get_renderers(self) -> list[BaseRenderer]:
-        """Return the formats: a run that starts is no list that could be CSV."""
+        """Return the formats: what starts is no list that could be CSV."""
         return super().get_renderers() if self._reads else [JSONRenderer()]
 
     def get_throttles(self) -> list[BaseThrottle]:
-        """Return the limits: starting has one of its own."""
+        """Return the limits: starting has one of its own, which runs and sweeps share."""
         return super().get_throttles() + ([] if self._reads else [ByScope()])
 
     @property
     def _reads(self) -> bool:
         return self.request.method in SAFE_METHODS
 
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Answer that the queue is full, or that no machine can carry a run out, as the API does."""
+    try:
+        yield
+    except TooManyWaiting as error:
+        raise exceptions.QueueFull(str(error)) from None
+    except NoMachine as error:
+        raise exceptions.Conflict(str(error)) from None
+
+
+def located(what: str) -> OpenApiParameter:
+    """Return the description of the header that leads to what was started."""
+    return OpenApiParameter(
+        "Location",
+        {"type": "string", "format": "uri"},
+        OpenApiParameter.HEADER,
+        response=[201],
+        description=what,
+    )
+
+
+class Runs(Starting[Run]):
+    """Runs, newest first."""
+
+    serializer_class = RunSerializer
+    form = RunFilterForm
+    file_name = "runs"
+    examples = {
+        "GET": "?study=sparsegpt&state=succeeded",
+        "POST": '{"study": "sparsegpt", "preset": "quick", "parameters": {"sparsity": 0.6}}',
+    }
+
     def found(self, chosen: dict[str, Any]) -> QuerySet[Run]:
         """Return the runs chosen."""
         Run.objects.mark_lost()
         runs = Run.objects.select_related("owner").defer("series")
-        same = {key: chosen[key] for key in ("study", "device", "hardware") if chosen[key]}
-        runs = runs.filter(**same)
+        keys = ("study", "device", "hardware", "sweep")
+        runs = runs.filter(**{key: chosen[key] for key in keys if chosen[key]})
+        if tag := as_kept(chosen["tag"]):
+            runs = runs.tagged(tag)
         if chosen["state"]:
             runs = runs.filter(state__in=chosen["state"])
         if chosen["reference"]:
@@ -148,15 +193,7 @@ class Runs(Listing[Run]):
     @extend_schema(
         request=NewRunSerializer,
         responses={201: RunSerializer, 409: None},
-        parameters=[
-            OpenApiParameter(
-                "Location",
-                {"type": "string", "format": "uri"},
-                OpenApiParameter.HEADER,
-                response=[201],
-                description="The address of the run",
-            )
-        ],
+        parameters=[located("The address of the run")],
     )
     def post(self, request: HttpRequest) -> Response:
         """Start a run: put it in the queue.
@@ -166,29 +203,31 @@ class Runs(Listing[Run]):
         """
         asked = NewRunSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        try:
-            run = start(cast(User, request.user), _checked(**asked.validated_data))
-        except TooManyWaiting as error:
-            raise exceptions.QueueFull(str(error)) from None
-        except NoMachine as error:
-            raise exceptions.Conflict(str(error)) from None
+        with refusing():
+            run = start(cast(User, request.user), _checked(asked.validated_data))
         address = request.build_absolute_uri(reverse("api-run", args=[run.pk]))
         return Response(self.get_serializer(run).data, 201, headers={"Location": address})
 
 
-def _checked(
-    study: str, preset: str, parameters: dict[str, Any], seed: int, device: str
-) -> Request:
-    known = STUDIES[study]
+def _checked(asked: dict[str, Any]) -> Request:
+    known = STUDIES[asked["study"]]
     try:
         # In JSON a number is a number, and a text of digits is none.
-        values = known.check(preset, parameters, strict=True).model_dump(mode="json")
+        values = known.check(asked["preset"], asked["parameters"], strict=True)
     except InvalidParameter as error:
         problem: dict[str, Any] = {error.name: [error.reason]}
         raise ValidationError(
             problem if error.name == "preset" else {"parameters": problem}
         ) from None
-    return Request(known, preset, values, seed, Device(device))
+    return Request(
+        known,
+        asked["preset"],
+        values.model_dump(mode="json"),
+        asked["seed"],
+        Device(asked["device"]),
+        asked["note"],
+        asked["tags"],
+    )
 
 
 class OneRun(Endpoint, RetrieveAPIView[Run]):
@@ -225,6 +264,125 @@ class CancelRun(Endpoint, GenericAPIView[Run]):
             raise PermissionDenied("This account may not cancel this run.")
         if not cancel(run):
             raise exceptions.Conflict("The run has ended already.")
+        return Response(self.get_serializer(self.get_object()).data, 202)
+
+
+class AnnotateRun(Endpoint, GenericAPIView[Run]):
+    """The note and the tags of a run."""
+
+    serializer_class = RunSerializer
+    queryset = Run.objects.select_related("owner")
+    permission_classes = [IsAuthenticated]
+    examples = {"POST": '{"note": "With another text", "tags": ["for the report"]}'}
+
+    @extend_schema(request=AnnotationSerializer, responses={200: RunSerializer})
+    def post(self, request: HttpRequest, pk: int) -> Response:
+        """Change the note and the tags of a run: one's own, or any with the permission.
+
+        What is left out stays. Those of a reference run cannot be changed.
+        """
+        run = self.get_object()
+        if not may_annotate(request.user, run):
+            raise PermissionDenied("This account may not change this run.")
+        asked = AnnotationSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        annotate(run, **asked.validated_data)
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+class SweepFilterForm(forms.Form):
+    """The keys that choose sweeps."""
+
+    study = forms.SlugField(required=False, max_length=50, strip=False, help_text="Slug of a study")
+
+
+class Sweeps(Starting[Sweep]):
+    """Sweeps, newest first: runs that were asked for together and differ in one parameter."""
+
+    serializer_class = SweepSerializer
+    form = SweepFilterForm
+    file_name = "sweeps"
+    examples = {
+        "GET": "?study=sparsegpt",
+        "POST": '{"study": "sparsegpt", "preset": "smoke", "vary": {"sparsity": [0.3, 0.5, 0.7]}}',
+    }
+
+    def found(self, chosen: dict[str, Any]) -> QuerySet[Sweep]:
+        """Return the sweeps chosen."""
+        Run.objects.mark_lost()
+        return sweeps(**{key: value for key, value in chosen.items() if value})
+
+    @extend_schema(
+        request=NewSweepSerializer,
+        responses={201: SweepSerializer, 409: None},
+        parameters=[located("The address of the sweep")],
+    )
+    def post(self, request: HttpRequest) -> Response:
+        """Start a sweep: put a run for each value of one parameter in the queue, or none.
+
+        Takes the token of an account that may start runs. Each value outside the study's schema
+        is named. All runs count for how many an account may have waiting.
+        """
+        asked = NewSweepSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        with refusing():
+            sweep = start_sweep(cast(User, request.user), _checked_sweep(asked.validated_data))
+        address = request.build_absolute_uri(reverse("api-sweep", args=[sweep.pk]))
+        stored = sweeps().get(pk=sweep.pk)
+        return Response(self.get_serializer(stored).data, 201, headers={"Location": address})
+
+
+def sweeps(**chosen: Any) -> QuerySet[Sweep]:
+    """Return the sweeps with all that the API says of them, in a constant number of queries."""
+    runs = Prefetch("runs", Run.objects.only("sweep", "parameters").order_by("pk"))
+    return Sweep.objects.filter(**chosen).with_progress().prefetch_related(runs)
+
+
+def _checked_sweep(asked: dict[str, Any]) -> SweepRequest:
+    [(parameter, values)] = asked["vary"].items()
+    run = _checked(asked)
+    if parameter not in run.study.schemas:
+        raise ValidationError({"vary": {parameter: ["The study has no such parameter."]}})
+    try:
+        return SweepRequest.over(run, parameter, values, strict=True)
+    except InvalidSweep as error:
+        raise ValidationError({"vary": {parameter: error.reasons}}) from None
+
+
+class OneSweep(Endpoint, RetrieveAPIView[Sweep]):
+    """One sweep; what its runs measured stands with each of them."""
+
+    serializer_class = SweepSerializer
+    examples = {"GET": "1/"}
+
+    def get_queryset(self) -> QuerySet[Sweep]:
+        """Return the sweeps as they stand now."""
+        Run.objects.mark_lost()
+        return sweeps()
+
+
+class CancelSweep(Endpoint, GenericAPIView[Sweep]):
+    """The end of the runs of a sweep that go on or wait."""
+
+    serializer_class = SweepSerializer
+    permission_classes = [IsAuthenticated]
+    examples = {"POST": ""}
+
+    def get_queryset(self) -> QuerySet[Sweep]:
+        """Return the sweeps as they stand now."""
+        return sweeps()
+
+    @extend_schema(request=None, responses={202: SweepSerializer, 409: None})
+    def post(self, request: HttpRequest, pk: int) -> Response:
+        """Cancel all runs of a sweep that have not ended: one's own, or any with the permission.
+
+        Those that wait are cancelled at once, one that goes on within three seconds.
+        """
+        sweep = self.get_object()
+        if not may_manage(request.user, sweep):
+            raise PermissionDenied("This account may not cancel this sweep.")
+        if not cancel_all(sweep):
+            raise exceptions.Conflict("All runs of the sweep have ended already.")
         return Response(self.get_serializer(self.get_object()).data, 202)
 
 

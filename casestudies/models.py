@@ -1,11 +1,13 @@
 """Runs of the case studies, what they said on the way, and what they measured."""
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -16,13 +18,73 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, PRESETS, SMOKE, Study
 from casestudies.lab.machine import Machine, Needs
 from casestudies.lab.result import Environment, Result
-from casestudies.querysets import RunQuerySet, WorkerQuerySet
+from casestudies.querysets import RunQuerySet, SweepQuerySet, WorkerQuerySet
 from reviewapp.corpus.models import one_of
 from taxonomy.choices import Status
 from taxonomy.claims import outcomes
 
 TESTS_ONLY = "The smoke preset shows that the study works, not what it finds."
 BUSY = 0.5  # of the cores at work when a run begins
+LONGEST_NOTE = 2_000
+MOST_TAGS, LONGEST_TAG = 10, 40
+
+
+class Sweep(models.Model):
+    """Runs that were asked for at once and differ in the value of one parameter alone.
+
+    The values stand, with their types, in the parameters of its runs.
+    """
+
+    study = models.TextField()
+    preset = models.TextField()
+    parameter = models.TextField()
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="sweeps"
+    )
+    created = models.DateTimeField()
+    note = models.CharField(max_length=LONGEST_NOTE, blank=True)
+
+    objects = SweepQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created", "-id"]
+        indexes = [models.Index(fields=["study", "-created"], name="sweep_study_created")]
+        constraints = [
+            models.CheckConstraint(condition=~Q(parameter=""), name="sweep_of_a_parameter")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.study} sweep {self.pk} of {self.parameter}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("sweep", args=[self.pk])
+
+    @property
+    def definition(self) -> Study | None:
+        """Return the study's declaration, or None when the catalogue no longer has it."""
+        return STUDIES.get(self.study)
+
+    @property
+    def label(self) -> str:
+        return f"sweep {self.pk}"
+
+    @property
+    def parameter_in_words(self) -> str:
+        return self.parameter.replace("_", " ")
+
+    @property
+    def values(self) -> list[Any]:
+        """Return what the parameter is in each of the runs, in the order of `ordered`."""
+        return [run.swept_value for run in self.ordered(self.runs.all())]
+
+    def ordered(self, runs: Iterable["Run"]) -> list["Run"]:
+        """Return its runs by their value where it is a number, else as they were asked for."""
+        found = sorted(runs, key=lambda run: run.pk)
+        for run in found:
+            run.sweep = self  # it is at hand, and each run's value asks for it
+        if all(type(run.swept_value) in (int, float) for run in found):
+            found.sort(key=lambda run: run.swept_value)
+        return found
 
 
 class Run(models.Model):
@@ -32,6 +94,7 @@ class Run(models.Model):
     may write the run's events and its end. `cancel_asked` is when somebody asked for its end: a
     wish that stays, whatever happens to the run until its worker fulfils it.
     A reference run ships with the project, belongs to nobody and has a `reference` name.
+    `sweep` has the runs that were asked for together with this one; most runs are of none.
     """
 
     study = models.TextField()
@@ -44,6 +107,11 @@ class Run(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="runs"
     )
     reference = models.SlugField(unique=True, null=True, blank=True)
+    sweep = models.ForeignKey(Sweep, models.SET_NULL, null=True, blank=True, related_name="runs")
+    note = models.CharField(max_length=LONGEST_NOTE, blank=True)
+    tags = ArrayField(
+        models.CharField(max_length=LONGEST_TAG), size=MOST_TAGS, default=list, blank=True
+    )
     created = models.DateTimeField()
     started = models.DateTimeField(null=True, blank=True)
     finished = models.DateTimeField(null=True, blank=True)
@@ -75,6 +143,7 @@ class Run(models.Model):
                 condition=Q(state__in=UNFINISHED),
                 name="run_unfinished",
             ),
+            GinIndex(fields=["tags"], name="run_tags"),
         ]
         constraints = [
             one_of("state", State.values, name="run_state_known"),
@@ -98,6 +167,16 @@ class Run(models.Model):
                 name="run_cancelled_does_not_succeed",
             ),
             models.CheckConstraint(condition=Q(done__gte=0, done__lte=1), name="run_done_share"),
+            models.CheckConstraint(
+                condition=Q(reference=None) | Q(sweep=None), name="run_reference_in_no_sweep"
+            ),
+            models.UniqueConstraint(
+                fields=["sweep", "parameters"],
+                condition=Q(sweep__isnull=False),
+                name="run_value_once_per_sweep",
+            ),
+            # PostgreSQL itself does not keep the size of an array.
+            models.CheckConstraint(condition=Q(tags__len__lte=MOST_TAGS), name="run_tags_few"),
         ]
 
     def __str__(self) -> str:
@@ -121,6 +200,11 @@ class Run(models.Model):
         """Return the state as pages show it: "cancelling" while its worker is to end the run."""
         wished = self.state == State.RUNNING and self.cancel_asked is not None
         return "cancelling" if wished else self.state
+
+    @property
+    def swept_value(self) -> Any:
+        """Return the value of the parameter in which the runs of its sweep differ; else None."""
+        return self.parameters.get(self.sweep.parameter) if self.sweep else None
 
     @property
     def preset_values(self) -> dict[str, Any]:

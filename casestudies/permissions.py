@@ -1,8 +1,8 @@
-"""Who may do what with a run. Everyone may read them."""
+"""Who may do what with runs and sweeps. Everyone may read them."""
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
 
-from casestudies.models import Run
+from casestudies.models import Run, Sweep
 
 Person = AbstractBaseUser | AnonymousUser
 
@@ -14,7 +14,17 @@ def may_start(user: Person) -> bool:
 
 def may_cancel(user: Person, run: Run) -> bool:
     """Return whether the person may cancel the run, as long as it has not ended."""
-    return isinstance(user, User) and (_owns(user, run) or user.has_perm("casestudies.change_run"))
+    return _manages(user, run)
+
+
+def may_manage(user: Person, sweep: Sweep) -> bool:
+    """Return whether the person may cancel the sweep's runs, and change its note."""
+    return _manages(user, sweep)
+
+
+def may_annotate(user: Person, run: Run) -> bool:
+    """Return whether the person may change the run's note and tags; nobody a reference run's."""
+    return run.reference is None and _manages(user, run)
 
 
 def may_delete(user: Person, run: Run) -> bool:
@@ -30,5 +40,12 @@ def let_start_runs(user: User) -> None:
     user.user_permissions.add(start)
 
 
-def _owns(user: User, run: Run) -> bool:
-    return user.is_active and run.owner_id == user.pk
+def _manages(user: Person, asked_for: Run | Sweep) -> bool:
+    """Return whether it is the person's own, or the person looks after those of all."""
+    if not isinstance(user, User):
+        return False
+    return _owns(user, asked_for) or user.has_perm("casestudies.change_run")
+
+
+def _owns(user: User, asked_for: Run | Sweep) -> bool:
+    return user.is_active and asked_for.owner_id == user.pk

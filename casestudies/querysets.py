@@ -7,6 +7,7 @@ from typing import Self, TypeVar
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, models, transaction
+from django.db.models import Count, F, Func, Q
 from django.db.models.functions import Now
 
 from casestudies.choices import UNFINISHED, Device, State
@@ -46,6 +47,16 @@ class RunQuerySet(models.QuerySet[M_co]):
         """Return the runs that the signed-in `user` started."""
         return self.filter(owner=user)
 
+    def tagged(self, tag: str) -> Self:
+        """Return the runs that carry the tag, which is written as tags are kept."""
+        return self.filter(tags__contains=[tag])
+
+    def tag_counts(self) -> list[tuple[str, int]]:
+        """Return each tag of the runs with how many carry it, the most common first."""
+        tags = self.order_by().annotate(tag=Func(F("tags"), function="unnest"))
+        counted = tags.values("tag").annotate(n=Count("pk")).order_by("-n", "tag")
+        return list(counted.values_list("tag", "n"))
+
     def mark_lost(self) -> int:
         """Give up the running runs whose worker has been silent too long; return how many.
 
@@ -71,6 +82,24 @@ class RunQuerySet(models.QuerySet[M_co]):
         except DatabaseError as error:
             log.error("Silent runs could not be marked as lost: %s", str(error).partition("\n")[0])
             return 0
+
+
+class SweepQuerySet(models.QuerySet[M_co]):
+    def of_study(self, slug: str) -> Self:
+        """Return the sweeps of one study."""
+        return self.filter(study=slug)
+
+    def with_progress(self) -> Self:
+        """Return the sweeps with their owners, and how their runs stand, newest first.
+
+        Each has `asked`, how many runs it has, and of these `unfinished` and `succeeded`.
+        """
+        counted = self.select_related("owner").annotate(
+            asked=Count("runs"),
+            unfinished=Count("runs", filter=Q(runs__state__in=UNFINISHED)),
+            succeeded=Count("runs", filter=Q(runs__state=State.SUCCEEDED)),
+        )
+        return counted.order_by("-created", "-id")  # what is counted loses the model's own order
 
 
 class WorkerQuerySet(models.QuerySet[M_co]):

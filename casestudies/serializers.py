@@ -1,7 +1,9 @@
 """How studies, runs and measurements are written in the API, and how a run is asked for."""
 
-from typing import Any, get_args
+import re
+from typing import Any, ClassVar, get_args
 
+from django.core.exceptions import ValidationError as InvalidTag
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import extend_schema_field
@@ -12,8 +14,17 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import QUICK, Kind, Setting, Study, Variant, VariantRole
 from casestudies.lab.metrics import Better, Evidence, Metric, Objective
 from casestudies.lab.result import LARGEST_SEED
-from casestudies.models import Measurement, Run
+from casestudies.models import (
+    LONGEST_NOTE,
+    LONGEST_TAG,
+    MOST_TAGS,
+    Measurement,
+    Run,
+    Sweep,
+)
 from casestudies.run_command import command_line
+from casestudies.runs.annotating import IN_NOTE, IN_TAG, normalised
+from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES
 from casestudies.studies.results import answered_claims
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
@@ -80,6 +91,10 @@ class RunSerializer(Record[Run]):
     owner = serializers.SlugRelatedField[Any](
         "username", read_only=True, allow_null=True, help_text="Who started it"
     )
+    tags = serializers.ListField(child=serializers.CharField(), read_only=True)
+    sweep = serializers.IntegerField(
+        source="sweep_id", read_only=True, allow_null=True, help_text="Number of its sweep"
+    )
     page = Page()
 
     class Meta:
@@ -105,6 +120,45 @@ class RunSerializer(Record[Run]):
             "hardware",
             "verdict",
             "error",
+            "note",
+            "tags",
+            "sweep",
+            "url",
+            "page",
+        )
+        read_only_fields = fields
+
+
+class SweepSerializer(Record[Sweep]):
+    """Runs that were asked for together and differ in one parameter.
+
+    `values` are those of the parameter, each of a run; null is what there is not.
+    """
+
+    values = serializers.ListField(read_only=True)
+    runs = serializers.PrimaryKeyRelatedField[Any](many=True, read_only=True)
+    owner = serializers.SlugRelatedField[Any](
+        "username", read_only=True, allow_null=True, help_text="Who started it"
+    )
+    unfinished = serializers.IntegerField(help_text="How many of its runs have not ended")
+    succeeded = serializers.IntegerField(help_text="How many of its runs have a result")
+    url = Address("api-sweep", source="pk")
+    page = Page()
+
+    class Meta:
+        model = Sweep
+        fields: tuple[str, ...] = (
+            "id",
+            "study",
+            "preset",
+            "parameter",
+            "values",
+            "runs",
+            "unfinished",
+            "succeeded",
+            "owner",
+            "created",
+            "note",
             "url",
             "page",
         )
@@ -244,7 +298,95 @@ class WholeNumber(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class NewRunSerializer(serializers.Serializer[Any]):
+class Text(serializers.Field):
+    """A text that is one in JSON, not a number; trimmed, and maybe empty."""
+
+    pattern: str
+    longest: int
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "invalid": "Not a text.",
+        "too_long": "A text of {n} characters, of at most {most}.",
+        "hidden": "It has characters that are not allowed here, such as those that nobody sees.",
+    }
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text; raise ValidationError."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if len(data) > self.longest:
+            self.fail("too_long", n=len(data), most=self.longest)
+        text = data.strip()
+        if not re.fullmatch(self.pattern, text):
+            self.fail("hidden")
+        return text
+
+    def to_representation(self, value: str) -> str:
+        """Return the text."""
+        return value
+
+
+@extend_schema_field({"type": "string", "pattern": IN_NOTE, "maxLength": LONGEST_NOTE})
+class NoteText(Text):
+    """A note as it is sent."""
+
+    pattern, longest = IN_NOTE, LONGEST_NOTE
+
+
+@extend_schema_field({"type": "string", "pattern": IN_TAG, "maxLength": LONGEST_TAG})
+class TagText(Text):
+    """A tag as it is sent; an empty one is as none."""
+
+    pattern, longest = IN_TAG, LONGEST_TAG
+
+
+class TagList(serializers.ListField):
+    """Tags as they are sent; trimmed, in lower case and each once they are kept."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=TagText(), max_length=MOST_TAGS, **options)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        """Return the tags as they are kept; raise ValidationError."""
+        if isinstance(data, list) and len(data) > MOST_TAGS:
+            raise serializers.ValidationError(
+                f"These are {len(data)} tags, of at most {MOST_TAGS}."
+            )
+        try:
+            return normalised(super().to_internal_value(data))
+        except InvalidTag as error:
+            raise serializers.ValidationError(error.messages) from None
+
+
+class Closed(serializers.Serializer[Any]):
+    """What is sent, which has no keys but its own."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse keys that nothing reads: a misspelt one would be a wish that nobody hears."""
+        unknown = set(self.initial_data) - set(self.fields)
+        if unknown:
+            raise serializers.ValidationError({key: ["There is no such key."] for key in unknown})
+        return attrs
+
+
+class AnnotationSerializer(Closed):
+    """What is to be changed; a key that is left out keeps what the run has."""
+
+    note = NoteText(required=False)
+    tags = TagList(required=False)
+
+
+class AnnotationDescription(OpenApiSerializerExtension):
+    """Describes that an annotation has no other keys."""
+
+    target_class = AnnotationSerializer
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """Return the schema, closed."""
+        schema = super().map_serializer(auto_schema, direction)
+        return {**schema, "additionalProperties": False}
+
+
+class NewRunSerializer(Closed):
     """A run that somebody asks for."""
 
     study = serializers.ChoiceField(list(STUDIES))
@@ -254,22 +396,41 @@ class NewRunSerializer(serializers.Serializer[Any]):
     )
     seed = WholeNumber(default=0, min_value=0, max_value=LARGEST_SEED)
     device = serializers.ChoiceField(Device.choices, default=Device.CPU)
+    note = NoteText(default="", help_text="What it is for, as plain text")
+    tags = TagList(default=list, help_text="By which runs can be found")
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse keys that nothing reads: a misspelt one would be a run of something else."""
-        unknown = set(self.initial_data) - set(self.fields)
-        if unknown:
-            raise serializers.ValidationError({key: ["There is no such key."] for key in unknown})
-        return attrs
+
+class NewSweepSerializer(NewRunSerializer):
+    """A sweep that somebody asks for: a run for each value of one parameter."""
+
+    vary = serializers.DictField(
+        child=serializers.ListField(),
+        help_text="The parameter that varies, and the list of its values",
+    )
+    note = NoteText(default="", help_text="What the sweep is for, as plain text")
+    tags = TagList(default=list, help_text="Those of each of its runs")
+
+    def validate_vary(self, vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Refuse more or fewer parameters than one."""
+        if len(vary) != 1:
+            raise serializers.ValidationError("One parameter varies: name it, with its values.")
+        return vary
 
 
 class NewRunDescription(OpenApiSerializerExtension):
     """Describes a new run by its study, which has presets and parameters of its own."""
 
     target_class = NewRunSerializer
+    called = "Run"
+    summary = "A run of the study {}; what is left out has its default."
+    required: tuple[str, ...] = ("study",)
+
+    def own(self, study: Study) -> dict[str, Any]:
+        """Return what only this study's component has, beside preset and parameters."""
+        return {}
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
-        """Return that it is a run of one of the studies; each is a component that has its name."""
+        """Return that it is of one of the studies; each is a component that has its name."""
         common = super().map_serializer(auto_schema, direction)
         runs = {}
         for study in STUDIES.values():
@@ -279,18 +440,51 @@ class NewRunDescription(OpenApiSerializerExtension):
                 "study": {"type": "string", "enum": [study.slug]},
                 "preset": {"type": "string", "enum": list(study.presets), "default": QUICK},
                 "parameters": {"allOf": [parameters], "default": {}},
+                **self.own(study),
             }
             properties = {**common["properties"], **own}
-            description = f"A run of the study {study.name}; what is left out has its default."
+            description = self.summary.format(study.name)
             schema = {**common, "description": description, "properties": properties}
             closed = {**schema, "additionalProperties": False}
-            runs[study.slug] = _component(auto_schema, f"New{name}Run", closed)
+            runs[study.slug] = _component(auto_schema, f"New{name}{self.called}", closed)
         mapping = {slug: run["$ref"] for slug, run in runs.items()}
         return {
             "description": common["description"],
-            "required": ["study"],
+            "required": list(self.required),
             "oneOf": list(runs.values()),
             "discriminator": {"propertyName": "study", "mapping": mapping},
+        }
+
+
+class NewSweepDescription(NewRunDescription):
+    """Describes a new sweep by its study: for each parameter what its values may be."""
+
+    target_class = NewSweepSerializer
+    called = "Sweep"
+    summary = "A sweep of the study {}: a run for each value of one parameter."
+    required = ("study", "vary")
+
+    def own(self, study: Study) -> dict[str, Any]:
+        """Return that one of the parameters varies, with a list of values of its type."""
+        lists = {
+            name: {
+                "type": "array",
+                "items": schema,
+                "minItems": FEWEST_VALUES,
+                "maxItems": MOST_VALUES,
+                "uniqueItems": True,
+            }
+            for name, schema in _parameters_of(study)["properties"].items()
+        }
+        return {
+            "vary": {
+                "type": "object",
+                "description": "The parameter that varies, and the list of its values",
+                "properties": lists,
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            }
         }
 
 

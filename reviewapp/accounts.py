@@ -12,13 +12,15 @@ from django.views.decorators.http import require_safe
 
 from casestudies.models import Run
 from casestudies.permissions import let_start_runs
+from casestudies.studies.forms import MOST_TAGS_SHOWN, HistoryForm
 from casestudies.studies.results import for_list
+from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.listing import paginate
 
 DEMO = "demo"  # the name of the demo account, and its password
 PERMITS = {
     "casestudies.add_run": "start runs, cancel your own, and delete your own when they are over",
-    "casestudies.change_run": "cancel any run",
+    "casestudies.change_run": "cancel any run, and write its note and tags",
     "casestudies.delete_run": "delete any run that is over",
 }
 
@@ -32,10 +34,15 @@ def account(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     Run.objects.mark_lost()
     runs = Run.objects.of(request.user)
+    tags = runs.tag_counts()
+    tag = cleaned_or_400(HistoryForm(request.GET))["tag"]
+    runs = runs.tagged(tag) if tag else runs
     page = paginate(request, for_list(runs), runs.count())
     held = request.user.get_all_permissions()
     context = {
         "permits": [meaning for permission, meaning in PERMITS.items() if permission in held],
+        "tags": tags[:MOST_TAGS_SHOWN],
+        "tag": tag,
         "page": page,
         "page_range": page.paginator.get_elided_page_range(page.number),
     }

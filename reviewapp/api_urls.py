@@ -27,6 +27,16 @@ urlpatterns = [
     path(f"{V1}runs/", casestudies.Runs.as_view(), name="api-runs"),
     path(f"{V1}runs/<int:pk>/", casestudies.OneRun.as_view(), name="api-run"),
     path(f"{V1}runs/<int:pk>/cancel/", casestudies.CancelRun.as_view(), name="api-cancel-run"),
+    path(
+        f"{V1}runs/<int:pk>/annotation/",
+        casestudies.AnnotateRun.as_view(),
+        name="api-annotate-run",
+    ),
+    path(f"{V1}sweeps/", casestudies.Sweeps.as_view(), name="api-sweeps"),
+    path(f"{V1}sweeps/<int:pk>/", casestudies.OneSweep.as_view(), name="api-sweep"),
+    path(
+        f"{V1}sweeps/<int:pk>/cancel/", casestudies.CancelSweep.as_view(), name="api-cancel-sweep"
+    ),
     path(f"{V1}measurements/", casestudies.Measurements.as_view(), name="api-measurements"),
     # Without its slash an address is not led on to: what is posted would not come along.
     re_path(rf"^{V1}[\s\S]+$", api.Nothing.as_view()),

@@ -5,6 +5,7 @@ from django.urls import path
 from casestudies.dashboards.urls import urlpatterns as dashboard_urls
 from casestudies.runs.urls import urlpatterns as run_urls
 from casestudies.studies.urls import urlpatterns as study_urls
+from casestudies.sweeps.urls import urlpatterns as sweep_urls
 from reviewapp import pages
 from reviewapp.account_urls import urlpatterns as account_urls
 from reviewapp.api_urls import urlpatterns as api_urls
@@ -28,6 +29,7 @@ urlpatterns = [
     *corpus_urls,
     *study_urls,
     *run_urls,
+    *sweep_urls,
     *dashboard_urls,
     *account_urls,
     *api_urls,

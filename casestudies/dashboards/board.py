@@ -7,7 +7,7 @@ from functools import cached_property
 from casestudies.dashboards import queries
 from casestudies.dashboards.comparability import ComparableRuns, Member, grouped
 from casestudies.dashboards.drawing import MOST_OVERLAID, Subject, over_time, overlaid, pareto
-from casestudies.dashboards.facets import Facet, facets
+from casestudies.dashboards.facets import Facet, facets, passes
 from casestudies.dashboards.figures import chart
 from casestudies.dashboards.objectives import by_objective, told_by
 from casestudies.dashboards.plots import Plot
@@ -144,7 +144,7 @@ def build(selection: Selection) -> Board:
     runs = queries.newest(slugs, selection.filters)
     groups = [Listed(group, members) for group, members in grouped(runs).items()]
     groups.sort(key=lambda listed: listed.only_tests)
-    passing = sum(n for values, n in counted if selection.filters.items() <= values.items())
+    passing = sum(n for values, n in counted if passes(values, selection.filters))
     board = Board(selection, facets(counted, selection.filters), passing, groups, ())
     plots = _of_study(board, selection.study) if selection.study else _across(board)
     return Board(selection, board.facets, passing, groups, plots)

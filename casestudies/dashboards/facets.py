@@ -1,10 +1,13 @@
 """What the runs may be filtered by, with how many runs each choice leaves."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from casestudies.choices import Device
+
+# By the name of a filter all values that a run has, which are several tags.
+Values = Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -32,25 +35,32 @@ LABELS = {
     "device": ("Device", "all devices"),
     "preset": ("Preset", "all presets"),
     "runs": ("Runs", "reference and made here"),
+    "tag": ("Tag", "all tags"),
 }
 VALUES = {**dict(Device.choices), "reference": "reference runs", "own": "made here"}
 
 
-def facets(
-    counted: Iterable[tuple[Mapping[str, str], int]], filters: Mapping[str, str]
-) -> list[Facet]:
-    """Return the filters; `counted` is how many runs have each combination of values."""
+def passes(values: Values, filters: Mapping[str, str]) -> bool:
+    """Return whether runs with these values pass all the filters."""
+    return all(value in values[name] for name, value in filters.items())
+
+
+def facets(counted: Iterable[tuple[Values, int]], filters: Mapping[str, str]) -> list[Facet]:
+    """Return the filters; `counted` is how many runs have each combination of values.
+
+    As long as no run carries a tag there is none for tags.
+    """
     rows = list(counted)
-    return [_facet(key, rows, filters) for key in LABELS]
+    found = [_facet(key, rows, filters) for key in LABELS]
+    return [facet for facet in found if facet.options or facet.key != "tag"]
 
 
-def _facet(
-    key: str, rows: list[tuple[Mapping[str, str], int]], filters: Mapping[str, str]
-) -> Facet:
-    others = [(name, value) for name, value in filters.items() if name != key]
+def _facet(key: str, rows: list[tuple[Values, int]], filters: Mapping[str, str]) -> Facet:
+    others = {name: value for name, value in filters.items() if name != key}
     found: Counter[str] = Counter()
     for values, n in rows:
-        found[values[key]] += n if all(values[name] == value for name, value in others) else 0
+        counts = n if passes(values, others) else 0
+        found.update(dict.fromkeys(values[key], counts))
     chosen = filters.get(key, "")
     if chosen:
         found[chosen] += 0

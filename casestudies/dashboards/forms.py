@@ -10,6 +10,8 @@ from casestudies.dashboards.selection import ACROSS, Selection, default_axes, me
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import Metric
+from casestudies.models import LONGEST_TAG
+from casestudies.runs.annotating import as_kept
 from reviewapp.ui.errors import cleaned_or_400
 
 ORIGINS = ("reference", "own")
@@ -35,6 +37,7 @@ class DashboardForm(forms.Form):
     hardware = forms.CharField(required=False, max_length=300)
     device = _choice("device", Device.values)
     runs = _choice("kind of runs", ORIGINS)
+    tag = forms.CharField(required=False, max_length=LONGEST_TAG)
     group = forms.CharField(required=False, max_length=40)
     together = forms.BooleanField(required=False)
 
@@ -49,6 +52,10 @@ class DashboardForm(forms.Form):
             "baseline": _choice("baseline", [v.name for v in only.variants] if only else ()),
             "curve": _choice("curve", [s.name for s in only.series] if only else ()),
         }
+
+    def clean_tag(self) -> str:
+        """Return the tag as tags are kept."""
+        return as_kept(self.cleaned_data["tag"])
 
 
 def presets_of(studies: Iterable[Study]) -> list[str]:

@@ -141,6 +141,8 @@ class Plot:
             "device": run.device,
             "hardware": run.hardware,
             "commit": run.commit,
+            "note": run.note,
+            "tags": run.tags,
             "parameters": run.parameters,
             "precision": group.precision,
             "model": str(group.model),

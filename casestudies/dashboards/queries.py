@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Count, F, Q, Window
 from django.db.models.functions import RowNumber
 
+from casestudies.dashboards.facets import Values
 from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
 from casestudies.querysets import RunQuerySet
@@ -16,6 +17,7 @@ CONDITIONS = {
     "device": lambda value: Q(device=value),
     "preset": lambda value: Q(preset=value),
     "runs": lambda value: Q(reference__isnull=value != "reference"),
+    "tag": lambda value: Q(tags__contains=[value]),
 }
 # By the run's key, then the metric's name.
 Measured = Mapping[int, Mapping[str, Sequence[Measurement]]]
@@ -35,17 +37,18 @@ def newest(studies: Iterable[str], filters: Mapping[str, str]) -> list[Run]:
     return list(found.defer("series", "error", "step", "verdict"))
 
 
-def counts(studies: Iterable[str]) -> list[tuple[dict[str, str], int]]:
+def counts(studies: Iterable[str]) -> list[tuple[Values, int]]:
     """Return for each combination of what may be filtered by how many runs have it."""
-    rows = finished_runs(studies, {}).order_by().values("hardware", "device", "preset")
-    rows = rows.annotate(own=Q(reference=None), n=Count("*")).order_by("hardware", "preset")
+    rows = finished_runs(studies, {}).order_by().values("hardware", "device", "preset", "tags")
+    rows = rows.annotate(own=Q(reference=None), n=Count("*")).order_by("hardware", "preset", "tags")
     return [
         (
             {
-                "hardware": row["hardware"],
-                "device": row["device"],
-                "preset": row["preset"],
-                "runs": "own" if row["own"] else "reference",
+                "hardware": [row["hardware"]],
+                "device": [row["device"]],
+                "preset": [row["preset"]],
+                "runs": ["own" if row["own"] else "reference"],
+                "tag": row["tags"],
             },
             row["n"],
         )

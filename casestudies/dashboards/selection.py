@@ -28,6 +28,7 @@ class Selection:
     device: str = ""
     preset: str = ""
     runs: str = ""
+    tag: str = ""
     baseline: str = ""
     curve: str = ""
     group: str = ""
@@ -45,7 +46,8 @@ class Selection:
     @property
     def filters(self) -> dict[str, str]:
         """Return what the runs are filtered by, without what is open."""
-        given = {name: getattr(self, name) for name in ("hardware", "device", "preset", "runs")}
+        names = ("hardware", "device", "preset", "runs", "tag")
+        given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value}
 
     @property

@@ -33,7 +33,7 @@ def dashboards(request: HttpRequest) -> HttpResponse:
         "factors": "" if selection.study else NOTE,
         "comparable_url": selection.but(together=False).url,
         "together_url": selection.but(together=True, group="").url,
-        "everything": selection.but(hardware="", device="", preset="", runs="", group="").url,
+        "everything": selection.but(**dict.fromkeys((*selection.filters, "group"), "")).url,
     }
     return render(request, "casestudies/dashboards.html", context)
 

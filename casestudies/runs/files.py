@@ -17,7 +17,7 @@ from reviewapp.ui.export import csv_lines, provenance, stream
 
 ORIGIN = (
     *("run_id", "run", "study", "preset", "state", "seed"),
-    *("device", "hardware", "commit", "finished"),
+    *("device", "hardware", "commit", "finished", "note", "tags"),
 )
 MEASURED = ("value", "unit", "n", "spread")
 PLAIN_TEXT = "text/plain; charset=utf-8"
@@ -77,7 +77,8 @@ def _csv(
     """Return the rows, each with the run that it is of and a column for each of its parameters."""
     finished = run.finished.isoformat() if run.finished else None
     origin = [run.pk, run.label, run.study, run.preset, run.state, run.seed]
-    origin += [run.device, run.hardware, run.commit, finished, *run.parameters.values()]
+    origin += [run.device, run.hardware, run.commit, finished, run.note, run.tags]
+    origin += run.parameters.values()
     names = [*ORIGIN, *(f"parameters_{name}" for name in run.parameters)]
     lines = csv_lines([*names, *header], ([*origin, *row] for row in rows), provenance(request))
     return stream(lines, f"run-{run.pk}-{what}", "csv")

@@ -1,6 +1,7 @@
 """Asking for a run, and asking for its end."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from django.utils import timezone
 
 from casestudies.choices import Device, State
 from casestudies.lab.contract import Study
-from casestudies.models import Run, Worker
+from casestudies.models import Run, Sweep, Worker
+from casestudies.querysets import RunQuerySet
 from casestudies.worker.waking import wake_a_worker
 
 
@@ -34,13 +36,18 @@ class NoMachine(CannotStart):
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for: a study's parameters, seed and device, checked by the study."""
+    """What a person asks for: a study's parameters, seed and device, checked by the study.
+
+    The note and the tags say what the run is for; it computes the same without them.
+    """
 
     study: Study
     preset: str
     parameters: Mapping[str, Any]
     seed: int
     device: Device
+    note: str = ""
+    tags: Sequence[str] = ()
 
     @classmethod
     def checked(
@@ -56,58 +63,88 @@ class Request:
         """Return the request that repeats `run`; raise InvalidParameter if the schema changed."""
         return cls.checked(study, run.preset, run.parameters, run.seed, Device(run.device))
 
+    def as_run(self, owner: User, sweep: Sweep | None = None) -> Run:
+        """Return the run that is asked for, not stored yet."""
+        return Run(
+            study=self.study.slug,
+            preset=self.preset,
+            parameters=dict(self.parameters),
+            seed=self.seed,
+            device=self.device,
+            owner=owner,
+            sweep=sweep,
+            note=self.note,
+            tags=list(self.tags),
+            created=timezone.now(),
+        )
+
 
 def start(owner: User, request: Request) -> Run:
     """Queue a run of the study for `owner`, and return it; raise TooManyWaiting or NoMachine."""
-    _refuse_if_no_machine_can(request)
-    with transaction.atomic():
-        # Two requests at once must not both take the last place.
-        User.objects.select_for_update().get(pk=owner.pk)
-        waiting = Run.objects.of(owner).queued().count()
-        if waiting >= settings.RUNS_QUEUED_PER_USER:
-            raise TooManyWaiting(
-                f"You have {waiting} runs waiting, which is as many as one may have."
-                " Wait until one has started, or cancel one."
-            )
-        run = Run.objects.create(
-            study=request.study.slug,
-            preset=request.preset,
-            parameters=dict(request.parameters),
-            seed=request.seed,
-            device=request.device,
-            owner=owner,
-            created=timezone.now(),
-        )
-        wake_a_worker(run.device)
+    run = request.as_run(owner)
+    queue(owner, [run])
     return run
 
 
-def _refuse_if_no_machine_can(request: Request) -> None:
-    """Raise NoMachine when there are workers and none has what the run needs.
+def queue(owner: User, runs: Sequence[Run]) -> None:
+    """Store the runs of `owner`, for one kind of device, which then wait: all of them or none.
 
-    Without any worker the run waits for one.
+    Raises TooManyWaiting or NoMachine.
     """
-    needs = Run(
-        study=request.study.slug,
-        preset=request.preset,
-        parameters=dict(request.parameters),
-        device=request.device,
-    ).needs
-    workers = Worker.objects.alive().serving(request.device)
-    lacking = sorted((needs.unmet(worker.offer) for worker in workers), key=len)
-    if lacking and lacking[0]:
-        raise NoMachine(f"No worker here can carry it out: {'; '.join(lacking[0])}.")
+    _refuse_if_no_machine_can(runs)
+    with transaction.atomic():
+        # Two requests at once must not both take the last place. The rows that refer to the
+        # account, as that of a sweep, are no reason to wait.
+        User.objects.select_for_update(no_key=True).get(pk=owner.pk)
+        waiting, most = Run.objects.of(owner).queued().count(), most_waiting()
+        if waiting + len(runs) > most:
+            raise TooManyWaiting(_no_place(waiting, most, len(runs)))
+        Run.objects.bulk_create(runs)
+        wake_a_worker(runs[0].device)
+
+
+def most_waiting() -> int:
+    """Return how many runs one person may have waiting."""
+    return math.ceil(settings.RUNS_QUEUED_PER_USER)
+
+
+def _no_place(waiting: int, most: int, wanted: int) -> str:
+    if wanted == 1:
+        return (
+            f"You have {waiting} runs waiting, which is as many as one may have."
+            " Wait until one has started, or cancel one."
+        )
+    return (
+        f"These are {wanted} runs, and you have {waiting} waiting of the {most} that one may have."
+        " Ask for fewer values, or wait until others have started."
+    )
+
+
+def _refuse_if_no_machine_can(runs: Sequence[Run]) -> None:
+    """Raise NoMachine when there are workers and none has what one of the runs needs.
+
+    Without any worker the runs wait for one.
+    """
+    workers = list(Worker.objects.alive().serving(Device(runs[0].device)))
+    for run in runs:
+        lacking = sorted((run.needs.unmet(worker.offer) for worker in workers), key=len)
+        if lacking and lacking[0]:
+            what = f"{run.sweep.parameter_in_words} {run.swept_value}" if run.sweep else "it"
+            raise NoMachine(f"No worker here can carry {what} out: {'; '.join(lacking[0])}.")
 
 
 def cancel(run: Run) -> bool:
-    """Ask for the end of the run; return False when it had already ended.
+    """Ask for the end of the run; return False when it had already ended."""
+    return bool(end(Run.objects.filter(pk=run.pk)))
+
+
+def end(runs: RunQuerySet[Run]) -> int:
+    """Ask for the end of those of the runs that have not ended; return how many these were.
 
     A run that waits is cancelled at once. The worker of one that runs ends its processes within
     three seconds. When it was asked for first, is kept.
     """
     asked = Coalesce("cancel_asked", Now())
     with transaction.atomic():
-        own = Run.objects.filter(pk=run.pk)
-        if own.queued().update(state=State.CANCELLED, finished=Now(), cancel_asked=asked):
-            return True
-        return bool(own.running().update(cancel_asked=asked))
+        waiting = runs.queued().update(state=State.CANCELLED, finished=Now(), cancel_asked=asked)
+        return waiting + runs.running().update(cancel_asked=asked)

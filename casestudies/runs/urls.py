@@ -13,5 +13,6 @@ urlpatterns = [
     path("runs/<int:pk>/curves.csv", files.curves_csv, name="run-curves"),
     path("runs/<int:pk>/cancel/", views.cancel, name="run-cancel"),
     path("runs/<int:pk>/again/", views.again, name="run-again"),
+    path("runs/<int:pk>/annotation/", views.annotation, name="run-annotation"),
     path("runs/<int:pk>/delete/", views.delete, name="run-delete"),
 ]

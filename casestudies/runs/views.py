@@ -1,8 +1,9 @@
-"""The page of a run, and what may be done there: cancel, run again, delete."""
+"""The page of a run, and what may be done there: cancel, run again, note, delete."""
 
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -12,9 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from casestudies.lab.contract import InvalidParameter
 from casestudies.models import Run
-from casestudies.permissions import may_cancel, may_delete, may_start
+from casestudies.permissions import may_annotate, may_cancel, may_delete, may_start
 from casestudies.run_command import command_line
 from casestudies.runs import starting
+from casestudies.runs.annotating import AnnotationForm, annotate
 from casestudies.runs.charts import charts
 from casestudies.runs.facts import environment, parameters
 from casestudies.runs.watching import LINES_SHOWN, curves, last_lines, measured, moment_of, stages
@@ -59,6 +61,18 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect(new)
 
 
+@require_POST
+def annotation(request: HttpRequest, pk: int) -> HttpResponse:
+    """Store the run's note and tags."""
+    found = get_object_or_404(Run, pk=pk)
+    _only_if(may_annotate(request.user, found), request, NOT_OWNER)
+    form = AnnotationForm(request.POST, label_suffix="")
+    if not form.is_valid():
+        return _page(request, pk, status=400, form=form)
+    annotate(found, **form.cleaned_data)
+    return redirect(found)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask whether to delete the run and all that it measured, then do so; 409 while it goes on."""
@@ -69,9 +83,18 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
     if not found.over:
         return _page(request, pk, "A run that has not ended cannot be deleted: cancel it.", 409)
     if request.method == "POST":
-        found.delete()
+        _delete(found)
         return redirect("study", found.study) if found.definition else redirect("studies")
     return render(request, "casestudies/run_delete.html", {"run": found})
+
+
+def _delete(run: Run) -> None:
+    """Delete the run, and its sweep if it was the last of it."""
+    with transaction.atomic():
+        sweep = run.sweep
+        run.delete()
+        if sweep and not sweep.runs.exists():
+            sweep.delete()
 
 
 def _only_if(allowed: bool, request: HttpRequest, reason: str) -> None:
@@ -79,7 +102,13 @@ def _only_if(allowed: bool, request: HttpRequest, reason: str) -> None:
         raise PermissionDenied(reason if request.user.is_authenticated else NOT_SIGNED_IN)
 
 
-def _page(request: HttpRequest, pk: int, problem: str = "", status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest,
+    pk: int,
+    problem: str = "",
+    status: int = 200,
+    form: AnnotationForm | None = None,
+) -> HttpResponse:
     moment = moment_of(pk)
     if moment is None:
         raise Http404
@@ -103,6 +132,8 @@ def _page(request: HttpRequest, pk: int, problem: str = "", status: int = 200) -
         "may_start": may_start(request.user),
         "may_cancel": may_cancel(request.user, run),
         "may_delete": may_delete(request.user, run),
+        "may_annotate": may_annotate(request.user, run),
+        "form": form or AnnotationForm.of(run),
         **_repeating(run),
     }
     return render(request, "casestudies/run.html", context, status=status)

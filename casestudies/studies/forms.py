@@ -1,7 +1,8 @@
 """What a reader may set before a run, as a form made from the study's own schema."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
@@ -17,10 +18,15 @@ from casestudies.lab.contract import (
     bounds_of,
 )
 from casestudies.lab.result import LARGEST_SEED
-from casestudies.runs.starting import Request
+from casestudies.models import LONGEST_TAG
+from casestudies.runs.annotating import TAGS_HELP, NoteField, TagsField, as_kept
+from casestudies.runs.starting import Request, most_waiting
+from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES, InvalidSweep, SweepRequest
 from reviewapp.ui.fields import WholeNumberField
 
 LONGEST_VALUE = 100
+LONGEST_LIST = 1_000
+MOST_TAGS_SHOWN = 30
 TRUE = ("true", "1", "on", "yes")
 
 
@@ -36,7 +42,8 @@ class Parameter:
 class RunForm(forms.Form):
     """The parameters of a study, a seed and a device; `request` is what a valid form asks for.
 
-    The fields only draw: what is valid is for the study's schema to say, in its own words.
+    Where a parameter is to vary, `sweep` is what it asks for. The fields only draw: what is valid
+    is for the study's schema to say, in its own words.
     """
 
     preset = forms.CharField(widget=forms.HiddenInput, max_length=LONGEST_VALUE)
@@ -51,7 +58,12 @@ class RunForm(forms.Form):
         initial=Device.CPU,
         help_text="A GPU run waits until a worker that has a GPU takes it.",
     )
+    vary = forms.ChoiceField(required=False, label="Parameter that varies")
+    values = forms.CharField(required=False, max_length=LONGEST_LIST, label="Its values")
+    note = NoteField(help_text="What it is for; plain text, of at most 2,000 characters.")
+    tags = TagsField(help_text=TAGS_HELP)
     request: Request
+    sweep: SweepRequest | None = None
 
     def __init__(self, study: Study, data: QueryDict | None = None) -> None:
         super().__init__(data, label_suffix="")
@@ -59,6 +71,12 @@ class RunForm(forms.Form):
         self.schemas = study.schemas
         for name, schema in self.schemas.items():
             self.fields[name] = _field(name, schema)
+        named = [(name, self.fields[name].label) for name in self.schemas]
+        self.fields["vary"].choices = [("", "none: one run"), *named]  # type: ignore[attr-defined]
+        self.fields["values"].help_text = (
+            f"{FEWEST_VALUES} to {MOST_VALUES}, parted by commas, such as 1, 2, 4; they stand for"
+            f" what is set above. One may have {most_waiting()} runs waiting."
+        )
         offered = [(value, label) for value, label in Device.choices if value in study.devices]
         self.fields["device"].choices = offered  # type: ignore[attr-defined]
 
@@ -88,12 +106,23 @@ class RunForm(forms.Form):
         for name, field in self.fields.items():
             value = str(field.widget.value_from_datadict(self.data, {}, name) or "")
             is_choice = isinstance(field, forms.BooleanField)
-            sent[name] = str(bool(value)).lower() if is_choice else value[:LONGEST_VALUE]
+            longest = getattr(field, "max_length", None) or LONGEST_LIST
+            sent[name] = str(bool(value)).lower() if is_choice else value[:longest]
         return sent
 
     @property
     def chosen_preset(self) -> str:
         return str(self["preset"].value())
+
+    @property
+    def sweep_shown(self) -> bool:
+        """Return whether the part of the form for a sweep is to be seen at once."""
+        return any(self[name].value() or self[name].errors for name in ("vary", "values"))
+
+    @property
+    def annotation_shown(self) -> bool:
+        """Return whether the part of the form for note and tags is to be seen at once."""
+        return any(self[name].value() or self[name].errors for name in ("note", "tags"))
 
     @property
     def main_parameters(self) -> list[Parameter]:
@@ -119,21 +148,39 @@ class RunForm(forms.Form):
         given = {name: values[name] for name in self.schemas}
         device = Device(values["device"])
         try:
-            self.request = Request.checked(
-                self.study, values["preset"], given, values["seed"], device
-            )
+            checked = Request.checked(self.study, values["preset"], given, values["seed"], device)
         except InvalidParameter as error:
             if error.name in self.schemas:
                 self.add_error(error.name, error.reason)
             else:
                 self.add_error(None, str(error))
+            return values
+        self.request = replace(checked, note=values["note"], tags=values["tags"])
+        self._read_sweep(values["vary"], values["values"])
         return values
+
+    def _read_sweep(self, parameter: str, listed: str) -> None:
+        """Take over which parameter varies, if any, and add the errors of its values."""
+        if listed and not parameter:
+            self.add_error("vary", "Choose the parameter that these values are of.")
+        if not parameter:
+            return
+        values = [value for value in re.split(r"[\s,;]+", listed) if value]
+        try:
+            self.sweep = SweepRequest.over(self.request, parameter, values)
+        except InvalidSweep as error:
+            self.add_error("values", error.reasons)
 
 
 class HistoryForm(forms.Form):
     """Which of a study's runs are listed."""
 
     state = forms.ChoiceField(choices=State.choices, required=False)
+    tag = forms.CharField(max_length=LONGEST_TAG, required=False)
+
+    def clean_tag(self) -> str:
+        """Return the tag as tags are kept."""
+        return as_kept(self.cleaned_data["tag"])
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:

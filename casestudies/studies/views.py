@@ -14,15 +14,15 @@ from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.equations import EQUATIONS
-from casestudies.models import Run
+from casestudies.models import Run, Sweep
 from casestudies.permissions import may_start
-from casestudies.runs import starting
+from casestudies.runs import starting, sweeping
 from casestudies.runs.charts import declared_charts
 from casestudies.runs.pivot import pivot
 from casestudies.runs.watching import curves, measured
 from casestudies.studies.catalogue_page import CatalogueForm, catalogue, named_publications
 from casestudies.studies.equations import subjects
-from casestudies.studies.forms import HistoryForm, RunForm
+from casestudies.studies.forms import MOST_TAGS_SHOWN, HistoryForm, RunForm
 from casestudies.studies.results import (
     RULE,
     answered_claims,
@@ -32,6 +32,8 @@ from casestudies.studies.results import (
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.listing import paginate
 from taxonomy.models import Strategy
+
+NEWEST_SWEEPS = 5
 
 
 @require_safe
@@ -76,6 +78,8 @@ def _start(request: HttpRequest, study: Study) -> HttpResponse:
     if not form.is_valid():
         return _page(request, study, form, status=400)
     try:
+        if form.sweep:
+            return redirect(sweeping.start(person, form.sweep))
         return redirect(starting.start(person, form.request))
     except starting.CannotStart as error:
         form.add_error(None, str(error))
@@ -88,13 +92,17 @@ def _sign_in_first(request: HttpRequest, form: RunForm) -> HttpResponse:
 
 
 def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) -> HttpResponse:
-    wanted = cleaned_or_400(HistoryForm(request.GET))["state"]
+    asked = cleaned_or_400(HistoryForm(request.GET))
+    wanted, tag = asked["state"], asked["tag"]
     Run.objects.mark_lost()
     runs = Run.objects.of_study(study.slug)
+    tags = runs.tag_counts()
+    runs = runs.tagged(tag) if tag else runs
     counts = dict(runs.order_by().values_list("state").annotate(Count("pk")))
     total = counts.get(wanted, 0) if wanted else sum(counts.values())
     result = standing_results([study.slug]).get(study.slug)
     found = measured(result) if result else []
+    sweeps = Sweep.objects.of_study(study.slug).with_progress()[: NEWEST_SWEEPS + 1]
     page = paginate(request, for_list(runs.filter(state=wanted) if wanted else runs), total)
     context = {
         "study": study,
@@ -112,5 +120,9 @@ def _page(request: HttpRequest, study: Study, form: RunForm, status: int = 200) 
         "states": [(state.value, counts[state]) for state in State if state in counts],
         "state": wanted,
         "everything": sum(counts.values()),
+        "tags": tags[:MOST_TAGS_SHOWN],
+        "tag": tag,
+        "sweeps": sweeps[:NEWEST_SWEEPS],
+        "more_sweeps": len(sweeps) > NEWEST_SWEEPS,
     }
     return render(request, "casestudies/study.html", context, status=status)

@@ -15,10 +15,10 @@ from rest_framework.throttling import SimpleRateThrottle
 from schemathesis import GenerationMode
 from schemathesis.config import GenerationConfig
 
-from casestudies.models import Run
+from casestudies.models import Run, Sweep
 from reviewapp.corpus.models import Review
 from reviewapp.wsgi import application
-from tests.casestudies.making import a_finished_run, a_person, a_run
+from tests.casestudies.making import a_finished_run, a_person, a_run, a_sweep
 
 # Always the same requests: a failure can be looked at, and one found by chance gets its own test.
 HOW = settings(
@@ -52,13 +52,18 @@ def _no_limits(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 @pytest.fixture
 def there(review: Review) -> dict[str, dict[str, Any]]:
     """What the addresses of one thing may name."""
-    shown, waiting = a_finished_run(), a_run(owner=a_person("owner"))
+    owner = a_person("owner")
+    shown, waiting = a_finished_run(), a_run(owner=owner)
+    swept = a_run(owner=owner, sweep=a_sweep(owner=owner))
     return {
         "/api/v1/publications/{key}/": {"key": "frantar2023sparsegpt"},
         "/api/v1/strategies/{slug}/": {"slug": "pruning"},
         "/api/v1/studies/{slug}/": {"slug": "sparsegpt"},
         "/api/v1/runs/{id}/": {"id": shown.pk},
         "/api/v1/runs/{id}/cancel/": {"id": waiting.pk},
+        "/api/v1/runs/{id}/annotation/": {"id": waiting.pk},
+        "/api/v1/sweeps/{id}/": {"id": swept.sweep_id},
+        "/api/v1/sweeps/{id}/cancel/": {"id": swept.sweep_id},
     }
 
 
@@ -102,15 +107,18 @@ pytestmark = pytest.mark.usefixtures("_one_connection", "_no_limits")
 
 def test_whatever_is_asked_is_answered_as_described(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(a_person("ada", "add_run", "change_run"), there)
-    assert len(seen) == 14
+    assert len(seen) == 19
     assert all(200 in statuses for label, statuses in seen.items() if label.startswith("GET"))
     assert seen["POST /api/v1/runs/"] >= {201, 400, 415}
     assert seen["POST /api/v1/runs/{id}/cancel/"] >= {202, 404, 409}
+    assert seen["POST /api/v1/runs/{id}/annotation/"] >= {200, 400, 404}
+    assert seen["POST /api/v1/sweeps/"] >= {201, 400}
+    assert seen["POST /api/v1/sweeps/{id}/cancel/"] >= {202, 404, 409}
 
 
 def test_nobody_reads_everything_and_writes_nothing(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(None, there)
-    assert len(seen) == 14
+    assert len(seen) == 19
     for label, statuses in seen.items():
         assert 200 in statuses if label.startswith("GET") else statuses <= {401, 404, 405}, label
     assert_no_run_changed()
@@ -118,11 +126,12 @@ def test_nobody_reads_everything_and_writes_nothing(there: dict[str, dict[str, A
 
 def test_who_may_not_start_runs_writes_nothing(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(a_person("reader"), there, ["post"])
-    assert len(seen) == 2
+    assert len(seen) == 5
     assert all(statuses <= {401, 403, 404, 405} for statuses in seen.values())
     assert_no_run_changed()
 
 
 def assert_no_run_changed() -> None:
-    states = Run.objects.order_by("pk").values_list("state", "cancel_asked")
-    assert list(states) == [("succeeded", None), ("queued", None)]
+    states = Run.objects.order_by("pk").values_list("state", "cancel_asked", "note", "tags")
+    assert list(states) == [(state, None, "", []) for state in ("succeeded", "queued", "queued")]
+    assert Sweep.objects.count() == 1

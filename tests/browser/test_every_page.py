@@ -32,6 +32,7 @@ PAGES = [
     "/case-studies/pipeline-parallel/",
     "/equations/",
     "/runs/1/",
+    "/sweeps/",
     "/dashboards/",
     "/dashboards/?study=all",
     "/sign-in/",

@@ -62,13 +62,18 @@ def _worker(own_database: str) -> Iterator[None]:
     assert worker.wait(30) == 0
 
 
-def start_a_run(page: Page, preset: str) -> None:
-    """Sign in through the form and start the preset from the study's page."""
-    page.goto(f"/case-studies/sparsegpt/?preset={preset}")
+def sign_in_to_run(page: Page, address: str) -> None:
+    """Sign in from the form on a study's page, and come back to it."""
+    page.goto(address)
     page.get_by_role("button", name="Sign in to run").click()
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
+
+
+def start_a_run(page: Page, preset: str) -> None:
+    """Sign in through the form and start the preset from the study's page."""
+    sign_in_to_run(page, f"/case-studies/sparsegpt/?preset={preset}")
     page.get_by_role("button", name="Start the run").click()
     expect(page).to_have_url(re.compile(r"/runs/\d+/"))
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^Run \d+$"))
@@ -114,6 +119,38 @@ def test_a_run_is_cancelled_by_who_watches_it(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Cancel").click()
     expect(status).to_contain_text("cancelled")
     expect(page.get_by_role("button", name="Run again")).to_be_visible()
+
+
+@pytest.mark.usefixtures("_worker")
+def test_a_sweep_is_started_and_watched_until_it_is_drawn(open_page: OpenPage) -> None:
+    page = open_page(viewport={"width": 390, "height": 844})
+    sign_in_to_run(page, "/case-studies/kv-cache/?preset=smoke")
+    page.get_by_text("Sweep: a run for each of several values").click()
+    page.get_by_label("Parameter that varies").select_option("tokens")
+    page.get_by_label("Its values").fill("3, 2")
+    page.get_by_text("Note and tags").click()
+    page.get_by_label("Tags").fill("How many")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^Sweep \d+: tokens$"))
+    page.evaluate("document.body.dataset.opened = 'once'")
+    rows = page.get_by_role("region", name="Runs of the sweep").get_by_role("row")
+    expect(rows).to_have_count(3)
+    # The first result is drawn while the second run goes on, without loading the page again.
+    chart = page.locator("#sweep-cache-per-token")
+    expect(chart.locator(".drawing")).to_be_visible(timeout=MILLISECONDS_OF_A_RUN)
+    assert page.evaluate("document.body.dataset.opened") == "once"
+    expect(chart).to_contain_text("Without a result: 2 (")
+    expect(rows.filter(has_text="succeeded")).to_have_count(2, timeout=MILLISECONDS_OF_A_RUN)
+    expect(page.get_by_role("button", name="Cancel all")).to_have_count(0)
+    expect(chart).not_to_contain_text("Without a result")
+    chart.get_by_text("Table behind this chart").click()
+    expect(chart.locator("tbody tr").filter(has=page.locator("td:text-is('3')"))).not_to_have_count(
+        0
+    )
+    assert serious_violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    rows.nth(1).get_by_role("link").click()
+    expect(page.get_by_role("link", name="how many")).to_be_visible()
 
 
 def test_a_line_is_shown_once_however_often_the_page_comes_into_view(open_page: OpenPage) -> None:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from casestudies.choices import UNFINISHED, Device, State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.machine import Machine
-from casestudies.models import Measurement, Run
+from casestudies.models import Measurement, Run, Sweep
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENVIRONMENT: dict[str, Any] = {
@@ -60,6 +60,12 @@ def a_run(study: str = "sparsegpt", state: str = State.QUEUED, **values: Any) ->
     parameters = known.check(preset, {}).model_dump(mode="json") if known else {}
     defaults = {"parameters": parameters, "device": Device.CPU, **times}
     return Run.objects.create(study=study, state=state, **{**defaults, **values})
+
+
+def a_sweep(study: str = "sparsegpt", parameter: str = "sparsity", **values: Any) -> Sweep:
+    """Return a stored sweep of the study's quick preset, without runs."""
+    defaults = {"preset": "quick", "created": NOON}
+    return Sweep.objects.create(study=study, parameter=parameter, **{**defaults, **values})
 
 
 def a_finished_run(

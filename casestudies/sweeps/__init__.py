@@ -1,0 +1,1 @@
+"""Pages of sweeps: what comes out when one parameter varies."""

@@ -1,0 +1,110 @@
+"""A sweep as it stands: its runs by value, what sums each up, and in what they differ else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from casestudies.choices import State
+from casestudies.dashboards.comparability import grouped
+from casestudies.lab.contract import Study
+from casestudies.models import Measurement, Run, Sweep
+from casestudies.studies.results import for_list
+
+NUMBERS = ("integer", "number")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run of the sweep; `measured` has what the headline's columns name, None without it."""
+
+    run: Run
+    value: Any
+    measured: Sequence[Measurement | None]
+
+    @property
+    def percent(self) -> int:
+        return int(100 * self.run.done)
+
+
+@dataclass(frozen=True)
+class SweepNow:
+    """A sweep at one moment, its runs in the order of their values."""
+
+    sweep: Sweep
+    runs: Sequence[Run]
+
+    @property
+    def study(self) -> Study | None:
+        return self.sweep.definition
+
+    @property
+    def over(self) -> bool:
+        """Return whether all runs have ended."""
+        return all(run.over for run in self.runs)
+
+    @property
+    def with_result(self) -> list[Run]:
+        return [run for run in self.runs if run.state == State.SUCCEEDED]
+
+    @property
+    def without_result(self) -> list[Run]:
+        return [run for run in self.runs if run.state != State.SUCCEEDED]
+
+    @property
+    def numeric(self) -> bool:
+        """Return whether the values are numbers, which have places on an axis."""
+        return self._schema.get("type") in NUMBERS
+
+    @property
+    def unit(self) -> str:
+        return str(self._schema.get("unit", ""))
+
+    @property
+    def meaning(self) -> str:
+        """Return what the study says of the parameter."""
+        return str(self._schema.get("description", ""))
+
+    @property
+    def columns(self) -> Sequence[tuple[str, str]]:
+        """Return the metric and the variant of each column of the table."""
+        return self.study.headline if self.study else ()
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return [
+            Row(run, run.swept_value, [_measured(run, *column) for column in self.columns])
+            for run in self.runs
+        ]
+
+    @cached_property
+    def other_differences(self) -> list[str]:
+        """Return the names of all that keeps results apart, beside the parameter that varies."""
+        groups = list(grouped(self.with_result))
+        names = [name for group in groups[1:] for name in group.differences(groups[0])]
+        return [name for name in dict.fromkeys(names) if name != self.sweep.parameter_in_words]
+
+    @property
+    def cautions(self) -> list[str]:
+        """Return what a reader must know before taking the numbers as findings."""
+        return list(dict.fromkeys(run.caution for run in self.with_result if run.caution))
+
+    @property
+    def _schema(self) -> dict[str, Any]:
+        schemas = self.study.schemas if self.study else {}
+        return schemas.get(self.sweep.parameter, {})
+
+
+def _measured(run: Run, metric: str, variant: str) -> Measurement | None:
+    return next((row for row in of_metric(run, metric) if row.variant == variant), None)
+
+
+def of_metric(run: Run, metric: str) -> list[Measurement]:
+    """Return what the run measured of the metric whatever the settings, variant by variant."""
+    return [row for row in run.measurements.all() if row.metric == metric and not row.settings]
+
+
+def sweep_now(sweep: Sweep) -> SweepNow:
+    """Return how the sweep stands; a constant number of queries."""
+    runs = list(for_list(Run.objects.filter(sweep=sweep)))
+    return SweepNow(sweep, sweep.ordered(runs))
