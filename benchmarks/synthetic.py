@@ -18,6 +18,23 @@ WORDS = [
 ]
 # fmt: on
 BATCH = 5_000
+# What a synthetic claim has of the real one that it is made like.
+KEPT = (
+    "objective",
+    "unit",
+    "direction",
+    "axis_id",
+    "phase",
+    "part",
+    "job",
+    "benchmark",
+    "baseline_kind",
+    "ratio_rule",
+    "ratio_how",
+    "scope",
+    "confidence",
+    "hardware",
+)
 
 
 @transaction.atomic
@@ -134,8 +151,6 @@ def _claim(generate: random.Random, publication: Publication, position: int, mod
     """Return a claim of the same quantity as the model, with another number and other words."""
     value = round(generate.uniform(1, 20), 1)
     is_factor = model.ratio_rule == RatioRule.FACTOR
-    kept: tuple[str, ...] = ("objective", "unit", "direction", "axis_id", "phase", "part", "job", "benchmark")
-    kept += ("baseline_kind", "ratio_rule", "ratio_how", "scope", "confidence", "hardware")
     return Claim(
         publication=publication,
         position=position,
@@ -149,5 +164,5 @@ def _claim(generate: random.Random, publication: Publication, position: int, mod
         ratio=value if is_factor else model.ratio,
         plotted=value if is_factor else model.plotted,
         why="synthetic",
-        **{name: getattr(model, name) for name in kept},
+        **{name: getattr(model, name) for name in KEPT},
     )

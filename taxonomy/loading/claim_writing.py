@@ -9,7 +9,7 @@ from django.db import models
 from taxonomy.choices import DeviceRole, Status
 from taxonomy.loading.axes import AxisKey, axis_of, on_axis
 from taxonomy.loading.claim_facts import ClaimFacts, HardwareFacts
-from taxonomy.loading.problems import FixtureError
+from taxonomy.loading.problems import FixtureError, Problems
 from taxonomy.loading.quantity_facts import QuantitiesFile, QuantityRow
 from taxonomy.loading.reading import Fixtures
 from taxonomy.loading.schema import ClaimRow
@@ -311,21 +311,25 @@ def _refuse_silent_changes(fixtures: Fixtures) -> None:
     )
     judged = Outcome.objects.exclude(status=Status.NOT_RUN).values_list("claim", "rule_written")
     judged_by = set(judged)
-    problems = []
+    problems = Problems()
     for claim in kept:
-        facts = fixtures.claims.get((claim.publication.key, claim.position))
+        place = claim.publication.key, claim.position
+        facts = fixtures.claims.get(place)
         if facts is None or facts.replication.rule == claim.rule:
             continue
         former = [row for row in facts.replication.former if row.rule == claim.rule]
+        what = ""
         if not former:
-            problems.append(
-                f"claims.yaml:1: {claim.code}: its rule is not the one of {claim.rule_written}, "
-                "which replication.former must keep, with when and why it was replaced"
+            what = (
+                f"the rule of {claim.rule_written} was another, which replication.former must "
+                "keep, with when and why it was replaced"
             )
         elif (claim.pk, claim.rule_written) in judged_by and not former[-1].after_result:
-            problems.append(
-                f"claims.yaml:1: {claim.code}: a result was judged by the rule of "
-                f"{claim.rule_written} on this site, so it was replaced after_result"
+            what = (
+                f"a run on this site was judged by the rule of {claim.rule_written}, so it was "
+                "replaced after_result"
             )
-    if problems:
-        raise FixtureError(problems)
+        if what:
+            problems.add("claims.yaml", fixtures.claim_lines[place], f"{claim.code}: {what}")
+    if problems.found:
+        raise FixtureError(problems.found)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from reviewapp.corpus.choices import Membership
 from reviewapp.corpus.prisma.flow import BY_KEY
 from taxonomy.loading.claim_checks import Numbered, check_claims, check_quantities, check_references
-from taxonomy.loading.claim_facts import ClaimFacts, ClaimsFile
+from taxonomy.loading.claim_facts import ClaimsFile
 from taxonomy.loading.correcting import Facts, Records, Remarked, correct
 from taxonomy.loading.correction_facts import CorrectionsFile
 from taxonomy.loading.problems import FixtureError, LineOf, Problems
@@ -42,10 +42,11 @@ class Fixtures:
     taxonomy: TaxonomyFile
     definitions: DefinitionsFile
     synonyms: SynonymsFile
-    quantities: QuantitiesFile
     publications: list[PublicationRow]
-    claims: dict[tuple[str, int], ClaimFacts]  # by key of the publication and position
     venues: dict[str, VenueFacts]  # by key of the publication
+    quantities: QuantitiesFile
+    claims: Facts  # by key of the publication and position
+    claim_lines: dict[tuple[str, int], int]  # where in claims.yaml each rule stands
     remarks: list[Remarked]
 
 
@@ -77,23 +78,20 @@ def read(folder: Path) -> Fixtures:
         review and taxonomy and definitions and synonyms and venues and evidence
     ):
         raise FixtureError(problems.found)
-    quantities, facts, remarks = evidence
     return Fixtures(
         review,
         taxonomy,
         definitions,
         synonyms,
-        quantities,
         [row for _, row in publications],
-        facts,
         {facts.publication: facts for facts in venues.root},
-        remarks,
+        *evidence,
     )
 
 
 def _read_evidence(
     folder: Path, taxonomy: TaxonomyFile | None, publications: Numbered, problems: Problems
-) -> tuple[QuantitiesFile, Facts, list[Remarked]] | None:
+) -> tuple[QuantitiesFile, Facts, dict[tuple[str, int], int], list[Remarked]] | None:
     """Return what is said of the claims, with the publications and the facts corrected."""
     claims, claims_line = _read_yaml(folder / "claims.yaml", ClaimsFile, problems)
     quantities, _ = _read_yaml(folder / "quantities.yaml", QuantitiesFile, problems)
@@ -110,7 +108,8 @@ def _read_evidence(
         return None
     facts = {(facts.publication, facts.position): facts for facts in claims.root}
     records = Records({row.key: row for _, row in publications}, facts, _strategies(taxonomy))
-    return quantities, facts, correct(records, corrections, corrections_line, problems)
+    lines = {place: claims_line((i, "replication")) for i, place in enumerate(facts)}
+    return quantities, facts, lines, correct(records, corrections, corrections_line, problems)
 
 
 def _strategies(taxonomy: TaxonomyFile) -> set[str]:

@@ -12,8 +12,19 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from reviewapp.corpus.models import FlowNumber, Publication, Review
-from taxonomy.models import Claim, Evidence, Group, Strategy
+from taxonomy.claims.reading import with_facts
+from taxonomy.models import (
+    Attribution,
+    Axis,
+    Claim,
+    Evidence,
+    Group,
+    Outcome,
+    Remark,
+    Strategy,
+)
 from taxonomy.search.reading import read
+from tests.casestudies.making import a_finished_run
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 FACTS = {
@@ -236,7 +247,7 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
     ("file", "old", "new", "expected"),
     [
         ("review.yaml", "new_reports:", "new_reprots:", "new_reprots: unknown PRISMA number"),
-        ("review.yaml", "frantar2023qmoe", "nobody2023", "nobody2023: unknown publication"),
+        ("review.yaml", "frantar2023qmoe", "nobody", "nobody: unknown publication"),
         ("review.yaml", "n: 983", "n: -3", "Input should be greater than or equal to 0"),
         ("review.yaml", "count: 12", "count: 13", "13 named publications expected, 12 found"),
         ("taxonomy.yaml", "slug: pruning", "slug: quantization", "duplicate strategy"),
@@ -368,3 +379,160 @@ def test_the_search_index_is_used() -> None:
         )
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "publication_search" in plan
+
+
+def test_every_claim_has_the_scope_and_the_strategies_of_its_reading(folder: Path) -> None:
+    load(folder)
+    claims = {(c.publication.key, c.position): c for c in with_facts(Claim.objects.all())}
+    for place, claim in claims.items():
+        first = FACTS[place]["attribution"]
+        links = claim.attributions.all()
+        assert claim.scope == first["scope"]
+        assert [a.strategy.slug for a in links if a.counted] == first["strategies"]
+        missing = first.get("missing_strategy", [])
+        assert [a.strategy.slug for a in links if not a.counted] == missing
+        stated = [d for d in claim.devices.all() if d.role == "stated"]
+        assert [(d.name, d.count, d.memory_gb) for d in stated] == [
+            (d["name"], d["count"], d["memory_gb"]) for d in FACTS[place].get("hardware", [])
+        ]
+    attributed = Attribution.objects.filter(counted=True)
+    assert attributed.count() == 305
+    assert attributed.filter(claim__scope__in=["isolated", "combined"]).count() == 89
+
+
+def test_claims_of_one_axis_share_their_quantity_and_all_that_it_matches(folder: Path) -> None:
+    load(folder)
+    for axis in Axis.objects.select_related("quantity").prefetch_related("claims"):
+        shared = {
+            tuple(getattr(claim, name) for name in axis.quantity.match)
+            for claim in axis.claims.all()
+        }
+        assert len(shared) == 1, axis
+
+
+def test_a_number_stands_on_its_axis_as_its_words_allow(folder: Path) -> None:
+    load(folder)
+
+    def claim(code: str) -> Claim:
+        return Claim.objects.by_code([code]).get()
+
+    halved = claim("wang2023tabi-0")  # 40 % less latency, the top of a range from 21 %
+    assert (halved.plotted, halved.other_plotted) == pytest.approx((1.6667, 1.2658), abs=1e-4)
+    assert halved.other_end == claim("wang2023tabi-1")
+    assert claim("wang2021lightseq2-2").plotted is None  # 308 % can be two factors
+    assert claim("frantar2023sparsegpt-1").plotted == 4.5  # hours, on an axis of hours
+    rates = Claim.objects.filter(unit="TFLOP/s", axis__quantity__axis_unit="PFLOP/s")
+    assert all(rate.plotted == pytest.approx(rate.value / 1000) for rate in rates)
+
+
+def test_corrections_are_applied_and_say_what_they_replaced(folder: Path) -> None:
+    load(folder)
+    claim = Claim.objects.by_code(["song2023powerinfer-1"]).get()
+    assert claim.baseline.startswith("A100: the RTX 4090 is 18 % lower")
+    doubt, correction = claim.remarks.all()
+    assert (doubt.kind, doubt.settled) == ("doubt", True)
+    assert (correction.field, correction.before) == ("baseline", "A100 about 18% faster")
+    assert correction.source.startswith("README of PowerInfer")
+    dejavu = Publication.objects.get(key="liu2023dejavu")
+    assert dejavu.month == 10
+    assert set(dejavu.claims.values_list("qualifier", flat=True)) == {"more-than"}
+    doubts = Remark.objects.filter(kind="doubt")
+    said = [(remark.publication_id, remark.claim_id, remark.text) for remark in doubts]
+    assert len(said) == len(set(said))
+    own = sum("doubt" in facts for facts in FACTS.values())
+    assert len(said) == own + sum(len(positions(row)) for row in CORRECTIONS["doubt"])
+
+
+def positions(row: dict[str, Any]) -> list[Any]:
+    found = row.get("position")
+    return found if isinstance(found, list) else [found]
+
+
+def edit_corrections(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "corrections.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda c: c["apply"][0].update(publication="nobody"),
+            "nobody: unknown publication",
+        ),
+        (lambda c: c["apply"][0].update(position=9), "song2023powerinfer-9: unknown claim"),
+        (lambda c: c["apply"][0].update(field="value"), "value: cannot be"),
+        (lambda c: c["apply"][1].update(value="hearsay"), "source: cannot be 'hearsay' here"),
+        (lambda c: c["strategy_links"][0].update(add=["magic"]), "magic: unknown strategy"),
+        (lambda c: c["doubt"][0].update(text=""), "at least 1 character"),
+    ],
+)
+def test_a_correction_of_what_is_not_there_is_named(
+    folder: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    edit_corrections(folder, change)
+    [problem, _] = problems(folder)
+    assert problem.startswith("corrections.yaml:")
+    assert said in problem
+
+
+def test_an_impossible_quantity_unit_or_ratio_is_named_with_its_line(folder: Path) -> None:
+    def spoil(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        entries[0]["quantity"] = "happiness"
+        entries[1]["ratio"] = 1.6
+        entries[3]["unit"] = "h"
+        return entries
+
+    edit_facts(folder, spoil)
+    *found, _ = problems(folder)
+    assert [problem.split(": ", 1)[1] for problem in found] == [
+        "quantity: happiness is unknown",
+        "ratio: factor makes 1.5 of 1.5",
+        "unit: h cannot stand on an axis in token/s",
+    ]
+    assert all(problem.startswith("claims.yaml:") for problem in found)
+
+
+def test_a_rule_is_never_replaced_in_silence(folder: Path) -> None:
+    load(folder)
+    claim = Claim.objects.exclude(rule="").select_related("publication").earliest("pk")
+    place = claim.publication.key, claim.position
+
+    def entry(entries: list[dict[str, Any]]) -> dict[str, Any]:
+        return next(e for e in entries if (e["publication"], e["position"]) == place)
+
+    def soften(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        entry(entries)["replication"].update(rule="Supported.", written="2026-12-01")
+        return entries
+
+    edit_facts(folder, soften)
+    with pytest.raises(CommandError, match=r"which replication\.former must keep"):
+        load(folder)
+    former = {
+        "rule": claim.rule,
+        "written": str(claim.rule_written),
+        "blind": claim.rule_blind,
+        "replaced": "2026-12-01",
+        "reason": "it could not fail",
+        "after_result": False,
+    }
+
+    def keep(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        entry(entries)["replication"]["former"] = [former]
+        return entries
+
+    Outcome.objects.create(
+        claim=claim, run=a_finished_run().pk, study="any", hardware="any", status="supported",
+        rule_written=claim.rule_written,
+    )  # fmt: skip
+    edit_facts(folder, keep)
+    with pytest.raises(CommandError, match="so it was replaced after_result"):
+        load(folder)
+    former["after_result"] = True
+    edit_facts(folder, keep)
+    load(folder)
+    assert [(rule.text, rule.after_result) for rule in claim.former_rules.all()] == [
+        (former["rule"], True)
+    ]

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from reviewapp.corpus.models import Publication
 from taxonomy.loading import reading, writing
+from taxonomy.loading.problems import FixtureError
 
 
 class Command(BaseCommand):
@@ -17,11 +18,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, folder: Path, **options: object) -> None:
         try:
-            content = reading.read(folder)
-        except reading.FixtureError as error:
+            review = writing.load(reading.read(folder))
+        except FixtureError as error:
             count = len(error.problems)
             raise CommandError(f"{error}\nNothing was loaded: {count} problem(s) above.") from None
-        review = writing.load(content)
         counted = Publication.objects.in_review().filter(review=review).count()
         total = Publication.objects.filter(review=review).count()
         self.stdout.write(
