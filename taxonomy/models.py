@@ -310,6 +310,18 @@ class FacetValue(models.Model):
         return f"{self.facet} {self.value} in block {self.block}"
 
 
+class FacetChange(models.Model):
+    """A publication whose bits are still to be written: another transaction was writing some.
+
+    Until then the counts read it anew.
+    """
+
+    publication = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return f"facets of {self.publication} are to be written"
+
+
 class Synonym(models.Model):
     """What else people call a strategy, or a term of the field, when they search."""
 

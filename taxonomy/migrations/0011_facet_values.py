@@ -89,6 +89,7 @@ BEFORE = (
     + f"""
     UPDATE taxonomy_publicationfacets AS f SET {FAMILIES}, {OBJECTIVES};
     UPDATE corpus_publication SET confidence = confidence;
+    SET CONSTRAINTS ALL IMMEDIATE;
     """
 )
 # With a default, so that the way back can add them to rows that there are.
@@ -120,6 +121,13 @@ class Migration(migrations.Migration):
             options={
                 'constraints': [models.UniqueConstraint(fields=('block', 'facet', 'value', 'claim'), name='facet_value_once', nulls_distinct=False)],
             },
+        ),
+        migrations.CreateModel(
+            name='FacetChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('publication', models.PositiveBigIntegerField()),
+            ],
         ),
         *(migrations.AlterField('publicationfacets', name, field) for name, field in COPIED.items()),
         migrations.RunSQL(NOW, BEFORE),

@@ -8,13 +8,13 @@ from typing import Any
 
 from django.db import connection
 
-from taxonomy.models import BLOCK, Claim, FacetValue
+from taxonomy.models import BLOCK, Claim
 from taxonomy.publications.filter import PublicationFilter
 
-TABLE = FacetValue._meta.db_table
+NONE = f"0::bit({BLOCK})"
 FEW = 1000  # publications that are found faster by their ids
 
-EVERYTHING = f"SELECT block, bit_or(bits) AS bits FROM {TABLE} WHERE claim IS NULL GROUP BY block"  # noqa: S608
+EVERYTHING = "SELECT block, bit_or(bits) AS bits FROM now WHERE claim IS NULL GROUP BY block"
 FOUND = f"""
     SELECT id / {BLOCK} AS block, bit_or(facets_bit(id)) AS bits FROM ({{found}}) AS f (id)
     GROUP BY 1"""  # noqa: S608
@@ -24,24 +24,28 @@ FOUND = f"""
 # kept by all of these is what the facet is counted within. The empty facet stands for no facet,
 # and nothing is left out for it. Of claims there is a set for each position that a claim may have,
 # so that one and the same claim has to be in all of them.
+# A set that lacks one of the filters is empty, where HAVING would leave it out: PostgreSQL would
+# expect hardly any to be left, and join what is left row by row.
 COUNT = f"""
-WITH chosen AS (
+WITH now AS MATERIALIZED (SELECT * FROM facets_now()), chosen AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS c (facet text, value jsonb)
 ), scope AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS s (facet text, publications int, claims int)
 ), kept AS (
     SELECT facet, block, claim, bit_or(bits) AS bits
-    FROM {TABLE} JOIN chosen USING (facet, value) GROUP BY facet, block, claim
-    UNION ALL SELECT NULL, block, NULL, bits FROM ({{found}}) AS found
+    FROM now JOIN chosen USING (facet, value) GROUP BY facet, block, claim
 ), claims AS (
-    SELECT scope.facet, block, claim, bit_and(bits) AS bits
+    SELECT scope.facet, block, claim,
+        CASE count(*) WHEN scope.claims THEN bit_and(bits) ELSE {NONE} END AS bits
     FROM scope JOIN kept ON kept.facet <> scope.facet AND claim IS NOT NULL
-    GROUP BY scope.facet, scope.claims, block, claim HAVING count(*) = scope.claims
+    GROUP BY scope.facet, scope.claims, block, claim
 ), publications AS (
-    SELECT scope.facet, scope.claims, block, bit_and(bits) AS bits
-    FROM scope JOIN kept ON kept.facet IS DISTINCT FROM scope.facet AND claim IS NULL
-    GROUP BY scope.facet, scope.claims, scope.publications, block
-    HAVING count(*) = scope.publications + 1
+    SELECT scope.facet, scope.claims, found.block,
+        CASE count(kept.bits) WHEN scope.publications
+            THEN found.bits & coalesce(bit_and(kept.bits), found.bits) ELSE {NONE} END AS bits
+    FROM scope CROSS JOIN ({{found}}) AS found LEFT JOIN kept
+        ON kept.block = found.block AND kept.facet <> scope.facet AND kept.claim IS NULL
+    GROUP BY scope.facet, scope.claims, scope.publications, found.block, found.bits
 ), passing AS (
     SELECT facet, p.claims, block, bit_or(CASE p.claims WHEN 0 THEN p.bits ELSE p.bits & c.bits END)
         AS bits
@@ -51,7 +55,7 @@ WITH chosen AS (
     SELECT facet, value, block, bit_or(
         p.bits & CASE WHEN claim IS NULL OR p.claims = 0 THEN v.bits ELSE v.bits & c.bits END
     ) AS bits
-    FROM passing AS p JOIN {TABLE} AS v USING (facet, block)
+    FROM passing AS p JOIN now AS v USING (facet, block)
         LEFT JOIN claims AS c USING (facet, block, claim)
     GROUP BY facet, value, block
 ), few AS (

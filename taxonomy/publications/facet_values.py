@@ -18,11 +18,11 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from reviewapp.corpus.models import Publication
-from taxonomy.models import BLOCK, Claim, FacetValue
+from taxonomy.models import BLOCK, Claim, FacetChange, FacetValue
 from taxonomy.publications import facets
 from taxonomy.publications.kinds import Facet
 
-TABLE = FacetValue._meta.db_table
+TABLE, NOTED = FacetValue._meta.db_table, FacetChange._meta.db_table
 LOCK = 65_984  # any number of our own
 
 # The functions are plpgsql because that binds them to no column before they run: the columns that
@@ -37,27 +37,52 @@ BEGIN
 END $$;
 """
 
-# Who changes publications of the same block takes turns. The lock is a statement of its own, so
-# that the next one sees what the transaction for which it waited has written.
+# One transaction at a time writes bits. Nobody waits for it: what others change is noted, for the
+# next one to write, and read anew until then.
 REFRESH = f"""
 CREATE FUNCTION facets_bit(publication bigint) RETURNS bit({BLOCK}) LANGUAGE sql IMMUTABLE
 RETURN set_bit(0::bit({BLOCK}), (publication % {BLOCK})::int, 1);
 
-CREATE FUNCTION facets_refresh(changed bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION facets_of(publications bigint[])
+RETURNS TABLE (block bigint, facet text, value jsonb, claim int, bits bit({BLOCK}))
+LANGUAGE sql STABLE AS $$
+    SELECT publication / {BLOCK}, facet, value, claim, bit_or(facets_bit(publication))
+    FROM facets_values(publications) GROUP BY 1, 2, 3, 4
+$$;
+
+CREATE FUNCTION facets_blocks(publications bigint[])
+RETURNS TABLE (block bigint, bits bit({BLOCK})) LANGUAGE sql STABLE AS $$
+    SELECT id / {BLOCK}, bit_or(facets_bit(id)) FROM unnest(publications) AS id GROUP BY 1
+$$;
+
+CREATE FUNCTION facets_now()
+RETURNS TABLE (block bigint, facet text, value jsonb, claim int, bits bit({BLOCK}))
+LANGUAGE sql STABLE AS $$
+    SELECT kept.block, kept.facet, kept.value, kept.claim,
+        CASE WHEN noted.bits IS NULL THEN kept.bits ELSE kept.bits & ~noted.bits END
+    FROM {TABLE} AS kept LEFT JOIN facets_blocks(ARRAY(SELECT publication FROM {NOTED})) AS noted
+        USING (block)
+    UNION ALL SELECT * FROM facets_of(ARRAY(SELECT publication FROM {NOTED}))
+$$;
+
+CREATE FUNCTION facets_write(changed bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock({LOCK}, block) FROM (
-        SELECT DISTINCT (id / {BLOCK})::int AS block FROM unnest(changed) AS id ORDER BY 1
-    ) AS blocks;
-    WITH gone AS (
-        SELECT id / {BLOCK} AS block, bit_or(facets_bit(id)) AS bits
-        FROM unnest(changed) AS id GROUP BY 1
-    )
-    UPDATE {TABLE} AS kept SET bits = kept.bits & ~gone.bits FROM gone
+    UPDATE {TABLE} AS kept SET bits = kept.bits & ~gone.bits
+    FROM facets_blocks(changed) AS gone
     WHERE kept.block = gone.block AND bit_count(kept.bits & gone.bits) > 0;
     INSERT INTO {TABLE} AS kept (block, facet, value, claim, bits)
-        SELECT n.publication / {BLOCK}, n.facet, n.value, n.claim, bit_or(facets_bit(n.publication))
-        FROM facets_values(changed) AS n GROUP BY 1, 2, 3, 4
+        SELECT * FROM facets_of(changed)
     ON CONFLICT (block, facet, value, claim) DO UPDATE SET bits = kept.bits | excluded.bits;
+END $$;
+
+CREATE FUNCTION facets_refresh(changed bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO {NOTED} (publication) SELECT unnest(changed);
+    IF pg_try_advisory_xact_lock({LOCK}) THEN
+        WITH taken AS (DELETE FROM {NOTED} RETURNING publication)
+        SELECT array_agg(DISTINCT publication) INTO changed FROM taken;
+        PERFORM facets_write(changed);
+    END IF;
 END $$;
 
 CREATE FUNCTION facets_changed() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -92,7 +117,8 @@ CREATE TRIGGER facets_moved_{facet} AFTER UPDATE ON {table} FOR EACH ROW
 """
 FILL = f"""
 DELETE FROM {TABLE};
-SELECT facets_refresh(array_agg(id)) FROM {Publication._meta.db_table} GROUP BY id / {BLOCK};
+DELETE FROM {NOTED};
+SELECT facets_write(array_agg(id)) FROM {Publication._meta.db_table} GROUP BY id / {BLOCK};
 """  # noqa: S608
 NAMES = r"SELECT oid::regprocedure::text FROM pg_proc WHERE proname LIKE 'facets\_%'"
 INSTALLED = "SELECT obj_description(to_regprocedure('facets_values(bigint[])'), 'pg_proc')"

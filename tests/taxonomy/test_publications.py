@@ -4,7 +4,9 @@ import re
 from html import unescape
 from typing import Any
 
+import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import Count, F
 from django.http import QueryDict
@@ -350,7 +352,7 @@ def test_an_unknown_publication_is_not_found(client: Client, review: Review) -> 
 
 Value = tuple[str, Any, int | None]
 KEPT = """
-SELECT facet, value #>> '{}', claim FROM taxonomy_facetvalue
+SELECT facet, value #>> '{}', claim FROM facets_now()
 WHERE block = %s / 4096 AND get_bit(bits, %s %% 4096) = 1
 """
 
@@ -413,6 +415,34 @@ def test_facets_follow_every_change_of_what_they_repeat(review: Review) -> None:
     second.delete()
     assert PublicationFacets.objects.count() == 72
     assert kept_values(gone) == set()
+
+
+def of_year(year: int) -> int:
+    return count(read_filter(QueryDict(""), read_facets())).by_facet["year"][year]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_do_not_wait_for_each_other_and_what_each_commits_is_counted() -> None:
+    call_command("load_review", "fixtures", verbosity=0)
+    move = "UPDATE corpus_publication SET year = 1999 WHERE id = %s"
+    first, second, third = Publication.objects.values_list("pk", flat=True)[:3]
+    parameters = {k: v for k, v in connection.get_connection_params().items() if k in DIRECT}
+    with psycopg.connect(**parameters) as one, psycopg.connect(**parameters) as two:
+        two.execute("SET lock_timeout = '5s'")
+        one.execute(move, [first])
+        two.execute(move, [second])
+        assert of_year(1999) == 0, "what is not committed is not counted"
+        two.commit()
+        assert of_year(1999) == 1
+        one.commit()
+        assert of_year(1999) == 2
+    assert_facets_are_right()
+    Publication.objects.filter(pk=third).update(year=1999)
+    assert of_year(1999) == 3
+    assert_facets_are_right()
+
+
+DIRECT = {"dbname", "host", "port", "user", "password"}
 
 
 def claims_of(key: str, title: str, *sayings: tuple[str, str]) -> None:
