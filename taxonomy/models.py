@@ -141,26 +141,19 @@ class Evidence(models.Model):
 
 
 class PublicationFacets(models.Model):
-    """What the list of publications filters and counts by: one narrow row per publication.
+    """What pages count and order publications by: one narrow row per publication.
 
     Database triggers write it in the transaction that changes a publication, its links or its
-    claims, so it is never stale. Counting from the wide rows and the link tables instead took
-    over half a second at 100,000 publications.
+    claims, so it is never stale. The facets of the list are kept as FacetValue.
     """
 
     publication = models.OneToOneField(
         Publication, models.CASCADE, primary_key=True, related_name="facets"
     )
     year = models.PositiveSmallIntegerField()
-    venue_kind = models.TextField()
-    artifact_kind = models.TextField()
-    has_code = models.BooleanField()
     membership = models.TextField()
-    confidence = models.TextField()
     classes = ArrayField(models.IntegerField(), db_default=[])
-    families = ArrayField(models.IntegerField(), db_default=[])
     strategies = ArrayField(models.IntegerField(), db_default=[])
-    objectives = ArrayField(models.TextField(), db_default=[])
     claim_count = models.PositiveSmallIntegerField(db_default=0)
 
     class Meta:
@@ -174,6 +167,56 @@ class PublicationFacets(models.Model):
 
     def __str__(self) -> str:
         return f"facets of {self.publication_id}"
+
+
+BLOCK = 4096  # publications in one row of FacetValue
+
+
+class BitsField(models.Field):
+    """One bit for each publication of a block; only SQL reads and writes it."""
+
+    def db_type(self, connection: object) -> str:
+        return f"bit({BLOCK})"
+
+
+class FacetValue(models.Model):
+    """A value of a facet, and which publications have it: one bit each, a block of them in a row.
+
+    The publication with the id `n` is bit `n % BLOCK` of block `n // BLOCK`. For a facet of claims
+    there is a row for each position that a claim may have, so that several such facets can be
+    asked of one and the same claim. Triggers made from the list of facets write it
+    (taxonomy/publications/facet_values.py).
+    """
+
+    block = models.PositiveIntegerField()
+    facet = models.TextField()
+    value = models.JSONField()
+    claim = models.PositiveSmallIntegerField(null=True)
+    bits = BitsField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["block", "facet", "value", "claim"],
+                nulls_distinct=False,
+                name="facet_value_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.facet} {self.value} in block {self.block}"
+
+
+class FacetChange(models.Model):
+    """A publication whose bits are still to be written: another transaction was writing some.
+
+    Until then the counts read it anew.
+    """
+
+    publication = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return f"facets of {self.publication} are to be written"
 
 
 class Synonym(models.Model):

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.db.models import F
+from django.db.models import F, Model
 from django.db.models.functions import Lower
 from django.http import QueryDict
 from django.urls import reverse
@@ -14,9 +14,8 @@ from django.urls import reverse
 from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.errors import cleaned_or_400
-from reviewapp.ui.fields import WholeNumberField
-from taxonomy.models import PublicationFacets
-from taxonomy.publications.facets import AnyOf, Chip, Counted, Filter, ListFacet, Years
+from taxonomy.models import Claim
+from taxonomy.publications.kinds import Chip, Facet, Filter, Rows
 from taxonomy.search.reading import Search, read
 from taxonomy.search.syntax import MOST_CHARACTERS
 
@@ -30,7 +29,6 @@ SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "claims": ("Most claims", ("-facets__claim_count", "-facets__year", "-pk")),
     "size": ("Largest model", (F("max_params_billion").desc(nulls_last=True), *NEWEST)),
 }
-FIRST_YEAR, LAST_YEAR = 1950, 2100
 
 
 class PublicationForm(forms.Form):
@@ -48,29 +46,11 @@ class PublicationForm(forms.Form):
         help_text="The order; without it the best match of a search, else the newest",
         error_messages={"invalid_choice": "There is no sort order “%(value)s”."},
     )
-    counted = forms.ChoiceField(
-        required=False,
-        choices=[("yes", "yes")],
-        help_text="Only those that are counted in the review, without extensions",
-        error_messages={"invalid_choice": "“counted” can be “yes” or left out."},
-    )
 
-    def __init__(self, data: QueryDict, facets: Iterable[ListFacet]) -> None:
+    def __init__(self, data: QueryDict, facets: Iterable[Facet]) -> None:
         super().__init__(data)
-        for key, help_text in (
-            ("from", "Of this year or later"),
-            ("to", "Of this year or earlier"),
-        ):
-            self.fields[key] = WholeNumberField(
-                required=False, min_value=FIRST_YEAR, max_value=LAST_YEAR, help_text=help_text
-            )
         for facet in facets:
-            self.fields[facet.key] = forms.MultipleChoiceField(
-                required=False,
-                label=facet.label,
-                choices=[(choice.value, choice.label) for choice in facet.choices],
-                error_messages={"invalid_choice": f"There is no {facet.key} “%(value)s”."},
-            )
+            self.fields.update(facet.fields())
 
 
 @dataclass(frozen=True)
@@ -87,17 +67,23 @@ class PublicationFilter:
 
     @property
     def active(self) -> list[Filter]:
-        return [chosen for chosen in self.filters if chosen.active]
+        return [chosen for chosen in self.filters if chosen.stored]
 
     def publications(self) -> PublicationQuerySet:
         """Return the publications that pass, in the chosen order."""
         found = self.search.publications() if self.search else Publication.objects.all()
         # Every publication has facets; saying so makes the join one that an index can order.
         found = found.filter(facets__isnull=False)
-        if self.active:
-            conditions = [chosen.condition for chosen in self.active]
-            found = found.filter(pk__in=PublicationFacets.objects.filter(*conditions).values("pk"))
+        links = [chosen for chosen in self.active if chosen.facet.model not in (Publication, Claim)]
+        for chosen in links:
+            found = found.filter(pk__in=_kept(chosen.facet.rows(), [chosen]).values("publication"))
+        if of_claims := self._active_of(Claim):
+            found = found.filter(pk__in=_kept(Claim.objects.all(), of_claims).values("publication"))
+        found = _kept(found, self._active_of(Publication))
         return found.order_by(*SORTS[self.sort][1])
+
+    def _active_of(self, model: type[Model]) -> list[Filter]:
+        return [chosen for chosen in self.active if chosen.facet.model is model]
 
     @property
     def default_sort(self) -> str:
@@ -151,24 +137,22 @@ def address(query: Iterable[tuple[str, str]]) -> str:
     return reverse("publications") + (f"?{encoded}" if encoded else "")
 
 
-def read_filter(data: QueryDict, facets: list[ListFacet]) -> PublicationFilter:
+def _kept(rows: Rows, filters: Iterable[Filter]) -> Rows:
+    """Return those of the rows of one model that pass all these filters."""
+    for chosen in filters:
+        rows = chosen.facet.valued(rows).filter(**{f"{chosen.facet.alias}__in": chosen.stored})
+    return rows
+
+
+def read_filter(data: QueryDict, facets: list[Facet]) -> PublicationFilter:
     """Return what an address asks for; keys that are not known are ignored.
 
     Raises BadRequest, with a sentence for the reader, for a value that cannot be.
     """
     given = cleaned_or_400(PublicationForm(data, facets))
-    first, last = given["from"], given["to"]
-    if first is not None and last is not None:
-        first, last = sorted((first, last))
-    chosen: list[Filter] = [
-        AnyOf(facet, tuple(c for c in facet.choices if c.value in given[facet.key]))
-        for facet in facets
-    ]
-    place = [facet.key for facet in facets].index("venue")
-    counted = Counted(bool(given["counted"]))
-    filters = (*chosen[:place], Years(first, last), *chosen[place:], counted)
     text = given["q"]
     sort = given["sort"] or ("relevance" if text else "newest")
     if sort == "relevance" and not text:
         sort = "newest"
+    filters = tuple(facet.chosen(given) for facet in facets)
     return PublicationFilter(read(text) if text else None, filters, sort)

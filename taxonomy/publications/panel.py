@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from taxonomy.publications.facet_counts import Counts
-from taxonomy.publications.facets import AnyOf, Choice, Counted, ListFacet, Years
 from taxonomy.publications.filter import PublicationFilter
+from taxonomy.publications.kinds import AnyOf, Choice, ListFacet, Switched, Years
 
 WIDTH, HEIGHT = 220, 44  # of the year chart, in SVG units
 FEWEST_BARS = 8  # one or two years alone would be drawn as blocks
@@ -14,9 +14,12 @@ FEWEST_BARS = 8  # one or two years alone would be drawn as blocks
 
 @dataclass(frozen=True)
 class FacetOption:
+    """A choice and how many publications have it; idle, if to choose it shows none, or the same."""
+
     choice: Choice
     count: int
     chosen: bool
+    idle: bool
 
 
 @dataclass(frozen=True)
@@ -64,29 +67,35 @@ class YearPanel:
 
 
 @dataclass(frozen=True)
-class CountedPanel:
-    """Whether only what the review counts is shown."""
+class SwitchPanel:
+    """Whether only that of which the facet is true is shown."""
 
-    counted: Counted
+    switch: Switched
 
 
 def panels(
     shown: PublicationFilter, counts: Counts
-) -> Iterator[FacetPanel | YearPanel | CountedPanel]:
+) -> Iterator[FacetPanel | YearPanel | SwitchPanel]:
     """Yield every facet with its counts, in the order of the page."""
     for chosen in shown.filters:
         if isinstance(chosen, AnyOf):
             yield _facet_panel(chosen, counts)
         elif isinstance(chosen, Years):
             yield YearPanel(chosen, _bars(chosen, counts))
-        elif isinstance(chosen, Counted):
-            yield CountedPanel(chosen)
+        elif isinstance(chosen, Switched):
+            yield SwitchPanel(chosen)
 
 
 def _facet_panel(chosen: AnyOf, counts: Counts) -> FacetPanel:
-    numbers = counts.by_facet[chosen.key]
+    numbers = counts.by_facet[chosen.facet.key]
+    idle = {0} if chosen.taken else {0, counts.total}
     options = [
-        FacetOption(choice, numbers[choice.stored], choice in chosen.chosen)
+        FacetOption(
+            choice,
+            count := numbers[choice.stored],
+            chosen=choice in chosen.taken,
+            idle=count in idle,
+        )
         for choice in chosen.facet.choices
     ]
     headings = groupby(options, key=lambda option: option.choice.heading)
@@ -96,7 +105,7 @@ def _facet_panel(chosen: AnyOf, counts: Counts) -> FacetPanel:
 
 
 def _bars(years: Years, counts: Counts) -> list[YearBar]:
-    numbers = counts.by_facet["year"]
+    numbers = counts.by_facet[years.facet.key]
     if not numbers:
         return []
     span = range(min(numbers), max(numbers) + 1)
@@ -109,7 +118,7 @@ def _bars(years: Years, counts: Counts) -> list[YearBar]:
             y=round(HEIGHT * (1 - numbers[year] / tallest), 1),
             width=round(step * 0.8, 1),
             height=round(HEIGHT * numbers[year] / tallest, 1),
-            chosen=years.passes(year),
+            chosen=not years.active or year in years.stored,
         )
         for place, year in enumerate(span)
     ]

@@ -21,8 +21,9 @@ from taxonomy.measured import studies_about
 from taxonomy.models import Evidence
 from taxonomy.publications.exports import in_batches, parts, with_evidence
 from taxonomy.publications.facet_counts import count
-from taxonomy.publications.facets import ListFacet, read_facets
+from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import PublicationFilter, read_filter
+from taxonomy.publications.kinds import Facet, ListFacet
 from taxonomy.publications.panel import panels
 
 RELATED = 6
@@ -59,7 +60,7 @@ def publications(request: HttpRequest) -> HttpResponse:
     facets = read_facets()
     shown = read_filter(request.GET, facets)
     counts = count(shown)
-    page = paginate(request, _rows(shown), counts.total)
+    page = paginate(request, _rows(shown, counts.few), counts.total)
     links = _strategy_links(facets)
     partial = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]
     context = {
@@ -79,15 +80,19 @@ def publications(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
-def _strategy_links(facets: list[ListFacet]) -> dict[int, tuple[str, str]]:
+def _strategy_links(facets: list[Facet]) -> dict[int, tuple[str, str]]:
     """Return the name and the address of each strategy, which the facets hold already."""
-    strategies = next(facet.choices for facet in facets if facet.key == "strategy")
-    return {c.stored: (c.label, reverse("strategy", args=[c.value])) for c in strategies}
+    lists = {facet.key: facet for facet in facets if isinstance(facet, ListFacet)}
+    choices = lists["strategy"].choices
+    return {c.stored: (c.label, reverse("strategy", args=[c.value])) for c in choices}
 
 
-def _rows(shown: PublicationFilter) -> PublicationQuerySet:
+def _rows(shown: PublicationFilter, few: list[int] | None) -> PublicationQuerySet:
+    """Return the rows of the list; if they are few, `few` has their ids."""
     rows = shown.publications().defer("search", "claims_text", "sources", "limitation")
     rows = rows.annotate(strategy_ids=F("facets__strategies"), claim_count=F("facets__claim_count"))
+    if few is not None:
+        rows = rows.filter(pk__in=few)
     if not shown.search:
         return rows
     # Of a synonym's words each would be marked, also where it stands alone.

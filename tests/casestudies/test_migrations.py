@@ -8,6 +8,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -102,15 +103,9 @@ OLD_CURVE = {"name": "loss increase by size", "variant": "gptq, paper", "points"
 @pytest.fixture
 def old_models() -> Iterator[Any]:
     """Take the database back to what it was before settings, and forward again in the end."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(BEFORE_SETTINGS)
+    call_command("migrate", *BEFORE_SETTINGS[0], verbosity=0)
     yield MigrationExecutor(connection).loader.project_state(BEFORE_SETTINGS).apps
-    migrate_forward()
-
-
-def migrate_forward() -> None:
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
+    call_command("migrate", verbosity=0)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -135,7 +130,7 @@ def test_an_old_result_is_read_by_the_study_of_today(old_models: Any) -> None:
                 run=run, metric=metric, variant=variant, unit=unit, value=0.5, n=1
             )
     gone = old_run.objects.create(**{**values, "study": "gone"})
-    migrate_forward()
+    call_command("migrate", verbosity=0)
     assert Run.objects.get(pk=gone.pk).series == [{**OLD_CURVE, "settings": {}}]
     run = Run.objects.exclude(study="gone").get()  # the reference run comes again from the fixtures
     assert run.pk == own.pk

@@ -1,6 +1,7 @@
 """What a database of an older version holds is brought over."""
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -12,8 +13,7 @@ BEFORE_VENUES = [("corpus", "0003_list_orders")]
 
 @pytest.mark.django_db(transaction=True)
 def test_a_publication_keeps_its_venue_and_year_until_its_parts_are_loaded() -> None:
-    executor = MigrationExecutor(connection)
-    executor.migrate(BEFORE_VENUES)
+    call_command("migrate", *BEFORE_VENUES[0], verbosity=0)
     try:
         old = MigrationExecutor(connection).loader.project_state(BEFORE_VENUES).apps
         review = old.get_model("corpus", "Review").objects.create(
@@ -25,8 +25,7 @@ def test_a_publication_keeps_its_venue_and_year_until_its_parts_are_loaded() -> 
         values = {name: getattr(unsaved_publication(), name) for name in known - {"id", "review"}}
         model.objects.create(review=review, **values)
     finally:
-        executor = MigrationExecutor(connection)
-        executor.migrate(executor.loader.graph.leaf_nodes())
+        call_command("migrate", verbosity=0)
     found = Publication.objects.get()
     assert (found.venue_name, found.venue_acronym) == (found.venue, "")
     assert (found.published_year, found.published_month) == (found.year, found.month)

@@ -22,7 +22,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.utils import timezone
 from psycopg import sql
@@ -41,7 +40,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PASSWORD = "a long enough phrase"
 KEY = "0123456789abcdef0123456789abcdef01234567"
-OLDER = [("casestudies", "0004_settings")]
+OLDER = ("casestudies", "0004_settings")
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 SEQUENCES = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public'"
 ROWS = "SELECT count(*), md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {} t"
@@ -73,10 +72,9 @@ def filled(review: Review, ada: User) -> Iterator[None]:
     RunEvent.objects.create(
         run=run, at=timezone.now(), kind=EventKind.LOG, data={"text": "Ünïcode"}
     )
-    MigrationExecutor(connection).migrate(OLDER)
+    call_command("migrate", *OLDER, verbosity=0)
     yield
-    forward = MigrationExecutor(connection)
-    forward.migrate(forward.loader.graph.leaf_nodes())
+    call_command("migrate", verbosity=0)
 
 
 def own_url() -> str:

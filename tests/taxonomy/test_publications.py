@@ -2,8 +2,12 @@
 
 import re
 from html import unescape
+from typing import Any
 
+import psycopg
 import pytest
+from django.core.management import call_command
+from django.db import connection
 from django.db.models import Count, F
 from django.http import QueryDict
 from django.test import Client
@@ -12,10 +16,14 @@ from hypothesis import strategies as st
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
+from taxonomy.choices import ClaimSource
 from taxonomy.models import Claim, Evidence, Family, Group, PublicationFacets, Strategy
+from taxonomy.publications import facets
 from taxonomy.publications.facet_counts import count
+from taxonomy.publications.facet_values import keep_up
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import read_filter
+from taxonomy.publications.kinds import Choice, ListFacet
 from tests import factories
 from tests.factories import publication
 from tests.queries import count_queries
@@ -143,6 +151,8 @@ def test_every_count_is_what_choosing_it_would_show(client: Client, review: Revi
     chosen = "strategy=offloading&from=2020&membership=reconstructed&membership=named"
     html = page(client, chosen)
     for facet in read_facets():
+        if not isinstance(facet, ListFacet):
+            continue
         own = facet.key in ("strategy", "membership")
         for choice in facet.choices:
             others = QueryDict(chosen, mutable=True)
@@ -151,6 +161,18 @@ def test_every_count_is_what_choosing_it_would_show(client: Client, review: Revi
             others.appendlist(facet.key, choice.value)
             alone = int(sentence(page(client, others.urlencode())).split(" ", 1)[0])
             assert shown_count(html, facet.key, choice.value) == alone, (facet.key, choice.value)
+
+
+def test_what_would_show_nothing_or_the_same_is_greyed(client: Client, review: Review) -> None:
+    html = page(client, "strategy=pruning")
+    total = int(sentence(html).split(" ", 1)[0])
+    options = re.findall(
+        r'<label( class="none")?><input [^>]*name="(\w+)"[^>]*> .*?class="count">(\d+)<', html
+    )
+    of_others = [(bool(grey), int(n)) for grey, name, n in options if name != "strategy"]
+    assert {n for grey, n in of_others if grey} == {0, total}
+    assert all(0 < n < total for grey, n in of_others if not grey)
+    assert all((n == "0") == bool(grey) for grey, name, n in options if name == "strategy")
 
 
 def test_a_chip_takes_away_one_choice_and_nothing_else(client: Client, review: Review) -> None:
@@ -320,25 +342,47 @@ def test_an_unknown_publication_is_not_found(client: Client, review: Review) -> 
     assert client.get("/publications/nobody2023nothing/export.bib").status_code == 404
 
 
-def expected_facets(pk: int) -> dict[str, object]:
+Value = tuple[str, Any, int | None]
+KEPT = """
+SELECT facet, value #>> '{}', claim FROM facets_now()
+WHERE block = %s / 4096 AND get_bit(bits, %s %% 4096) = 1
+"""
+
+
+def kept_values(pk: int) -> set[Value]:
+    """Return what the database counts the publication by: facet, value, and of which claim."""
+    with connection.cursor() as cursor:
+        cursor.execute(KEPT, [pk, pk])
+        return set(cursor.fetchall())
+
+
+def expected_values(pk: int) -> set[Value]:
     found = Publication.objects.get(pk=pk)
     evidence = Evidence.objects.filter(publication=pk)
-    return {
-        "year": found.year,
-        "membership": found.membership,
-        "has_code": bool(found.code_url),
-        "classes": sorted(found.classes.values_list("pk", flat=True)),
-        "strategies": sorted(evidence.values_list("strategy", flat=True)),
-        "families": sorted(set(evidence.values_list("strategy__group__family", flat=True))),
-        "objectives": sorted(set(found.claims.values_list("objective", flat=True))),
-        "claim_count": found.claims.count(),
+    values: dict[str, list[Any]] = {
+        "class": list(found.classes.values_list("pk", flat=True)),
+        "family": list(evidence.values_list("strategy__group__family", flat=True)),
+        "strategy": list(evidence.values_list("strategy", flat=True)),
+        "year": [found.year],
+        "venue": [found.venue_kind],
+        "artifact": [found.artifact_kind],
+        "code": [str(bool(found.code_url)).lower()],
+        "membership": [found.membership],
+        "confidence": [found.confidence],
+        "counted": [str(found.in_review).lower()],
     }
+    of_claims = {("objective", c.objective, c.position) for c in found.claims.all()}
+    return of_claims | {(key, str(one), None) for key, some in values.items() for one in some}
 
 
 def assert_facets_are_right() -> None:
     for row in PublicationFacets.objects.all():
-        for column, value in expected_facets(row.pk).items():
-            assert getattr(row, column) == value, (row.pk, column)
+        found = Publication.objects.get(pk=row.pk)
+        assert kept_values(row.pk) == expected_values(row.pk), found.key
+        assert (row.year, row.membership) == (found.year, found.membership)
+        assert row.classes == sorted(found.classes.values_list("pk", flat=True))
+        assert row.strategies == sorted(found.strategies.values_list("pk", flat=True))
+        assert row.claim_count == found.claims.count()
 
 
 def test_facets_follow_every_change_of_what_they_repeat(review: Review) -> None:
@@ -359,8 +403,67 @@ def test_facets_follow_every_change_of_what_they_repeat(review: Review) -> None:
     Strategy.objects.filter(pk=unused.pk).update(group=moved_to)
     Group.objects.filter(family=other).update(family=Family.objects.exclude(pk=other.pk).first())
     assert_facets_are_right()
+    gone = second.pk
     second.delete()
     assert PublicationFacets.objects.count() == 72
+    assert kept_values(gone) == set()
+
+
+def of_year(year: int) -> int:
+    return count(read_filter(QueryDict(""), read_facets())).by_facet["year"][year]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_do_not_wait_for_each_other_and_what_each_commits_is_counted() -> None:
+    call_command("load_review", "fixtures", verbosity=0)
+    move = "UPDATE corpus_publication SET year = 1999 WHERE id = %s"
+    first, second, third = Publication.objects.values_list("pk", flat=True)[:3]
+    parameters = {k: v for k, v in connection.get_connection_params().items() if k in DIRECT}
+    with psycopg.connect(**parameters) as one, psycopg.connect(**parameters) as two:
+        two.execute("SET lock_timeout = '5s'")
+        one.execute(move, [first])
+        two.execute(move, [second])
+        assert of_year(1999) == 0, "what is not committed is not counted"
+        two.commit()
+        assert of_year(1999) == 1
+        one.commit()
+        assert of_year(1999) == 2
+    assert_facets_are_right()
+    Publication.objects.filter(pk=third).update(year=1999)
+    assert of_year(1999) == 3
+    assert_facets_are_right()
+
+
+DIRECT = {"dbname", "host", "port", "user", "password"}
+
+
+def claims_of(key: str, title: str, *sayings: tuple[str, str]) -> None:
+    """Make a publication with a claim for each objective and source."""
+    made = publication(key=key, title=title)
+    for position, (objective, source) in enumerate(sayings):
+        factories.claim(made, position=position, objective=objective, source=source)
+
+
+def test_a_facet_is_one_entry_and_all_that_speak_of_claims_ask_the_same_claim(
+    client: Client, review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = tuple(Choice(s.value, s.label, f"from its {s.label}", s.value) for s in ClaimSource)
+    added = ListFacet("source", "Source of a claim", Claim, "source", lambda: choices)
+    monkeypatch.setattr(facets, "FACETS", (*facets.FACETS, added))
+    keep_up()
+    claims_of("doe2023one", "Both In One Claim", ("cost", "paper"), ("memory", "readme"))
+    claims_of("doe2023two", "Each In Another", ("memory", "paper"), ("cost", "readme"))
+    query = "objective=memory&membership=reconstructed"
+    html = page(client, f"{query}&source=readme")
+    assert "Memory claims, reconstructed, from its project README;".lower() in html.lower()
+    assert "Both In One Claim" in titles(html)
+    assert "Each In Another" not in titles(html)
+    for source in ClaimSource.values:
+        alone = page(client, f"{query}&source={source}")
+        assert shown_count(html, "source", source) == int(sentence(alone).split(" ", 1)[0])
+    found = client.get(f"/api/v1/publications/?{query}&source=readme").content.decode()
+    assert "doe2023one" in found
+    assert "doe2023two" not in found
 
 
 def test_counts_add_up(review: Review) -> None:
