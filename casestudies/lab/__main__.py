@@ -118,7 +118,11 @@ def _run_all(options: argparse.Namespace) -> int:
         needs = study.needs(parameters)
         if lacking := needs.unmet(Machine.here(needs.libraries)):
             return f"skipped: {'; '.join(lacking)}"
-        return run(study, parameters, _on_one_of(study, setup), emit)
+        chosen = _on_one_of(study, setup)
+        if study.isolated:
+            machine = ["--device", chosen.device, "--seed", str(chosen.seed)]
+            return batch.in_own_process(study, ["--preset", options.preset, *machine], emit)
+        return run(study, parameters, chosen, emit)
 
     try:
         ended = batch.carry_out(list(STUDIES.values()), carry_out_one)
@@ -142,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="name the studies")
     describing = commands.add_parser("describe", help="say what a study declares")
     describing.add_argument("slug", choices=list(STUDIES))
-    every = commands.add_parser("run-all", help="run a preset of every study in one process")
+    every = commands.add_parser("run-all", help="run a preset of every study, one after another")
     every.add_argument("--preset", choices=PRESETS, default=SMOKE)
     every.add_argument("--report", type=Path, help="write a table: .md, .html, or all as .json")
     _add_machine(every)

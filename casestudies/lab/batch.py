@@ -1,14 +1,16 @@
-"""Runs of several studies in one process, and what came of them as a table."""
+"""Runs of several studies, one after another, and what came of them as a table."""
 
 import html
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from casestudies.lab.contract import Study
-from casestudies.lab.result import Result
+from casestudies.lab.result import EVENT, Event, Failed, Finished, Result
 
 HEADER = ("Study", "Seconds", "Result")
 
@@ -47,6 +49,27 @@ def carry_out(studies: Sequence[Study], run: Callable[[Study], Result | str]) ->
         else:
             ended.append(Ended(study, taken, found))
     return ended
+
+
+def in_own_process(
+    study: Study, options: Sequence[str], emit: Callable[[Event], None]
+) -> Result | str:
+    """Return the result of the study's run in a process of its own, or why it has none.
+
+    `options` are those of `run`; `emit` is told of each event as it comes.
+    """
+    command = [sys.executable, "-m", "casestudies.lab", "run", study.slug, *options]
+    result, reason = None, ""
+    # Without a reader its next event fails, so it does not outlive this process for long.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        for line in process.stdout or ():
+            event = EVENT.validate_json(line)
+            emit(event)
+            if isinstance(event, Finished):
+                result = study.read(event.result)
+            if isinstance(event, Failed):
+                reason = event.error
+    return result or f"failed: {reason or f'its process ended with status {process.returncode}'}"
 
 
 def write_report(path: Path, ended: Sequence[Ended]) -> None:

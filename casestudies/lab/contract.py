@@ -210,7 +210,8 @@ class Study:
     `limits` what a machine like the reader's cannot show. `publications` are keys, the main one
     first. `headline` names the metric and variant that sum a run up, or several. `accepts` says
     whether a reader may bring a model or a text of their own, `devices` on what it runs. `needs` is
-    asked with the parameters.
+    asked with the parameters. An `isolated` study measures its whole process, so that where several
+    run in one it gets a process of its own.
     """
 
     slug: str
@@ -233,6 +234,7 @@ class Study:
     accepts: tuple[Literal["model", "text"], ...] = ()
     devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
     needs: Callable[[Any], Needs] = needs_nothing
+    isolated: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself, so that no page has to notice."""
