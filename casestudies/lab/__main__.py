@@ -27,7 +27,7 @@ from casestudies.lab.contract import (
     bounds_of,
 )
 from casestudies.lab.describe import describe
-from casestudies.lab.machine import Machine
+from casestudies.lab.machine import Machine, launched_rank
 from casestudies.lab.report import Report, StudyRun
 from casestudies.lab.result import LARGEST_SEED, Event, Failed, Finished, Result, Started
 
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = run(study, parameters, setup, _event_stream())
     except KeyboardInterrupt:
         return INTERRUPTED
-    if options.json:
+    if options.json and _is_first():
         options.json.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return DONE
 
@@ -104,6 +104,9 @@ def run(
 
 def _run_all(options: argparse.Namespace) -> int:
     """Run the preset of every study, say what came of each, and return 1 if one failed."""
+    if launched_rank():
+        sys.stderr.write("run-all is one process; torchrun may start `run` of a study\n")
+        return NOT_VALID
     try:
         setup = replace(_setup(options), shared={})
     except InvalidParameter as error:
@@ -205,10 +208,20 @@ def _setup(options: argparse.Namespace) -> Setup:
     return Setup(device, options.seed, **brought)
 
 
+def _is_first() -> bool:
+    rank, _ = launched_rank() or (0, 1)
+    return rank == 0
+
+
 def _event_stream() -> Callable[[Event], None]:
-    """Return what writes an event to standard output, and send all other output to stderr."""
+    """Return what writes an event to standard output, and send all other output to stderr.
+
+    Of several ranks that torchrun has started only the first writes.
+    """
     sys.stdout.flush()
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    if not _is_first():
+        stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open to the end
     os.dup2(2, 1)
 
     def emit(event: Event) -> None:
