@@ -1,4 +1,4 @@
-"""`python -m casestudies.lab list`, `describe SLUG`, `run SLUG ...` and `run-all ...`.
+"""`python -m casestudies.lab list`, `models`, `describe SLUG`, `run SLUG ...` and `run-all ...`.
 
 A run writes its events to standard output, one JSON object a line, and nothing else goes there.
 The exit status is 0 if it succeeded, 1 if it failed, or one of all, and 2 if a parameter was not
@@ -28,28 +28,55 @@ from casestudies.lab.contract import (
 )
 from casestudies.lab.describe import describe
 from casestudies.lab.machine import Machine, launched_rank
+from casestudies.lab.models.offered import offered
 from casestudies.lab.report import Report, StudyRun
 from casestudies.lab.result import LARGEST_SEED, Event, Failed, Finished, Result, Started
 
 ACCEPTED = {
-    "model": "a GGUF file or a folder of safetensors, in place of the bundled model",
+    "model": "the name of a model that MODELS_DIR offers, a GGUF file or a folder of safetensors,"
+    " in place of the bundled model",
     "text": "a UTF-8 file to calibrate and evaluate on, in place of Python's own reference",
 }
+BUNDLED_LICENCE = "Apache-2.0"  # of SmolLM2
 DONE, NOT_VALID, INTERRUPTED = 0, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Carry out the command line and return the exit status."""
     options = _parser().parse_args(arguments)
-    if options.command == "list":
-        sys.stdout.writelines(f"{study.slug}\t{study.title}\n" for study in STUDIES.values())
-        return DONE
-    if options.command == "run-all":
-        return _run_all(options)
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "list": _list_studies,
+        "models": _list_models,
+        "describe": _describe,
+        "run": _run_one,
+        "run-all": _run_all,
+    }
+    return commands[options.command](options)
+
+
+def _list_studies(options: argparse.Namespace) -> int:
+    sys.stdout.writelines(f"{study.slug}\t{study.title}\n" for study in STUDIES.values())
+    return DONE
+
+
+def _list_models(options: argparse.Namespace) -> int:
+    """Name the models that are offered, and on standard error what is wrong with others."""
+    listing = offered()
+    sys.stdout.writelines(
+        f"{name}\t{model.about.licence}\t{model.about.source}\n"
+        for name, model in listing.models.items()
+    )
+    sys.stderr.writelines(f"{problem}\n" for problem in listing.problems)
+    return int(bool(listing.problems))
+
+
+def _describe(options: argparse.Namespace) -> int:
+    sys.stdout.writelines(f"{line}\n" for line in describe(STUDIES[options.slug]))
+    return DONE
+
+
+def _run_one(options: argparse.Namespace) -> int:
     study = STUDIES[options.slug]
-    if options.command == "describe":
-        sys.stdout.writelines(f"{line}\n" for line in describe(study))
-        return DONE
     names = study.parameters.model_fields
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     try:
@@ -91,9 +118,12 @@ def run(
     except Exception as error:
         emit(Failed(error=f"{type(error).__name__}: {error}"))
         raise
+    sources = report.sources
+    if setup.licence and "model" in sources:
+        sources["model"] = sources["model"].model_copy(update={"licence": setup.licence})
     result = Result(
         **head,
-        environment=found.model_copy(update={**report.sources, "precision": report.precision}),
+        environment=found.model_copy(update={**sources, "precision": report.precision}),
         measurements=report.measurements,
         series=report.curves,
         verdict=verdict,
@@ -147,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m casestudies.lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="name the studies")
+    commands.add_parser("models", help="name the models that MODELS_DIR offers")
     describing = commands.add_parser("describe", help="say what a study declares")
     describing.add_argument("slug", choices=list(STUDIES))
     every = commands.add_parser("run-all", help="run a preset of every study, one after another")
@@ -192,6 +223,11 @@ def _setup(options: argparse.Namespace) -> Setup:
     if not 0 <= options.seed <= LARGEST_SEED:
         raise InvalidParameter("seed", f"{options.seed} is not valid; integer, 0 to {LARGEST_SEED}")
     brought = {name: getattr(options, name, None) for name in ACCEPTED}
+    licence: str | None = BUNDLED_LICENCE
+    if asked := brought["model"]:
+        listed = offered().models.get(str(asked))
+        licence = listed.about.licence if listed else None
+        brought["model"] = listed.path if listed else asked
     for what, path in brought.items():
         if path and not path.exists():
             raise InvalidParameter(what, f"{path} does not exist")
@@ -205,7 +241,7 @@ def _setup(options: argparse.Namespace) -> Setup:
     if options.device == "cuda" and not present:
         raise InvalidParameter("device", "cuda is not valid; this machine has no CUDA device")
     device: Literal["cpu", "cuda"] = options.device or ("cuda" if present else "cpu")
-    return Setup(device, options.seed, **brought)
+    return Setup(device, options.seed, **brought, licence=licence)
 
 
 def _is_first() -> bool:

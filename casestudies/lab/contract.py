@@ -389,12 +389,14 @@ class Study:
 class Setup:
     """Where and on what a run measures: `device` is "cpu" or "cuda".
 
-    Without a path the model is the bundled one and the text is Python's own reference. What runs of
-    one process read from files is kept in `shared`, if there is one.
+    Without a path the model is the bundled one and the text is Python's own reference. `licence` is
+    the model's, None if nobody said. What runs of one process read from files is kept in `shared`,
+    if there is one.
     """
 
     device: Literal["cpu", "cuda"]
     seed: int
     model: Path | None = None
     text: Path | None = None
+    licence: str | None = None
     shared: MutableMapping[Path, Any] | None = None

@@ -78,10 +78,11 @@ class Curve(Form):
 
 
 class SourceFile(Form):
-    """A model or a text that the run read."""
+    """A model or a text that the run read; the licence is None where nobody said."""
 
     name: Name
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")]
+    licence: Name | None = None
 
 
 class Gpu(Form):
