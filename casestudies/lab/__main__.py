@@ -154,12 +154,14 @@ def _run_all(options: argparse.Namespace) -> int:
             return batch.in_own_process(study, ["--preset", options.preset, *machine], emit)
         return run(study, study.check(options.preset, {}), chosen, emit)
 
+    ended: list[batch.Ended] = []
     try:
-        ended = batch.carry_out(list(STUDIES.values()), carry_out_one)
+        for one in batch.carry_out(STUDIES.values(), carry_out_one):
+            ended.append(one)
+            if options.report:  # each time, so that it has what there is when the run is ended
+                batch.write_report(options.report, ended)
     except KeyboardInterrupt:
         return INTERRUPTED
-    if options.report:
-        batch.write_report(options.report, ended)
     return int(any(one.reason.startswith("failed") for one in ended))
 
 

@@ -4,7 +4,7 @@ import html
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,12 +34,11 @@ class Ended:
         return self.study.slug, f"{self.seconds:.1f}", said
 
 
-def carry_out(studies: Sequence[Study], run: Callable[[Study], Result | str]) -> list[Ended]:
-    """Return how `run` of each study ended; it returns a result, or why the study cannot run.
+def carry_out(studies: Iterable[Study], run: Callable[[Study], Result | str]) -> Iterator[Ended]:
+    """Yield how `run` of each study ended; it returns a result, or why the study cannot run.
 
     What it raises ends that study's run and no other.
     """
-    ended = []
     for study in studies:
         begun = perf_counter()
         try:
@@ -48,10 +47,9 @@ def carry_out(studies: Sequence[Study], run: Callable[[Study], Result | str]) ->
             found = f"failed: {type(error).__name__}: {error}"
         taken = perf_counter() - begun
         if isinstance(found, str):
-            ended.append(Ended(study, taken, reason=found))
+            yield Ended(study, taken, reason=found)
         else:
-            ended.append(Ended(study, taken, found))
-    return ended
+            yield Ended(study, taken, found)
 
 
 def reason_to_skip(study: Study, preset: str, device: str) -> str:

@@ -20,7 +20,7 @@ def ended() -> list[Ended]:
             raise ArithmeticError("no |\nnumber")
         return "skipped: needs 2 GPUs" if study.slug == "skipped" else TOY.read(document())
 
-    return carry_out([toy(slug=slug) for slug in ("fails", TOY.slug, "skipped")], run)
+    return list(carry_out([toy(slug=slug) for slug in ("fails", TOY.slug, "skipped")], run))
 
 
 def test_a_study_that_fails_ends_no_other() -> None:

@@ -57,7 +57,7 @@ def test_quick_presets_run_from_the_shortest_as_long_as_there_is_time() -> None:
     rows = rows_of(200, lambda study: f"ran {study.slug}")
     assert list(rows) == ["of-1", "of-2", "of-3"]
     assert [row.said for row in rows.values()][:2] == ["ran of-1", "ran of-2"]
-    assert rows["of-3"].said == ("skipped: declares 3 min on two CPU cores; 0.3 min are left")
+    assert rows["of-3"].said == ("skipped: declares 3 min on two CPU cores; 0.3 are left")
     assert all(row.passed for row in rows.values())
 
 
@@ -99,6 +99,14 @@ def test_a_record_is_named_after_the_card(tmp_path) -> None:
     result["environment"] |= {"device": "cuda", "gpu": gpu}
     path = records.keep(tmp_path / "runs", "toy", {"preset": "quick", "result": result})
     assert path.name == "toy-quick-nvidia-h100-80gb-hbm3.json"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_smoke_presets_that_do_not_come_to_their_end_have_not_passed(tmp_path) -> None:
+    (refused,) = gpu_check.smoke(tmp_path / "smoke.json", 600)
+    assert (refused.said, refused.passed) == ("failed: run-all ended with status 2", False)
+    (late,) = gpu_check.smoke(tmp_path / "smoke.json", 0.1)
+    assert (late.said, late.passed) == ("failed: not done in 0 s", False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
