@@ -1,5 +1,6 @@
 """Studies, runs and measurements in the API, and starting and cancelling a run."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django import forms
@@ -167,7 +168,7 @@ class Runs(Listing[Run]):
         asked = NewRunSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         try:
-            run = start(cast(User, request.user), _checked(**asked.validated_data))
+            run = start(cast(User, request.user), _checked(asked.validated_data))
         except TooManyWaiting as error:
             raise exceptions.QueueFull(str(error)) from None
         except NoMachine as error:
@@ -176,19 +177,16 @@ class Runs(Listing[Run]):
         return Response(self.get_serializer(run).data, 201, headers={"Location": address})
 
 
-def _checked(
-    study: str, preset: str, parameters: dict[str, Any], seed: int, device: str
-) -> Request:
-    known = STUDIES[study]
+def _checked(asked: Mapping[str, Any]) -> Request:
+    study, preset, device = STUDIES[asked["study"]], asked["preset"], Device(asked["device"])
     try:
         # In JSON a number is a number, and a text of digits is none.
-        values = known.check(preset, parameters, strict=True).model_dump(mode="json")
+        values = study.check(preset, asked["parameters"], strict=True).model_dump(mode="json")
+        return Request(study, preset, values, asked["seed"], device).on(asked["model"])
     except InvalidParameter as error:
         problem: dict[str, Any] = {error.name: [error.reason]}
-        raise ValidationError(
-            problem if error.name == "preset" else {"parameters": problem}
-        ) from None
-    return Request(known, preset, values, seed, Device(device))
+        own = error.name in ("preset", "model")
+        raise ValidationError(problem if own else {"parameters": problem}) from None
 
 
 class OneRun(Endpoint, RetrieveAPIView[Run]):

@@ -39,6 +39,7 @@ class Run(models.Model):
     parameters = models.JSONField()
     seed = models.PositiveBigIntegerField(default=0)
     device = models.TextField(choices=Device, default=Device.CPU)
+    model = models.TextField(blank=True, help_text="Name of an offered model; none: the bundled")
     state = models.TextField(choices=State, default=State.QUEUED)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="runs"
@@ -226,7 +227,7 @@ class Run(models.Model):
 
         Of either, what the rules ask for (the preset claims) comes before what else speaks to them.
         """
-        if self.preset == SMOKE:
+        if self.preset == SMOKE or self.model:  # rules were written for the bundled model
             return 0
         return (1 if self.reference else 3) + (self.preset == CLAIMS)
 

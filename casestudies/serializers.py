@@ -14,6 +14,7 @@ from casestudies.lab.metrics import Better, Evidence, Metric, Objective
 from casestudies.lab.result import LARGEST_SEED
 from casestudies.models import Measurement, Run
 from casestudies.run_command import command_line
+from casestudies.runs.starting import models_for
 from casestudies.studies.results import answered_claims
 from reviewapp.rest.records import Address, Page, Record
 from taxonomy.api import PublicationClaimSerializer
@@ -92,6 +93,7 @@ class RunSerializer(Record[Run]):
             "parameters",
             "seed",
             "device",
+            "model",
             "state",
             "reference",
             "owner",
@@ -254,6 +256,9 @@ class NewRunSerializer(serializers.Serializer[Any]):
     )
     seed = WholeNumber(default=0, min_value=0, max_value=LARGEST_SEED)
     device = serializers.ChoiceField(Device.choices, default=Device.CPU)
+    model = serializers.CharField(
+        default="", allow_blank=True, max_length=100, help_text="Name of an offered model"
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse keys that nothing reads: a misspelt one would be a run of something else."""
@@ -279,6 +284,7 @@ class NewRunDescription(OpenApiSerializerExtension):
                 "study": {"type": "string", "enum": [study.slug]},
                 "preset": {"type": "string", "enum": list(study.presets), "default": QUICK},
                 "parameters": {"allOf": [parameters], "default": {}},
+                "model": {**common["properties"]["model"], "enum": ["", *models_for(study)]},
             }
             properties = {**common["properties"], **own}
             description = f"A run of the study {study.name}; what is left out has its default."

@@ -1,7 +1,7 @@
 """Asking for a run, and asking for its end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +11,8 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from casestudies.choices import Device, State
-from casestudies.lab.contract import Study
+from casestudies.lab.contract import InvalidParameter, Study
+from casestudies.lab.models.offered import offered
 from casestudies.models import Run, Worker
 from casestudies.worker.waking import wake_a_worker
 
@@ -34,13 +35,17 @@ class NoMachine(CannotStart):
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for: a study's parameters, seed and device, checked by the study."""
+    """What a person asks for: a study's parameters, seed, device and model, all checked.
+
+    Without a model's name it is the bundled one.
+    """
 
     study: Study
     preset: str
     parameters: Mapping[str, Any]
     seed: int
     device: Device
+    model: str = ""
 
     @classmethod
     def checked(
@@ -54,7 +59,22 @@ class Request:
     @classmethod
     def like(cls, run: Run, study: Study) -> "Request":
         """Return the request that repeats `run`; raise InvalidParameter if the schema changed."""
-        return cls.checked(study, run.preset, run.parameters, run.seed, Device(run.device))
+        device = Device(run.device)
+        return cls.checked(study, run.preset, run.parameters, run.seed, device).on(run.model)
+
+    def on(self, model: str) -> "Request":
+        """Return the request on a model that is offered by this name, or on the bundled one.
+
+        Raises InvalidParameter if there is none, or if the study reads no model.
+        """
+        if model and model not in models_for(self.study):
+            raise InvalidParameter("model", "this study is offered no model of that name")
+        return replace(self, model=model)
+
+
+def models_for(study: Study) -> list[str]:
+    """Return the names of the models that runs of the study may ask for."""
+    return list(offered().models) if "model" in study.accepts else []
 
 
 def start(owner: User, request: Request) -> Run:
@@ -75,6 +95,7 @@ def start(owner: User, request: Request) -> Run:
             parameters=dict(request.parameters),
             seed=request.seed,
             device=request.device,
+            model=request.model,
             owner=owner,
             created=timezone.now(),
         )

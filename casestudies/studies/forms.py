@@ -17,7 +17,7 @@ from casestudies.lab.contract import (
     bounds_of,
 )
 from casestudies.lab.result import LARGEST_SEED
-from casestudies.runs.starting import Request
+from casestudies.runs.starting import Request, models_for
 from reviewapp.ui.fields import WholeNumberField
 
 LONGEST_VALUE = 100
@@ -34,7 +34,7 @@ class Parameter:
 
 
 class RunForm(forms.Form):
-    """The parameters of a study, a seed and a device; `request` is what a valid form asks for.
+    """A study's parameters, seed, device and model; `request` is what a valid form asks for.
 
     The fields only draw: what is valid is for the study's schema to say, in its own words.
     """
@@ -61,6 +61,12 @@ class RunForm(forms.Form):
             self.fields[name] = _field(name, schema)
         offered = [(value, label) for value, label in Device.choices if value in study.devices]
         self.fields["device"].choices = offered  # type: ignore[attr-defined]
+        if models := models_for(study):
+            self.fields["model"] = forms.ChoiceField(
+                choices=[("", "SmolLM2-135M, bundled"), *((name, name) for name in models)],
+                required=False,
+                help_text="On which model; whoever keeps this site offers them.",
+            )
 
     @classmethod
     def filled(cls, study: Study, query: QueryDict) -> "RunForm":
@@ -121,7 +127,7 @@ class RunForm(forms.Form):
         try:
             self.request = Request.checked(
                 self.study, values["preset"], given, values["seed"], device
-            )
+            ).on(values.get("model", ""))
         except InvalidParameter as error:
             if error.name in self.schemas:
                 self.add_error(error.name, error.reason)

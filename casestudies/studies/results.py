@@ -54,10 +54,10 @@ class AnsweredClaim:
 
 
 def standing_results(studies: Collection[str]) -> dict[str, Run]:
-    """Return the run that stands for each of the studies that has one."""
+    """Return the run that stands for each of the studies that has one, on the bundled model."""
     runs = (
         Run.objects.succeeded()
-        .filter(study__in=studies)
+        .filter(study__in=studies, model="")
         .alias(
             size=Case(*(When(preset=name, then=n) for n, name in enumerate(SIZES)), default=-1),
             shipped=Q(reference__isnull=False),
@@ -94,7 +94,7 @@ def judge_by_new_rules() -> None:
     What ranks otherwise than an older version had it is put right, too.
     """
     by_rank: dict[int, list[int]] = {}
-    for run in Run.objects.succeeded().only("pk", "preset", "reference"):
+    for run in Run.objects.succeeded().only("pk", "preset", "reference", "model"):
         by_rank.setdefault(run.rank, []).append(run.pk)
     for rank, keys in by_rank.items():
         Outcome.objects.filter(run__in=keys).exclude(rank=rank).update(rank=rank)
