@@ -78,6 +78,8 @@ def _read(entry: Path, folder: Path) -> Offered | str:
     try:
         said = yaml.safe_load(about.read_text(encoding="utf-8"))
         return Offered(About.model_validate(said), entry)
+    except FileNotFoundError:
+        return f"{about}: it is missing; it must say name, licence and source"
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the whole"
