@@ -40,16 +40,16 @@ class Equality:
 
 @dataclass(frozen=True)
 class Held:
-    """How an equality came out; `apart` is None where it could not be computed, and `why` says."""
+    """How an equality came out; `apart` is None where it could not be computed, and `why` says.
+
+    What a package is missing for is left out, and breaks nothing.
+    """
 
     what: str
     tolerance: float
-    apart: float | None
+    holds: bool
+    apart: float | None = None
     why: str = ""
-
-    @property
-    def holds(self) -> bool:
-        return self.apart is not None and self.apart <= self.tolerance
 
 
 def hold(device: str) -> Iterator[Held]:
@@ -57,10 +57,14 @@ def hold(device: str) -> Iterator[Held]:
     for equality in EQUALITIES:
         try:
             apart = equality.apart(device)
+        except ModuleNotFoundError as error:
+            yield Held(equality.what, equality.tolerance, holds=True, why=f"skipped: {error}")
         except Exception as error:  # noqa: BLE001 - one that fails ends no other
-            yield Held(equality.what, equality.tolerance, None, f"{type(error).__name__}: {error}")
+            said = f"{type(error).__name__}: {error}"
+            yield Held(equality.what, equality.tolerance, holds=False, why=said)
         else:
-            yield Held(equality.what, equality.tolerance, apart)
+            holds = apart <= equality.tolerance
+            yield Held(equality.what, equality.tolerance, holds, apart)
 
 
 def relative(found: Tensor, exact: Tensor) -> float:

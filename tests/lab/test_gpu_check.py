@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -39,6 +40,16 @@ def test_what_is_further_apart_or_cannot_be_computed_does_not_hold(monkeypatch) 
     assert not failed.holds
     assert not Findings(equal=[apart]).passed
     assert "| exact | " in Findings(equal=[apart]).markdown()
+
+
+def test_what_a_package_is_missing_for_is_left_out(monkeypatch) -> None:
+    def needs_a_package(device: str) -> float:
+        return float(import_module("no_such_package").apart(device))
+
+    monkeypatch.setattr(equality, "EQUALITIES", (equality.Equality("needy", 0, needs_a_package),))
+    (left_out,) = equality.hold("cpu")
+    assert left_out.holds
+    assert left_out.why == "skipped: No module named 'no_such_package'"
 
 
 def rows_of(seconds: float, run: Callable[..., str], **changes) -> dict[str, Row]:
