@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core import checks
 
 
 class CaseStudiesConfig(AppConfig):
@@ -10,3 +11,10 @@ class CaseStudiesConfig(AppConfig):
         from taxonomy import measured
 
         measured.register(measured_studies)
+        checks.register(_models_that_cannot_be_offered)
+
+
+def _models_that_cannot_be_offered(**options: object) -> list[checks.CheckMessage]:
+    from casestudies.lab.models.offered import offered
+
+    return [checks.Warning(problem, id="casestudies.W001") for problem in offered().problems]
