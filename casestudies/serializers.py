@@ -28,8 +28,8 @@ from casestudies.runs.starting import models_for
 from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES
 from casestudies.studies.results import answered_claims
 from reviewapp.rest.records import Address, Page, Record
-from taxonomy.api import PublicationClaimSerializer
 from taxonomy.choices import Status
+from taxonomy.claims.records import StatedClaimSerializer
 
 MEASURED = ("metric", "variant", "settings", "value", "unit", "n", "spread")
 
@@ -267,7 +267,7 @@ class AnsweredClaimSerializer(serializers.Serializer[Any]):
     """A claim of a publication and its standing outcome; null is what there is not."""
 
     claim_id = serializers.CharField(source="answer.claim")
-    claim = PublicationClaimSerializer(allow_null=True)
+    claim = StatedClaimSerializer(allow_null=True)
     rule = serializers.CharField(source="claim.rule", default="")
     rule_written = serializers.DateField(source="claim.rule_written", default=None, allow_null=True)
     rule_blind = serializers.BooleanField(source="claim.rule_blind", default=None, allow_null=True)

@@ -5,7 +5,7 @@ from django.urls import path, re_path
 from casestudies import api as casestudies
 from reviewapp import api
 from reviewapp.corpus.prisma.api import Prisma
-from taxonomy import api as taxonomy
+from taxonomy.api import claims, publications, strategies
 from taxonomy.search.api import Everything
 
 V1 = "api/v1/"
@@ -14,13 +14,17 @@ urlpatterns = [
     path(V1, api.reference, name="api"),
     path(f"{V1}schema/", api.Schema.as_view(), name="api-schema"),
     path(f"{V1}search/", Everything.as_view(), name="api-search"),
-    path(f"{V1}publications/", taxonomy.Publications.as_view(), name="api-publications"),
+    path(f"{V1}publications/", publications.Publications.as_view(), name="api-publications"),
     path(
-        f"{V1}publications/<slug:key>/", taxonomy.OnePublication.as_view(), name="api-publication"
+        f"{V1}publications/<slug:key>/",
+        publications.OnePublication.as_view(),
+        name="api-publication",
     ),
-    path(f"{V1}strategies/", taxonomy.Strategies.as_view(), name="api-strategies"),
-    path(f"{V1}strategies/<slug:slug>/", taxonomy.OneStrategy.as_view(), name="api-strategy"),
-    path(f"{V1}claims/", taxonomy.Claims.as_view(), name="api-claims"),
+    path(f"{V1}strategies/", strategies.Strategies.as_view(), name="api-strategies"),
+    path(f"{V1}strategies/<slug:slug>/", strategies.OneStrategy.as_view(), name="api-strategy"),
+    path(f"{V1}quantities/", claims.Quantities.as_view(), name="api-quantities"),
+    path(f"{V1}claims/", claims.Claims.as_view(), name="api-claims"),
+    path(f"{V1}claims/<slug:code>/", claims.OneClaim.as_view(), name="api-claim"),
     path(f"{V1}prisma/", Prisma.as_view(), name="api-prisma"),
     path(f"{V1}studies/", casestudies.Studies.as_view(), name="api-studies"),
     path(f"{V1}studies/<slug:slug>/", casestudies.OneStudy.as_view(), name="api-study"),

@@ -10,6 +10,7 @@ from reviewapp import pages
 from reviewapp.account_urls import urlpatterns as account_urls
 from reviewapp.api_urls import urlpatterns as api_urls
 from reviewapp.corpus.prisma.urls import urlpatterns as corpus_urls
+from taxonomy.claim_pages.urls import urlpatterns as claim_urls
 from taxonomy.comparison.urls import urlpatterns as compare_urls
 from taxonomy.explorer.urls import urlpatterns as explorer_urls
 from taxonomy.publications.urls import urlpatterns as publication_urls
@@ -24,6 +25,7 @@ urlpatterns = [
     path("healthz", pages.health, name="healthz"),
     *explorer_urls,
     *publication_urls,
+    *claim_urls,
     *search_urls,
     *compare_urls,
     *corpus_urls,

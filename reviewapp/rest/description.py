@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import SAFE_METHODS
 
 from reviewapp.rest import errors
+from reviewapp.rest.pages import OF_EVERY_LIST
 from reviewapp.rest.reading import Slugs
 
 ERRORS = {
@@ -36,8 +37,6 @@ HEADERS: dict[str, dict[str, Any]] = {
 # What no text has: a database cannot hold it.
 WITHOUT_NUL = r"^[^\x00]*$"
 SLUG = "^[-a-zA-Z0-9_]+$"
-
-OF_EVERY_LIST = ("page", "page_size", "format")
 
 
 class Description(AutoSchema):
@@ -86,9 +85,10 @@ def _schema(field: forms.Field) -> dict[str, Any]:
         return {"type": "array", "items": _one_of(_values(field))}
     if isinstance(field, forms.ChoiceField):
         return _one_of(_values(field))
-    if isinstance(field, forms.IntegerField):
+    if isinstance(field, forms.IntegerField | forms.FloatField):
+        kind = "integer" if not isinstance(field, forms.FloatField) else "number"
         bounds = {"minimum": field.min_value, "maximum": field.max_value}
-        return {"type": "integer", **{k: v for k, v in bounds.items() if v is not None}}
+        return {"type": kind, **{k: v for k, v in bounds.items() if v is not None}}
     pattern = SLUG if isinstance(field, forms.SlugField) else WITHOUT_NUL
     return {"type": "string", "pattern": pattern, "maxLength": getattr(field, "max_length", None)}
 

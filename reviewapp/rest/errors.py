@@ -12,10 +12,12 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from reviewapp.edge.unavailable import database_unavailable
-from reviewapp.rest.exceptions import Unavailable
+from reviewapp.rest.exceptions import Unavailable, UnknownKeys
+from reviewapp.rest.reading import MOST_NAMED, said_of_unknown
 from reviewapp.ui.errors import LONGEST_MESSAGE, InvalidForm
 
 ADDRESSES = "/api/"  # what an address begins with whose errors have this shape
+NO_SUCH_KEY = "There is no such key."
 NOT_UNDERSTOOD = "The request could not be understood."
 
 SCHEMA = {
@@ -63,6 +65,10 @@ def not_understood() -> JsonResponse:
 
 
 def _body(exception: Exception, response: Response) -> dict[str, Any]:
+    if isinstance(exception, UnknownKeys):
+        fields = {_short(key): [NO_SUCH_KEY] for key in exception.unknown[:MOST_NAMED]}
+        message = said_of_unknown(exception.unknown, exception.known)
+        return {"code": exception.default_code, "message": message, "fields": fields}
     if not isinstance(exception, ValidationError):
         detail = response.data["detail"]
         return {"code": detail.code, "message": _short(detail)}

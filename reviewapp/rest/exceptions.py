@@ -1,6 +1,8 @@
 """Why the API refuses a request, beside the reasons that Django REST framework has."""
 
-from rest_framework.exceptions import APIException
+from collections.abc import Sequence
+
+from rest_framework.exceptions import APIException, ValidationError
 
 from reviewapp.edge.unavailable import SECONDS_TO_WAIT
 
@@ -10,6 +12,14 @@ class Conflict(APIException):
 
     status_code = 409
     default_code = "conflict"
+
+
+class UnknownKeys(ValidationError):
+    """An address has keys that its list does not know; unheeded, they would choose everything."""
+
+    def __init__(self, unknown: Sequence[str], known: Sequence[str]) -> None:
+        super().__init__({})
+        self.unknown, self.known = unknown, known
 
 
 class TooLarge(APIException):

@@ -1,7 +1,6 @@
 """A list of things as JSON in pages, or all of it as one CSV file."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
@@ -12,14 +11,15 @@ from rest_framework.generics import ListAPIView
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
+from reviewapp.rest.csv_file import csv_file
 from reviewapp.rest.endpoint import Endpoint
-from reviewapp.rest.pages import Pages
-from reviewapp.rest.reading import given
+from reviewapp.rest.exceptions import UnknownKeys
+from reviewapp.rest.pages import OF_EVERY_LIST, Pages
+from reviewapp.rest.reading import given, unknown_keys
 from reviewapp.ui.errors import cleaned_or_400
-from reviewapp.ui.export import csv_lines, provenance, stream
+from reviewapp.ui.export import provenance, stream
 
 MOST_ROWS = 100_000
-BATCH = 1000
 
 Row = TypeVar("Row", bound=Model)
 
@@ -32,7 +32,7 @@ class CsvFile(BaseRenderer):
 
 
 class Listing(Endpoint, ListAPIView[Row]):
-    """The things that an address asks for: its keys are those of `form`."""
+    """The things that an address asks for: its keys are those of `form`, and others are refused."""
 
     renderer_classes = [JSONRenderer, CsvFile]
     form: ClassVar[type[forms.Form]] = forms.Form
@@ -52,6 +52,9 @@ class Listing(Endpoint, ListAPIView[Row]):
 
     # A file is not the library's kind of response, though it may be answered.
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        known = [*self.fields(), *OF_EVERY_LIST]
+        if unknown := unknown_keys(request.query_params, known):
+            raise UnknownKeys(unknown, known)
         if request.accepted_renderer.format == CsvFile.format:
             return self._file(request)
         return self.list(request, *args, **kwargs)
@@ -69,41 +72,19 @@ class Listing(Endpoint, ListAPIView[Row]):
         return stream(self.lines(rows), self.file_name, CsvFile.format)
 
     def parts(self, rows: QuerySet[Row]) -> dict[str, list[str]]:
-        """Return of the fields that are objects the keys that these rows have, in their order.
+        """Return of the fields that are open objects the keys that these rows have, in order.
 
         In the file each is a column, called by the field and the key.
         """
         return {}
 
     def lines(self, rows: QuerySet[Row]) -> Iterator[str]:
-        """Yield the file of these rows: the same fields, in the same order, as in JSON."""
+        """Yield the file of these rows."""
         serializer: Any = self.get_serializer()
-        columns = list(_columns(serializer.fields, self.parts(rows)))
-        records = map(serializer.to_representation, rows.iterator(chunk_size=BATCH))
-        cells = ([_cell(record[name], key) for name, key in columns] for record in records)
-        header = ["_".join(filter(None, column)) for column in columns]
-        return csv_lines(header, cells, provenance(self.request))
+        return csv_file(serializer, rows, self.parts(rows), provenance(self.request))
 
 
 def json_keys(rows: QuerySet[Any], column: str) -> list[str]:
     """Return the keys that the objects of a JSON column have in any of the rows, sorted."""
     keys = Func(F(column), function="jsonb_object_keys")
     return sorted(rows.order_by().values_list(keys, flat=True).distinct())
-
-
-def _columns(
-    fields: Iterable[str], parts: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, str | None]]:
-    """Yield each column as a field with the key of its object, or with none if it is no object."""
-    for name in fields:
-        if name in parts:
-            yield from ((name, key) for key in parts[name])
-        else:
-            yield name, None
-
-
-def _cell(value: Any, key: str | None) -> Any:
-    """Return a field's value, or what its object has under the key, an object as JSON."""
-    if key is not None:
-        value = (value or {}).get(key)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

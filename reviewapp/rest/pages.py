@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from reviewapp.ui.listing import PER_PAGE
 
 MOST_PER_PAGE = 100
+OF_EVERY_LIST = ("page", "page_size", "format")  # the keys that every list has
 
 
 class Pages(PageNumberPagination):

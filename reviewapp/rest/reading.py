@@ -7,6 +7,7 @@ from typing import IO, Any
 from django import forms
 from django.core.validators import slug_re
 from django.http import Http404, QueryDict
+from django.utils.text import Truncator
 from rest_framework.exceptions import NotAcceptable, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -16,6 +17,7 @@ from reviewapp.rest.exceptions import TooLarge
 
 MOST_BYTES = 64 * 1024
 MOST_BRACKETS = 100
+MOST_NAMED = 5  # keys of an address in one error
 
 
 class JSONBody(BaseParser):
@@ -72,6 +74,17 @@ def given(query: QueryDict) -> QueryDict:
         if some := [value for value in values if value]:
             kept.setlist(key, some)
     return kept
+
+
+def unknown_keys(query: QueryDict, known: Iterable[str]) -> list[str]:
+    """Return the keys of an address that are none of those known, with or without a value."""
+    return [key for key in query if key not in set(known)]
+
+
+def said_of_unknown(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Return a sentence that names the keys that are not known, cut short, and those that are."""
+    names = ", ".join(f"“{Truncator(key).chars(40)}”" for key in [*unknown][:MOST_NAMED])
+    return f"There is no key {names} here. The keys are {', '.join(sorted(known))}."
 
 
 class Negotiation(DefaultContentNegotiation):

@@ -124,7 +124,7 @@ class Standing:
 
 def with_outcomes(claims: QuerySet[Any]) -> QuerySet[Any]:
     """Return the claims, each to be read with what stands for it by `standing_of`."""
-    return claims.prefetch_related(_standing_outcomes())
+    return claims.prefetch_related(_prefetch())
 
 
 def standing_of(claim: Claim) -> Standing:
@@ -139,20 +139,23 @@ def standing_of(claim: Claim) -> Standing:
 def standings(claims: Iterable[Claim]) -> list[Standing]:
     """Return what came of each of the claims, in one query."""
     found = list(claims)
-    prefetch_related_objects(found, _standing_outcomes())
+    prefetch_related_objects(found, _prefetch())
     return [standing_of(claim) for claim in found]
 
 
-def _standing_outcomes() -> "Prefetch[Any]":
+def standing_outcomes() -> QuerySet[Outcome]:
     """Return for each claim and class of hardware the latest outcome of the highest rank.
 
     One that says something comes before one that only says why it cannot.
     """
     silent = Q(status=Status.NOT_RUN)
-    outcomes = (
+    return (
         Outcome.objects.filter(counts=True)
         .alias(silent=silent)
         .order_by("claim_id", "hardware", "shipped", "silent", "-rank", "-run")
         .distinct("claim_id", "hardware", "shipped")
     )
-    return Prefetch("outcomes", outcomes, to_attr="standing_outcomes")
+
+
+def _prefetch() -> "Prefetch[Any]":
+    return Prefetch("outcomes", standing_outcomes(), to_attr="standing_outcomes")

@@ -10,7 +10,9 @@ from reviewapp.corpus.citations.files import CITATIONS
 from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.export import Provenance, csv_lines, json_parts
-from taxonomy.models import CLAIM_FIELDS, Claim, Strategy
+from taxonomy.claims.reading import with_all_but_publication
+from taxonomy.claims.records import ClaimFactsSerializer
+from taxonomy.models import Claim, Strategy
 
 BATCH = 1000
 
@@ -64,9 +66,18 @@ def with_evidence(publications: PublicationQuerySet) -> PublicationQuerySet:
     return found.prefetch_related("classes", strategies, claims)
 
 
-def in_batches(publications: PublicationQuerySet) -> Iterator[Publication]:
-    """Yield the publications with their evidence, a batch at a time."""
-    yield from with_evidence(publications).iterator(chunk_size=BATCH)
+def with_claims(publications: PublicationQuerySet) -> PublicationQuerySet:
+    """Return the publications with their evidence and everything that is known of their claims."""
+    claims = with_all_but_publication(Claim.objects.order_by("publication", "position"))
+    found = publications.defer("search", "claims_text")
+    strategies = Prefetch("strategies", Strategy.objects.only("slug", "name"))
+    return found.prefetch_related("classes", strategies, Prefetch("claims", claims))
+
+
+def in_batches(publications: PublicationQuerySet, extension: str) -> Iterator[Publication]:
+    """Yield the publications with what a file of that kind says of them, a batch at a time."""
+    read = with_claims if extension == "json" else with_evidence
+    yield from read(publications).iterator(chunk_size=BATCH)
 
 
 def parts(extension: str, publications: Iterable[Publication], about: Provenance) -> Iterator[str]:
@@ -78,7 +89,7 @@ def parts(extension: str, publications: Iterable[Publication], about: Provenance
     return CITATIONS[extension](publications, about)
 
 
-HEADER = (*FIELDS, "classes", "strategies", "claims")
+HEADER = (*FIELDS, "classes", "strategies", "claims", "claim_codes")
 
 
 def _row(publication: Publication) -> list[Any]:
@@ -90,18 +101,19 @@ def _row(publication: Publication) -> list[Any]:
     values = list({**known, "arxiv_id": arxiv(publication)}.values())
     values += [[c.slug for c in publication.classes.all()]]
     values += [[s.slug for s in publication.strategies.all()]]
-    return [*values, len(publication.claims.all())]
+    codes = [f"{publication.key}-{claim.position}" for claim in publication.claims.all()]
+    return [*values, len(codes), codes]
 
 
 def record(publication: Publication) -> dict[str, Any]:
-    """Return everything known of a publication; null is what no source reports."""
-    claims = publication.claims.all()
+    """Return everything known of a publication, which `with_claims` read; null is not reported."""
+    serializer: Any = ClaimFactsSerializer()
     return {
         **{field: _reported(getattr(publication, field)) for field in FIELDS},
         "in_review": publication.in_review,
         "classes": [c.slug for c in publication.classes.all()],
         "strategies": [s.slug for s in publication.strategies.all()],
-        "claims": [{f: _reported(getattr(claim, f)) for f in CLAIM_FIELDS} for claim in claims],
+        "claims": [serializer.to_representation(claim) for claim in publication.claims.all()],
     }
 
 

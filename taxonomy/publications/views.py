@@ -16,10 +16,12 @@ from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
-from taxonomy.claims.outcomes import standings
+from taxonomy.claims.certainty import Certainty, certainty_of
+from taxonomy.claims.outcomes import Standing, standing_of
+from taxonomy.claims.remarks import corrections_of, doubts_of
 from taxonomy.measured import studies_about
-from taxonomy.models import Evidence
-from taxonomy.publications.exports import in_batches, parts, with_evidence
+from taxonomy.models import Claim, Evidence, Strategy
+from taxonomy.publications.exports import in_batches, parts, with_claims
 from taxonomy.publications.facet_counts import count
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import PublicationFilter, read_filter
@@ -51,6 +53,22 @@ class ListedPublication:
         text: str = getattr(self.publication, field)
         marked: str = getattr(self.publication, f"{field}_hits", text)
         return marked if marked.translate(WITHOUT_MARKS) == text else text
+
+
+@dataclass(frozen=True)
+class SaidClaim:
+    """A claim of a publication, what it is an effect of, how sure it is, and what came of it."""
+
+    claim: Claim
+    strategies: list[Strategy]
+    certainty: Certainty
+    standing: Standing
+
+    @classmethod
+    def of(cls, claim: Claim) -> "SaidClaim":
+        """Return the claim, which `with_claims` read, as its publication's page shows it."""
+        counted = [one.strategy for one in claim.attributions.all() if one.counted]
+        return cls(claim, counted, certainty_of(claim), standing_of(claim))
 
 
 @require_safe
@@ -104,7 +122,7 @@ def _rows(shown: PublicationFilter, few: list[int] | None) -> PublicationQuerySe
 def publications_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every publication that the address asks for, in its order."""
     shown = read_filter(request.GET, read_facets())
-    found = in_batches(shown.publications())
+    found = in_batches(shown.publications(), extension)
     return stream(parts(extension, found, provenance(request)), "publications", extension)
 
 
@@ -112,12 +130,15 @@ def publications_export(request: HttpRequest, extension: str) -> HttpResponseBas
 def publication(request: HttpRequest, key: str) -> HttpResponse:
     """Show everything known of a publication and where it comes from."""
     shown = _publication(key)
+    remarks = shown.remarks.filter(claim=None)
     context = {
         "publication": shown,
         "tags": page_tags(shown),
         "reference": reference(shown),
         "bibtex": bibtex([shown]),
-        "claims": standings(shown.claims.all()),
+        "claims": [SaidClaim.of(claim) for claim in shown.claims.all()],
+        "doubts": doubts_of(remarks),
+        "corrections": corrections_of(remarks),
         "case_studies": CaseStudy.objects.filter(publication=shown).select_related("review"),
         "studies": studies_about("publication", [key]),
         "related": related(shown),
@@ -132,7 +153,7 @@ def publication_export(request: HttpRequest, key: str, extension: str) -> HttpRe
 
 
 def _publication(key: str) -> Publication:
-    found = with_evidence(Publication.objects.filter(key=key)).first()
+    found = with_claims(Publication.objects.filter(key=key)).first()
     if found is None:
         raise Http404(f"There is no publication “{key}”.")
     return found

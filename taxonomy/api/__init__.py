@@ -1,0 +1,1 @@
+"""Publications, strategies, quantities and claims in the API."""

@@ -1,0 +1,1 @@
+"""The page of each claim, and files of claims."""

@@ -1,0 +1,100 @@
+"""The claims that an address asks for, for the API and for files."""
+
+from typing import Any
+
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+from django.http import QueryDict
+
+from reviewapp.ui.errors import cleaned_or_400
+from taxonomy.choices import DeviceRole
+from taxonomy.claim_pages.form import ClaimForm
+from taxonomy.claims.degrees import QUESTIONS, with_degrees, with_standing
+from taxonomy.models import Claim, ClaimDevice, ClaimModel, PublicationFacets, Strategy
+from taxonomy.publications.facets import ListFacet
+from taxonomy.publications.filter import read_filter
+from taxonomy.querysets import ClaimQuerySet
+from taxonomy.search.reading import read
+
+NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
+SAME = {
+    "publication": "publication__key",
+    "quantity": "axis__quantity__slug",
+    "objective": "objective",
+    "phase": "phase",
+    "scope": "scope",
+    "baseline_kind": "baseline_kind",
+    "testable": "testable",
+    "study": "study",
+    "attribution_confidence": "confidence",
+}
+
+
+def chosen_claims(data: QueryDict, facets: list[ListFacet]) -> ClaimQuerySet:
+    """Return the claims, the best match of a search first, else the newest publication's.
+
+    Raises InvalidForm for a value that cannot be.
+    """
+    form = ClaimForm(data, facets)
+    given = cleaned_or_400(form)
+    claims = read(given["q"]).claims() if given["q"] else Claim.objects.all()
+    claims = claims.order_by(*(["-rank"] if given["q"] else []), *NEWEST)
+    same = {f"{column}__in": given[key] for key, column in SAME.items() if given[key]}
+    asked = {key: data.getlist(key) for key in form.of_publications}
+    claims = _of_publications(claims.filter(**same), asked, facets)
+    claims = _by_subject(_effects(claims, given), given)
+    for question in QUESTIONS:
+        if given[question]:
+            claims = with_degrees(claims, question, given[question])
+    return with_standing(claims, given["outcome"]) if given["outcome"] else claims
+
+
+def _of_publications(
+    claims: ClaimQuerySet, asked: dict[str, list[str]], facets: list[ListFacet]
+) -> ClaimQuerySet:
+    """Keep the claims of the publications that the list of publications would show."""
+    query = QueryDict(mutable=True)
+    for key, values in asked.items():
+        query.setlist(key, values)
+    active = read_filter(query, facets).active
+    if not active:
+        return claims
+    found = PublicationFacets.objects.filter(*(chosen.condition for chosen in active))
+    return claims.filter(publication__in=found.values("pk"))
+
+
+def _effects(claims: ClaimQuerySet, given: dict[str, Any]) -> ClaimQuerySet:
+    """Keep the effects of any of the strategies, and of any strategy of any of the families."""
+    for column, key in (("slug", "strategy"), ("group__family__slug", "family")):
+        if given[key]:
+            wanted = Strategy.objects.filter(**{f"{column}__in": given[key]})
+            claims = claims.effects_of(*wanted.values_list("pk", flat=True))
+    return claims
+
+
+def _by_subject(claims: ClaimQuerySet, given: dict[str, Any]) -> ClaimQuerySet:
+    """Keep the claims that state one such device, and those that name one such model."""
+    devices = Q(role=DeviceRole.STATED)
+    if given["hardware"]:
+        devices &= Q(name__icontains=given["hardware"])
+    devices &= _within("memory_gb", "memory_gb", given["memory_at_least"], given["memory_at_most"])
+    if devices != Q(role=DeviceRole.STATED):
+        claims = claims.filter(pk__in=ClaimDevice.objects.filter(devices).values("claim"))
+    # Where only bounds of a model are known, they must lie within what is asked.
+    least = Coalesce("parameters_billion", "at_least_billion")
+    most = Coalesce("parameters_billion", "at_most_billion")
+    sizes = _within("least", "most", given["model_at_least"], given["model_at_most"])
+    if sizes:
+        named = ClaimModel.objects.alias(least=least, most=most).filter(sizes)
+        claims = claims.filter(pk__in=named.values("claim"))
+    return claims
+
+
+def _within(low: str, high: str, least: float | None, most: float | None) -> Q:
+    """Return the condition that what lies from `low` to `high` is within these bounds."""
+    condition = Q()
+    if least is not None:
+        condition &= Q(**{f"{low}__gte": least})
+    if most is not None:
+        condition &= Q(**{f"{high}__lte": most})
+    return condition
