@@ -18,6 +18,7 @@ from taxonomy.models import Attribution, Axis, Claim, ClaimDevice
 from taxonomy.querysets import ClaimQuerySet
 
 MOST_SHOWN = 25
+LEADING = 3
 STRONGEST_FIRST = (
     Case(*(When(scope=scope, then=Value(n)) for n, scope in enumerate(Scope)), default=Value(9)),
     F("plotted").desc(nulls_last=True),
@@ -54,7 +55,7 @@ class Effect:
     def in_words(self) -> str:
         ends = [number(round(end, 2)) for end in (self.lowest, self.highest)]
         span = f"up to {ends[1]}" if self.best_case else " to ".join(dict.fromkeys(ends))
-        return f"{span} × ({self.axis.quantity.name.lower()}, {counted(self.claims, 'claim')})"
+        return f"{span}\u202f× ({self.axis.quantity.name.lower()}, {counted(self.claims, 'claim')})"
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,14 @@ def verdict(question: Question, counts: Counts) -> str:
     if not total:
         return f"No claim is about {question.subject}."
     about = f"about {question.subject}"
-    device = f"a device of up to {question.memory:,} GB"
+    device = f"a device of up to {question.memory:,}\u202fGB"
     if total == 1:
         return f"The one claim {about} {'names or implies' if n else 'does not name'} {device}."
     who = {0: "none of the", 1: "one of the", total: "all" if total > 2 else "both"}
     claims = "claims" if n == total == 2 else counted(total, "claim")
     verb = "names or implies" if n <= 1 else "name or imply"
     said = f"{who.get(n, f'{spelled(n)} of the')} {claims} {about} {verb} {device}"
-    nowhere = "; none names or implies any device" if counts.unstated == total else ""
+    nowhere = ", or any device" if counts.unstated == total else ""
     return sentence(said + nowhere)
 
 
@@ -128,7 +129,7 @@ def context_of(question: Question, counts: Counts) -> str:
     total = sum(part.total for _, part in counts.nearby)
     others = "claim reports" if total <= 1 else "claims report"
     what = listed(nearby) if nearby else "anything else"
-    where = f"on devices of up to {question.memory:,} GB{question.in_phase}"
+    where = f"{question.in_phase} on devices of up to {question.memory:,}\u202fGB".strip()
     said.append(sentence(f"{where}, {spelled(total)} {others} {what}"))
     return " ".join(said)
 
@@ -194,6 +195,30 @@ def _effects(claims: ClaimQuerySet) -> tuple[Effect, ...]:
     )
 
 
+@dataclass(frozen=True)
+class ShortAnswer:
+    """What is said first, with the few claims that lead."""
+
+    question: Question
+    verdict: str
+    more: str
+    leading: list[Standing]
+
+
+def short_answer_to(question: Question, state: str) -> ShortAnswer:
+    """Return the answer in short, by the same counts."""
+    counts = counts_of(question, state)
+    wanted = [*counts.fitting.claims, *counts.elsewhere.claims][:LEADING]
+    found = _standings(wanted)
+    leading = [found[pk] for pk in wanted if pk in found]
+    return ShortAnswer(question, verdict(question, counts), context_of(question, counts), leading)
+
+
+def _standings(claims: Sequence[int]) -> dict[int, Standing]:
+    read = with_facts(Claim.objects.filter(pk__in=claims))
+    return {claim.pk: standing_of(claim) for claim in read}
+
+
 def answer_to(question: Question, state: str) -> Answer:
     """Return the answer; outcomes and studies are read anew, the rest by the revision."""
     counts = counts_of(question, state)
@@ -201,8 +226,7 @@ def answer_to(question: Question, state: str) -> Answer:
     wanted += [pk for _, part in counts.nearby for pk in part.claims]
     tried = question.about_it().tried().order_by(*STRONGEST_FIRST)[:MOST_SHOWN]
     tried_keys = list(tried.values_list("pk", flat=True))
-    read = with_facts(Claim.objects.filter(pk__in=[*wanted, *tried_keys]))
-    found = {claim.pk: standing_of(claim) for claim in read}
+    found = _standings([*wanted, *tried_keys])
 
     def shown(part: Sequence[int]) -> list[Standing]:
         return [found[pk] for pk in part if pk in found]

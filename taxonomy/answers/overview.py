@@ -47,6 +47,10 @@ class StrategyEvidence:
     def claims(self) -> int:
         return sum(self.numbers)
 
+    @property
+    def parts(self) -> list[tuple[Scope, int]]:
+        return list(zip(EFFECTS, self.numbers, strict=True))
+
 
 @dataclass(frozen=True)
 class Overview:

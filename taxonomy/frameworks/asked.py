@@ -45,7 +45,7 @@ class ArtifactsForm(forms.Form):
         self.order_fields(["q", "kind", "class", "strategy", "code", "sort"])
         fields: dict[str, Any] = self.fields
         kinds = [(kind.value, kind.label) for kind in ArtifactKind]
-        fields["kind"].choices = [("", "Software"), ("all", "All"), *kinds]
+        fields["kind"].choices = [("", "Frameworks, libraries, systems"), ("all", "All"), *kinds]
         classes = TaxonomyClass.objects.values_list("slug", "name")
         fields["class"].choices = [("", "Any"), *classes]
         strategies = Strategy.objects.values_list("slug", "name")
