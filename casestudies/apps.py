@@ -7,10 +7,12 @@ class CaseStudiesConfig(AppConfig):
     verbose_name = "What this machine measures"
 
     def ready(self) -> None:
+        from casestudies.lab.catalogue import STUDIES
         from casestudies.studies.measured import measured_studies
         from taxonomy import measured
 
-        measured.register(measured_studies)
+        titles = {slug: study.title for slug, study in STUDIES.items()}
+        measured.register(measured_studies, titles)
         checks.register(_models_that_cannot_be_offered)
 
 
