@@ -6,7 +6,7 @@ BIN = .venv/bin
 INSTALL = umask 022 && $(BIN)/python -m pip install -qq --disable-pip-version-check
 CODE = manage.py reviewapp taxonomy casestudies tests benchmarks
 
-.PHONY: help run install lab test lint format bench chaos mutants reference-runs test-system-postgres
+.PHONY: help run install lab test lint format bench chaos mutants gpu-check reference-runs test-system-postgres
 .SILENT:
 
 help:
@@ -18,6 +18,7 @@ help:
 	echo 'make bench    measure the pages, and hold both studies against their bars; about an hour'
 	echo 'make chaos    kill parts of a running site at random moments and count what is lost; a quarter of an hour'
 	echo 'make mutants  break committed code in 100 places, one at a time, and count what the tests notice; an hour or two'
+	echo 'make gpu-check    show in 8 minutes that a CUDA device gives what it must; writes to var/gpu-check'
 	echo 'make reference-runs   run the presets quick and claims of each study here, keep their results'
 	echo 'make test-system-postgres   run the tests of the database on an installed PostgreSQL'
 	echo 'Settings such as PORT, DATA_DIR and DATABASE_URL: docs/settings.md'
@@ -51,6 +52,9 @@ chaos: .venv/for-tests .venv/for-lab
 
 mutants: .venv/for-tests .venv/for-lab .venv/for-mutants
 	$(BIN)/python -m benchmarks.mutants
+
+gpu-check: .venv/for-lab
+	$(BIN)/python -m casestudies.lab gpu-check
 
 reference-runs: .venv/for-run .venv/for-lab
 	$(BIN)/python manage.py make_reference_runs

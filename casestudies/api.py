@@ -1,6 +1,6 @@
 """Studies, runs, sweeps and measurements in the API; starting, cancelling, annotating runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -209,25 +209,19 @@ class Runs(Starting[Run]):
         return Response(self.get_serializer(run).data, 201, headers={"Location": address})
 
 
-def _checked(asked: dict[str, Any]) -> Request:
-    known = STUDIES[asked["study"]]
+def _checked(asked: Mapping[str, Any]) -> Request:
+    study, preset, device = STUDIES[asked["study"]], asked["preset"], Device(asked["device"])
     try:
         # In JSON a number is a number, and a text of digits is none.
-        values = known.check(asked["preset"], asked["parameters"], strict=True)
+        values = study.check(preset, asked["parameters"], strict=True).model_dump(mode="json")
+        request = Request(
+            study, preset, values, asked["seed"], device, asked["note"], asked["tags"]
+        )
+        return request.on(asked["model"])
     except InvalidParameter as error:
         problem: dict[str, Any] = {error.name: [error.reason]}
-        raise ValidationError(
-            problem if error.name == "preset" else {"parameters": problem}
-        ) from None
-    return Request(
-        known,
-        asked["preset"],
-        values.model_dump(mode="json"),
-        asked["seed"],
-        Device(asked["device"]),
-        asked["note"],
-        asked["tags"],
-    )
+        own = error.name in ("preset", "model")
+        raise ValidationError(problem if own else {"parameters": problem}) from None
 
 
 class OneRun(Endpoint, RetrieveAPIView[Run]):

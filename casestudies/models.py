@@ -102,6 +102,7 @@ class Run(models.Model):
     parameters = models.JSONField()
     seed = models.PositiveBigIntegerField(default=0)
     device = models.TextField(choices=Device, default=Device.CPU)
+    model = models.TextField(blank=True, help_text="Name of an offered model; none: the bundled")
     state = models.TextField(choices=State, default=State.QUEUED)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="runs"
@@ -313,8 +314,12 @@ class Run(models.Model):
 
     @property
     def counts(self) -> bool:
-        """Return whether the run may stand for a claim: an unmodified preset, and not a test."""
-        return self.preset != SMOKE and bool(self.preset_values) and not self.changed
+        """Return whether the run may stand for a claim: an unmodified preset, and not a test.
+
+        The rules were written for the bundled model.
+        """
+        measures = self.preset != SMOKE and not self.model
+        return measures and bool(self.preset_values) and not self.changed
 
     @property
     def rank(self) -> int:

@@ -8,6 +8,8 @@ from casestudies.models import Run
 def arguments(run: Run) -> list[str]:
     """Return the arguments after `python` that carry out exactly this run."""
     options = ["--preset", run.preset, "--device", run.device, "--seed", str(run.seed)]
+    if run.model:
+        options += ["--model", run.model]
     if threads := run.environment.get("threads"):
         options += ["--threads", str(threads)]
     for name, value in run.changed.items():

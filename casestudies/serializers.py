@@ -24,6 +24,7 @@ from casestudies.models import (
 )
 from casestudies.run_command import command_line
 from casestudies.runs.annotating import IN_NOTE, IN_TAG, normalised
+from casestudies.runs.starting import models_for
 from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES
 from casestudies.studies.results import answered_claims
 from reviewapp.rest.records import Address, Page, Record
@@ -107,6 +108,7 @@ class RunSerializer(Record[Run]):
             "parameters",
             "seed",
             "device",
+            "model",
             "state",
             "reference",
             "owner",
@@ -398,6 +400,9 @@ class NewRunSerializer(Closed):
     device = serializers.ChoiceField(Device.choices, default=Device.CPU)
     note = NoteText(default="", help_text="What it is for, as plain text")
     tags = TagList(default=list, help_text="By which runs can be found")
+    model = serializers.CharField(
+        default="", allow_blank=True, max_length=100, help_text="Name of an offered model"
+    )
 
 
 class NewSweepSerializer(NewRunSerializer):
@@ -440,6 +445,7 @@ class NewRunDescription(OpenApiSerializerExtension):
                 "study": {"type": "string", "enum": [study.slug]},
                 "preset": {"type": "string", "enum": list(study.presets), "default": QUICK},
                 "parameters": {"allOf": [parameters], "default": {}},
+                "model": {**common["properties"]["model"], "enum": ["", *models_for(study)]},
                 **self.own(study),
             }
             properties = {**common["properties"], **own}

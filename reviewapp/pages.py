@@ -18,19 +18,43 @@ from reviewapp.corpus.citations.bibtex import review_bibtex
 from reviewapp.corpus.models import FlowNumber, Publication, Review
 from reviewapp.edge.unavailable import database_unavailable, unavailable
 from reviewapp.rest import errors
-from taxonomy.models import Claim, Strategy
+from taxonomy.answers.answer import short_answer_to
+from taxonomy.answers.overview import overview
+from taxonomy.answers.question import FIRST_QUESTION, filled
+from taxonomy.choices import Scope
+from taxonomy.claims.agreement import agreements
+from taxonomy.queries import revision
+from taxonomy.replication.outcomes import ledger
+from taxonomy.replication.tally import replication
+
+STRATEGIES_SHOWN = 6
+SCOPE_WORDS = {
+    Scope.ISOLATED: "one strategy alone",
+    Scope.COMBINED: "several together, same system",
+    Scope.AGAINST_ANOTHER: "whole systems compared",
+    Scope.SYSTEM: "a system’s own figure",
+    Scope.DESCRIPTIVE: "not an effect",
+}
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show what this is, how much of what it holds, and three ways in."""
+    """Answer a practitioner's, an author's and a reader's first question, then say what is here."""
     review = Review.objects.shown().first()
+    state = revision()
+    if review is None:
+        return render(request, "home.html")
+    known = overview(state)
     context = {
         "review": review,
         "counts": Publication.objects.membership_counts(),
         "flow": {number.key: number for number in FlowNumber.objects.filter(review=review)},
-        "strategies": Strategy.objects.count(),
-        "claims": Claim.objects.filter(publication__in=Publication.objects.in_review()).count(),
+        "answer": short_answer_to(FIRST_QUESTION, state),
+        "form": filled(FIRST_QUESTION),
+        "overview": known,
+        "scope_words": SCOPE_WORDS,
+        "leading": known.strategies[:STRATEGIES_SHOWN],
+        "replication": replication(ledger(), state),
     }
     return render(request, "home.html", context)
 
@@ -48,6 +72,8 @@ def about(request: HttpRequest) -> HttpResponse:
         "counts": Publication.objects.membership_counts(),
         "grades": Grade.choices,
         "bibtex": review_bibtex(review),
+        "overview": overview(revision()),
+        "agreements": agreements(),
     }
     return render(request, "about.html", context)
 

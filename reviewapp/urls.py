@@ -10,10 +10,13 @@ from reviewapp import pages
 from reviewapp.account_urls import urlpatterns as account_urls
 from reviewapp.api_urls import urlpatterns as api_urls
 from reviewapp.corpus.prisma.urls import urlpatterns as corpus_urls
+from taxonomy.answers.urls import urlpatterns as answer_urls
 from taxonomy.claim_pages.urls import urlpatterns as claim_urls
 from taxonomy.comparison.urls import urlpatterns as compare_urls
 from taxonomy.explorer.urls import urlpatterns as explorer_urls
+from taxonomy.frameworks.urls import urlpatterns as framework_urls
 from taxonomy.publications.urls import urlpatterns as publication_urls
+from taxonomy.replication.urls import urlpatterns as replication_urls
 from taxonomy.search.urls import urlpatterns as search_urls
 
 handler400 = pages.bad_request
@@ -26,6 +29,9 @@ urlpatterns = [
     *explorer_urls,
     *publication_urls,
     *claim_urls,
+    *answer_urls,
+    *framework_urls,
+    *replication_urls,
     *search_urls,
     *compare_urls,
     *corpus_urls,

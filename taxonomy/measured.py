@@ -1,6 +1,6 @@
 """The one way up: what taxonomy's pages ask of whatever measures, which stands above this room."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,11 +35,19 @@ class MeasuredStudy:
 # result that stands for it.
 Measurer = Callable[[SubjectKind, Collection[str]], Sequence[MeasuredStudy]]
 _registered: list[Measurer] = []
+_titles: dict[str, str] = {}
 
 
-def register(measurer: Measurer) -> None:
-    """Make this the one that measures; called once, when the site starts."""
+def register(measurer: Measurer, titles: Mapping[str, str]) -> None:
+    """Make this the one that measures, with its studies' titles by slug; called once, at start."""
     _registered[:] = [measurer]
+    _titles.clear()
+    _titles.update(titles)
+
+
+def study_titles() -> Mapping[str, str]:
+    """Return the title of every study that there is, by slug."""
+    return _titles
 
 
 def studies_about(kind: SubjectKind, slugs: Collection[str]) -> Sequence[MeasuredStudy]:

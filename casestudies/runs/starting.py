@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +12,8 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from casestudies.choices import Device, State
-from casestudies.lab.contract import Study
+from casestudies.lab.contract import InvalidParameter, Study
+from casestudies.lab.models.offered import offered
 from casestudies.models import Run, Sweep, Worker
 from casestudies.querysets import RunQuerySet
 from casestudies.worker.waking import wake_a_worker
@@ -36,9 +37,10 @@ class NoMachine(CannotStart):
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for: a study's parameters, seed and device, checked by the study.
+    """What a person asks for: a study's parameters, seed, device and model, all checked.
 
-    The note and the tags say what the run is for; it computes the same without them.
+    Without a model's name it is the bundled one. The note and the tags say what the run is for; it
+    computes the same without them.
     """
 
     study: Study
@@ -48,6 +50,7 @@ class Request:
     device: Device
     note: str = ""
     tags: Sequence[str] = ()
+    model: str = ""
 
     @classmethod
     def checked(
@@ -61,7 +64,17 @@ class Request:
     @classmethod
     def like(cls, run: Run, study: Study) -> "Request":
         """Return the request that repeats `run`; raise InvalidParameter if the schema changed."""
-        return cls.checked(study, run.preset, run.parameters, run.seed, Device(run.device))
+        device = Device(run.device)
+        return cls.checked(study, run.preset, run.parameters, run.seed, device).on(run.model)
+
+    def on(self, model: str) -> "Request":
+        """Return the request on a model that is offered by this name, or on the bundled one.
+
+        Raises InvalidParameter if there is none, or if the study reads no model.
+        """
+        if model and model not in models_for(self.study):
+            raise InvalidParameter("model", "this study is offered no model of that name")
+        return replace(self, model=model)
 
     def as_run(self, owner: User, sweep: Sweep | None = None) -> Run:
         """Return the run that is asked for, not stored yet."""
@@ -71,12 +84,18 @@ class Request:
             parameters=dict(self.parameters),
             seed=self.seed,
             device=self.device,
+            model=self.model,
             owner=owner,
             sweep=sweep,
             note=self.note,
             tags=list(self.tags),
             created=timezone.now(),
         )
+
+
+def models_for(study: Study) -> list[str]:
+    """Return the names of the models that runs of the study may ask for."""
+    return list(offered().models) if "model" in study.accepts else []
 
 
 def start(owner: User, request: Request) -> Run:

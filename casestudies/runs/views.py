@@ -148,5 +148,7 @@ def _repeating(run: Run) -> dict[str, str]:
     if command is None:
         return {}
     query = {"preset": run.preset, **run.changed, "seed": run.seed, "device": run.device}
+    if run.model:
+        query["model"] = run.model
     change = f"{reverse('study', args=[run.study])}?{urlencode(query)}#start"
     return {"command": command, "change": change}

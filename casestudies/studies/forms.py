@@ -20,7 +20,7 @@ from casestudies.lab.contract import (
 from casestudies.lab.result import LARGEST_SEED
 from casestudies.models import LONGEST_TAG
 from casestudies.runs.annotating import TAGS_HELP, NoteField, TagsField, as_kept
-from casestudies.runs.starting import Request, most_waiting
+from casestudies.runs.starting import Request, models_for, most_waiting
 from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES, InvalidSweep, SweepRequest
 from reviewapp.ui.fields import WholeNumberField
 
@@ -40,7 +40,7 @@ class Parameter:
 
 
 class RunForm(forms.Form):
-    """The parameters of a study, a seed and a device; `request` is what a valid form asks for.
+    """A study's parameters, seed, device and model; `request` is what a valid form asks for.
 
     Where a parameter is to vary, `sweep` is what it asks for. The fields only draw: what is valid
     is for the study's schema to say, in its own words.
@@ -79,6 +79,12 @@ class RunForm(forms.Form):
         )
         offered = [(value, label) for value, label in Device.choices if value in study.devices]
         self.fields["device"].choices = offered  # type: ignore[attr-defined]
+        if models := models_for(study):
+            self.fields["model"] = forms.ChoiceField(
+                choices=[("", "SmolLM2-135M, bundled"), *((name, name) for name in models)],
+                required=False,
+                help_text="On which model; whoever keeps this site offers them.",
+            )
 
     @classmethod
     def filled(cls, study: Study, query: QueryDict) -> "RunForm":
@@ -148,7 +154,9 @@ class RunForm(forms.Form):
         given = {name: values[name] for name in self.schemas}
         device = Device(values["device"])
         try:
-            checked = Request.checked(self.study, values["preset"], given, values["seed"], device)
+            checked = Request.checked(
+                self.study, values["preset"], given, values["seed"], device
+            ).on(values.get("model", ""))
         except InvalidParameter as error:
             if error.name in self.schemas:
                 self.add_error(error.name, error.reason)

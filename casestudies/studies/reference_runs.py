@@ -4,20 +4,17 @@ Each file in `fixtures/runs` is what one preset printed on the machine that it n
 """
 
 import json
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from django.utils.text import slugify
 
 from casestudies.choices import State
+from casestudies.lab import records
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.result import Environment, Result
+from casestudies.lab.result import Result
 from casestudies.models import Run
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "runs"
@@ -87,29 +84,6 @@ def _store(name: str, shipped: ShippedRun) -> None:
     run.keep_result(result)
 
 
-def make(slug: str, preset: str) -> dict[str, Any]:
-    """Run a preset of the study on this machine and return its record.
-
-    Raises CalledProcessError when the run fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
-        command = ["-m", "casestudies.lab", "run", slug, "--preset", preset, "--json", str(result)]
-        started = datetime.now(UTC)
-        subprocess.run([sys.executable, *command], check=True)
-        return {
-            "preset": preset,
-            "started": started.isoformat(),
-            "finished": datetime.now(UTC).isoformat(),
-            "result": json.loads(result.read_text("utf-8")),
-        }
-
-
 def keep(slug: str, record: dict[str, Any]) -> Path:
     """Write the record as the study's reference run and return the file's path."""
-    environment = Environment(**record["result"]["environment"])
-    hardware = slugify(environment.hardware_class)
-    path = FOLDER / f"{slug}-{record['preset']}-{hardware}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path
+    return records.keep(FOLDER, slug, record)

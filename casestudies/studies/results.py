@@ -54,10 +54,10 @@ class AnsweredClaim:
 
 
 def standing_results(studies: Collection[str]) -> dict[str, Run]:
-    """Return the run that stands for each of the studies that has one."""
+    """Return the run that stands for each of the studies that has one, on the bundled model."""
     runs = (
         Run.objects.succeeded()
-        .filter(study__in=studies)
+        .filter(study__in=studies, model="")
         .alias(
             size=Case(*(When(preset=name, then=n) for n, name in enumerate(SIZES)), default=-1),
             shipped=Q(reference__isnull=False),
@@ -94,7 +94,7 @@ def judge_by_new_rules() -> None:
     What weighs otherwise than an older version had it is put right, too.
     """
     weighed: dict[tuple[int, bool, bool], list[int]] = {}
-    for run in Run.objects.succeeded().only("study", "preset", "parameters", "reference"):
+    for run in Run.objects.succeeded().only("study", "preset", "parameters", "reference", "model"):
         weight = (run.rank, run.reference is not None, run.counts)
         weighed.setdefault(weight, []).append(run.pk)
     for (rank, shipped, counts), keys in weighed.items():

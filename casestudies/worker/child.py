@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 0.05
 # What a study may need of the worker's environment. All else stays behind, so that nothing in a run
 # reaches the database by accident; to code that means to, a process of the same user is no barrier.
 ALLOWED = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"}
-ALLOWED |= {"CC", "CXX", "LD_LIBRARY_PATH"}
+ALLOWED |= {"CC", "CXX", "LD_LIBRARY_PATH", "MODELS_DIR"}
 ALLOWED_FAMILIES = (
     *("LC_", "PYTHON", "XDG_", "OMP_", "MKL_", "OPENBLAS_", "NUMBA_"),
     *("CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "TORCH", "PYTORCH_", "TRITON_"),

@@ -75,6 +75,7 @@ def test_a_token_starts_the_run_that_is_asked_for(client: Client, ada: User) -> 
         ({"parameters": {"sparsity": "0.6"}}, "parameters.sparsity", "'0.6' is not valid"),
         ({"parameters": {"curve": 1}}, "parameters.curve", "1 is not valid; boolean"),
         ({"device": "abacus"}, "device", '"abacus" is not a valid choice.'),
+        ({"model": "/etc/passwd"}, "model", "this study is offered no model of that name"),
         ({"parameter": {}}, "parameter", "There is no such key."),
     ],
 )

@@ -102,6 +102,33 @@ def test_search_finds_everything_and_the_list_marks_the_words(page: Page) -> Non
     expect(page.locator("mark").first).to_be_visible()
 
 
+def test_memory_for_inference_on_24_gb_is_answered_with_one_click_from_home(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Answer").click()
+    expect(page).to_have_url(re.compile(r"/answers/\?about=memory&phase=inference&memory=24"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        re.compile("^Memory for inference on a device of up to 24")
+    )
+    expect(page.get_by_text(re.compile("^None of the three claims about memory"))).to_be_visible()
+    expect(page.get_by_role("heading", name="Measured here")).to_be_visible()
+    # Another question: the same form, filled with what was asked.
+    page.get_by_label("What about?").select_option("speed")
+    page.get_by_role("button", name="Answer").click()
+    expect(page.get_by_text(re.compile("^Four of the 28 claims about speed"))).to_be_visible()
+    page.get_by_role("link", name="AWQ").first.click()
+    expect(page).to_have_url(re.compile("/claims/lin2023awq-2/"))
+
+
+def test_two_frameworks_are_ticked_and_compared_without_javascript(open_page: OpenPage) -> None:
+    page = open_page(java_script_enabled=False, viewport={"width": 390, "height": 800})
+    page.goto("/frameworks/?kind=library&sort=name")
+    for box in page.get_by_role("checkbox").all()[:2]:
+        box.check()
+    page.get_by_role("button", name="Compare those ticked").click()
+    expect(page).to_have_url(re.compile("/compare/.publications="))
+    assert page.get_by_role("columnheader").count() >= 2
+
+
 def compare_two(page: Page) -> None:
     for slug in ("pruning", "quantization"):
         page.goto(f"/taxonomy/{slug}/")

@@ -2,9 +2,12 @@
 
 import html
 import re
+import shlex
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.core.checks import run_checks
 from django.test import Client
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -14,6 +17,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import InvalidParameter
 from casestudies.lab.equations import EQUATIONS
 from casestudies.models import Run
+from casestudies.run_command import arguments
 from casestudies.runs.starting import Request
 from reviewapp.corpus.models import Review
 from taxonomy.models import Strategy
@@ -263,6 +267,57 @@ def test_a_study_offers_only_the_devices_that_it_runs_on(client: Client, runner)
     assert not Run.objects.exists()
     with pytest.raises(InvalidParameter, match="cuda is not valid; this study runs on cpu"):
         Request.checked(zero, "smoke", {}, 0, Device.CUDA)
+
+
+@pytest.fixture
+def offered_model(tmp_path: Path, monkeypatch) -> str:
+    """The name of a model that is offered, beside one of which nothing is said."""
+    (tmp_path / "tiny.gguf").touch()
+    (tmp_path / "tiny.yaml").write_text("name: tiny-llama\nlicence: MIT\nsource: here\n")
+    (tmp_path / "secret.gguf").touch()
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    return "tiny-llama"
+
+
+def test_a_run_may_be_asked_for_on_a_model_that_is_offered(
+    client: Client, runner, offered_model: str
+) -> None:
+    page = client.get(ADDRESS).content.decode()
+    assert re.findall(r'<option value="([^"]*)"', field(page, "model")) == ["", offered_model]
+    assert 'name="model"' not in client.get("/case-studies/zero/").content.decode()
+    client.post(ADDRESS, {**FORM, "model": offered_model})
+    run = Run.objects.get()
+    assert run.model == offered_model
+    assert f"--model {offered_model}" in shlex.join(arguments(run))
+    done = a_finished_run(model=offered_model)
+    page = client.get(done.get_absolute_url()).content.decode()
+    assert f"<dt>Model</dt><dd>{offered_model}</dd>" in page
+    assert f"model={offered_model}" in page
+
+
+@pytest.mark.parametrize("model", ["secret", "/etc/passwd", "../tiny-llama", "tiny.gguf", "\0"])
+def test_no_other_name_and_no_path_is_taken_for_a_model(
+    client: Client, runner, offered_model: str, model: str
+) -> None:
+    assert client.post(ADDRESS, {**FORM, "model": model}).status_code == 400
+    with pytest.raises(InvalidParameter, match="no model of that name"):
+        Request.checked(STUDY, "smoke", {}, 0, Device.CPU).on(model)
+    with pytest.raises(InvalidParameter, match="no model of that name"):
+        Request.checked(STUDIES["zero"], "smoke", {}, 0, Device.CPU).on(offered_model)
+    assert not Run.objects.exists()
+
+
+def test_a_run_on_another_model_does_not_stand_for_the_study(client: Client, db: None) -> None:
+    a_finished_run(verdict="On the bundled model.")
+    a_finished_run(verdict="On another model.", model="tiny-llama", finished=timezone.now())
+    page = shown(client)
+    assert "On the bundled model." in page
+
+
+def test_what_cannot_be_offered_is_a_warning(offered_model: str) -> None:
+    said = [warning.msg for warning in run_checks() if warning.id == "casestudies.W001"]
+    assert len(said) == 1
+    assert "secret.yaml" in said[0]
 
 
 def test_only_those_who_may_can_start_a_run(client: Client, review: Review) -> None:

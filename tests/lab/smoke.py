@@ -1,4 +1,4 @@
-"""One smoke run of each study, as the site runs it, for all tests that look at it."""
+"""One smoke run of all studies, for all tests that look at it."""
 
 import json
 import os
@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.result import EVENT, Event, Result
+from casestudies.lab.result import EVENT, Event, Result, Started
 
 ROOT = Path(__file__).parents[2]
+# All tests that look at the smoke run go to one process, which makes it once.
+shares_the_smoke_run = pytest.mark.xdist_group("smoke run")
 
 
 @dataclass(frozen=True)
 class SmokeRun:
-    """What a run said, what it left in a file, and that file as a result of its study."""
+    """What a study's run said, what the report has of it, and that as a result of its study."""
 
     events: list[Event]
     document: dict[str, Any]
@@ -36,18 +38,36 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@dataclass(frozen=True)
+class _RunOfAll:
+    """What each study said by its slug, what the report has of each, and standard error."""
+
+    events: dict[str, list[Event]]
+    rows: dict[str, dict[str, Any]]
+    errors: str
+
+
 @cache
-def smoke_run(slug: str) -> SmokeRun:
-    """Run the study's smoke preset, once in this process; a run that fails shows its errors."""
+def _run_of_all() -> _RunOfAll:
+    """Run the smoke preset of every study, once in this process."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "result.json"
-        done = lab("run", slug, "--preset", "smoke", "--json", str(path))
-        assert done.returncode == 0, done.stderr
-        document = json.loads(path.read_text(encoding="utf-8"))
-    events = [EVENT.validate_json(line) for line in done.stdout.splitlines()]
-    return SmokeRun(events, document, STUDIES[slug].read(document))
+        path = Path(folder) / "report.json"
+        done = lab("run-all", "--report", str(path))
+        assert path.exists(), done.stderr
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    events: dict[str, list[Event]] = {}
+    study = ""
+    for line in done.stdout.splitlines():
+        event = EVENT.validate_json(line)
+        if isinstance(event, Started):
+            study = event.study
+        events.setdefault(study, []).append(event)
+    return _RunOfAll(events, {row["study"]: row for row in rows}, done.stderr)
 
 
-def shares_the_smoke_run(slug: str) -> pytest.MarkDecorator:
-    """Return the mark by which all tests of a study's smoke run go to one process."""
-    return pytest.mark.xdist_group(f"smoke run of {slug}")
+def smoke_run(slug: str) -> SmokeRun:
+    """Return the study's part of the smoke run; where it failed, the test does and says why."""
+    whole = _run_of_all()
+    document = whole.rows[slug]["result"]
+    assert document, f"{whole.rows[slug]['reason']}\n{whole.errors}"
+    return SmokeRun(whole.events[slug], document, STUDIES[slug].read(document))

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from casestudies.lab.batch import Ended, carry_out, write_report
+from casestudies.lab.batch import Ended, carry_out, in_own_process, write_report
+from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.models import files
+from casestudies.lab.result import Event
 from tests.lab.declared import TOY, document, toy
 
 
@@ -18,7 +20,7 @@ def ended() -> list[Ended]:
             raise ArithmeticError("no |\nnumber")
         return "skipped: needs 2 GPUs" if study.slug == "skipped" else TOY.read(document())
 
-    return carry_out([toy(slug=slug) for slug in ("fails", TOY.slug, "skipped")], run)
+    return list(carry_out([toy(slug=slug) for slug in ("fails", TOY.slug, "skipped")], run))
 
 
 def test_a_study_that_fails_ends_no_other() -> None:
@@ -27,6 +29,18 @@ def test_a_study_that_fails_ends_no_other() -> None:
     assert done.result
     assert done.reason == ""
     assert skipped.reason == "skipped: needs 2 GPUs"
+
+
+def test_a_process_of_its_own_that_fails_says_why(tmp_path: Path) -> None:
+    events: list[Event] = []
+    options = ["--preset", "smoke", "--model", str(tmp_path)]
+    said = in_own_process(STUDIES["sparsegpt"], options, events.append)
+    assert isinstance(said, str)
+    assert said.startswith("failed: FileNotFoundError: ")
+    assert "config.json" in said
+    assert [event.event for event in events][-1] == "failed"
+    said = in_own_process(STUDIES["sparsegpt"], ["--preset", "none"], events.append)
+    assert said == "failed: its process ended with status 2"
 
 
 @pytest.mark.parametrize("ending", [".md", ".html", ".json"])

@@ -11,7 +11,7 @@ def test_list_names_the_studies() -> None:
     assert lab("list").stdout.startswith("sparsegpt\tSparseGPT: ")
 
 
-@shares_the_smoke_run("sparsegpt")
+@shares_the_smoke_run
 def test_sparsegpt_prunes_the_bundled_model() -> None:
     found = smoke_run("sparsegpt").result
     assert found.environment.model
@@ -21,6 +21,15 @@ def test_sparsegpt_prunes_the_bundled_model() -> None:
     error = {name: found.value("reconstruction error", name) for name in ("wanda", "sparsegpt")}
     assert error["sparsegpt"] < 0.5 * error["wanda"]
     assert f"{found.value('perplexity', 'sparsegpt'):.4g} with SparseGPT" in found.verdict
+
+
+def test_a_run_writes_the_result_with_which_its_events_end(tmp_path) -> None:
+    path = tmp_path / "result.json"
+    done = lab("run", "lora", "--preset", "smoke", "--seed", "3", "--json", str(path))
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last == {"event": "result", "result": json.loads(path.read_text(encoding="utf-8"))}
+    assert last["result"]["seed"] == 3
 
 
 def test_a_failed_run_says_why_in_its_last_event(tmp_path) -> None:

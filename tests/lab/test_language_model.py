@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from casestudies.lab.measure.perplexity import perplexity
 from casestudies.lab.models import files as model_files
-from casestudies.lab.models.language_model import rotate
+from casestudies.lab.models.language_model import turn, turns
 from casestudies.lab.quantize import layerwise
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
@@ -28,7 +28,7 @@ def test_a_token_changes_no_prediction_before_it() -> None:
 
 def test_only_distances_between_tokens_matter() -> None:
     x = torch.randn(8, generator=torch.Generator().manual_seed(0)).expand(1, 1, 9, 8)
-    turned = rotate(x, 10000.0)[0, 0]
+    turned = turn(x, *turns(9, 8, 10000.0, 0, x.device))[0, 0]
     products = turned @ turned.T
     torch.testing.assert_close(products.diagonal(3), products[0, 3].expand(6))
 

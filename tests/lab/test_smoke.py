@@ -19,13 +19,8 @@ from casestudies.lab.result import (
 )
 from tests.lab.smoke import ROOT, shares_the_smoke_run, smoke_run
 
-each_study = pytest.mark.parametrize(
-    "study",
-    [
-        pytest.param(study, id=slug, marks=shares_the_smoke_run(slug))
-        for slug, study in STUDIES.items()
-    ],
-)
+pytestmark = shares_the_smoke_run
+each_study = pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
 
 
 @cache

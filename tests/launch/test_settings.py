@@ -7,7 +7,13 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-CODE = ("manage.py", "reviewapp/**/*.py", "taxonomy/**/*.py", "casestudies/*.py")
+CODE = (
+    "manage.py",
+    "reviewapp/**/*.py",
+    "taxonomy/**/*.py",
+    "casestudies/*.py",
+    "casestudies/lab/models/*.py",
+)
 DOCUMENTED_FOR_TESTS = {"CHROMIUM"}
 
 

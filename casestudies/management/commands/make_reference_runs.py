@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
+from casestudies.lab import records
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, PRESETS, QUICK
 from casestudies.studies import reference_runs
@@ -23,7 +24,7 @@ class Command(BaseCommand):
             raise CommandError(f"No such study: {', '.join(sorted(unknown))}")
         # Written at the end only: a changed file would make the next run's commit a changed one.
         records = [
-            (slug, reference_runs.make(slug, preset))
+            (slug, records.make(slug, preset))
             for slug in studies or STUDIES
             for preset in presets
             if preset in STUDIES[slug].presets

@@ -12,7 +12,7 @@ from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
 from reviewapp import __version__
-from reviewapp.ui import marks, plotly, svg
+from reviewapp.ui import bars, marks, plotly, svg
 from reviewapp.ui.units import duration, number, rounded
 
 register = template.Library()
@@ -83,6 +83,15 @@ def hits(text: str) -> SafeString:
     return mark_safe(  # noqa: S308 - escaped above, and the marks become fixed tags
         escaped.replace("\ue000", "<mark>").replace("\ue001", "</mark>")
     )
+
+
+@register.inclusion_tag("ui/_bar.html")
+def bar(parts: Iterable[tuple[Any, ...]], *, tall: bool = False) -> dict[str, Any]:
+    """Show what is divided into parts as a bar: of each part its kind and its number.
+
+    It is hidden from screen readers: the numbers stand beside it as text.
+    """
+    return {"pieces": bars.pieces((str(kind), n) for kind, n, *_ in parts), "tall": tall}
 
 
 def _cell(cell: Any) -> str:

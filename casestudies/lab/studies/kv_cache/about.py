@@ -144,4 +144,5 @@ STUDY = Study(
     ),
     accepts=("model", "text"),
     needs=needs,
+    isolated=True,
 )

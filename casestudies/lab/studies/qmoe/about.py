@@ -351,4 +351,5 @@ STUDY = Study(
     ),
     accepts=("text",),
     needs=needs,
+    isolated=True,
 )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from casestudies.lab.models.language_model import rotate
+from casestudies.lab.models.language_model import Place, attend
 
 ROPE_BASE = 10_000.0
 HEAD_WIDTH = 32
@@ -64,7 +64,11 @@ class Experts(nn.Module):
 
 
 class SwitchBlock(nn.Module):
-    """Attention, then experts."""
+    """Attention as in the dense model, then experts.
+
+    Queries, keys and values have one matrix: three would sum their gradients in another order, and
+    so train to other numbers than those of the runs that ship.
+    """
 
     def __init__(self, config: SwitchConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -77,13 +81,8 @@ class SwitchBlock(nn.Module):
 
     def attend(self, hidden: Tensor) -> Tensor:
         """Return hidden (B, T, C) with attention's output added."""
-        batch, tokens, width = hidden.shape
-        qkv = F.linear(self.attention_norm(hidden), self.qkv)
-        heads = qkv.view(batch, tokens, 3, width // HEAD_WIDTH, HEAD_WIDTH)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
-        query, key = rotate(query, ROPE_BASE), rotate(key, ROPE_BASE)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
+        projected = F.linear(self.attention_norm(hidden), self.qkv).chunk(3, dim=-1)
+        mixed = attend(projected, HEAD_WIDTH, Place.of(hidden, HEAD_WIDTH, ROPE_BASE))
         return hidden + F.linear(mixed, self.output)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -286,4 +286,5 @@ STUDY = Study(
     accepts=("model", "text"),
     # The bundled model in float32 twice, its activations, and PyTorch itself.
     needs=lambda parameters: Needs(memory_gib=2),
+    isolated=True,
 )

@@ -1,0 +1,157 @@
+"""What a GPU must show in minutes: equal numbers, every smoke preset, and quick ones that fit.
+
+All of it is written to a folder as it is found: `report.md`, and in `runs` a record of each quick
+run, as `fixtures/runs` has them. Nothing is downloaded.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from casestudies.lab import records
+from casestudies.lab.batch import reason_to_skip, table
+from casestudies.lab.contract import QUICK, Study
+from casestudies.lab.equality import Held, hold
+from casestudies.lab.result import EVENT, Failed
+
+DEVICE = "cuda"
+# A preset declares the minutes that it takes on two CPU cores; on a GPU those that ship took about
+# a quarter of that. One that takes more than is left is ended.
+LEAST_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one study's preset."""
+
+    study: str
+    said: str
+    passed: bool
+
+
+@dataclass
+class Findings:
+    """All that was found so far."""
+
+    equal: list[Held] = field(default_factory=list)
+    smoke: list[Row] = field(default_factory=list)
+    quick: list[Row] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Return whether all that was found is as it must be."""
+        rows = [*self.smoke, *self.quick]
+        return all(row.passed for row in rows) and all(held.holds for held in self.equal)
+
+    def markdown(self) -> str:
+        """Return the findings as three tables."""
+        equal = [
+            (held.what, held.why or f"{held.apart:.1e}", f"{held.tolerance:.0e}", _word(held.holds))
+            for held in self.equal
+        ]
+        columns = ("Study", "", "What came of it")
+        return "\n".join(
+            [
+                f"# On {DEVICE}: {_word(self.passed)}\n",
+                "## float32 on the device beside float64 on the CPU\n",
+                table([("Computation", "Apart", "Tolerance", ""), *equal]),
+                "## Preset smoke\n",
+                table([columns, *((row.study, _word(row.passed), row.said) for row in self.smoke)]),
+                "## Preset quick\n",
+                table([columns, *((row.study, _word(row.passed), row.said) for row in self.quick)]),
+            ]
+        )
+
+
+def check(studies: Sequence[Study], minutes: float, folder: Path) -> bool:
+    """Find all that the minutes allow, write it to the folder, and return whether all passed."""
+    end = monotonic() + 60 * minutes
+    folder.mkdir(parents=True, exist_ok=True)
+    findings = Findings()
+
+    def left() -> float:
+        return end - monotonic()
+
+    def write() -> None:
+        (folder / "report.md").write_text(findings.markdown(), encoding="utf-8")
+
+    for held in hold(DEVICE):
+        findings.equal.append(held)
+    write()
+    findings.smoke += smoke(folder / "smoke.json", left())
+    write()
+    for row in quick(studies, left, lambda study: _record(study, folder / "runs", left())):
+        findings.quick.append(row)
+        write()
+    return findings.passed
+
+
+def smoke(report: Path, seconds: float) -> list[Row]:
+    """Return what came of the smoke preset of every study on the device, in so many seconds."""
+    command = [sys.executable, "-m", "casestudies.lab", "run-all", "--device", DEVICE]
+    command += ["--report", str(report)]
+    report.unlink(missing_ok=True)
+    ended = ""
+    try:
+        done = subprocess.run(
+            command, check=False, timeout=max(seconds, 0), stdout=subprocess.DEVNULL
+        )
+        if done.returncode > 1 or done.returncode < 0:
+            ended = f"failed: run-all ended with status {done.returncode}"
+    except subprocess.TimeoutExpired:
+        ended = f"failed: not done in {seconds:.0f} s"
+    rows = json.loads(report.read_text(encoding="utf-8")) if report.exists() else []
+    found = [_row(row) for row in rows]
+    return [*found, Row("further ones", ended, passed=False)] if ended else found
+
+
+def _row(of_report: Mapping[str, Any]) -> Row:
+    reason, result = of_report["reason"], of_report["result"]
+    said = reason or f"{of_report['seconds']:.1f} s. {result['verdict']}"
+    return Row(of_report["study"], said, passed=not reason.startswith("failed"))
+
+
+def quick(
+    studies: Iterable[Study], left: Callable[[], float], run: Callable[[Study], str]
+) -> Iterable[Row]:
+    """Yield what came of the quick presets, the shortest first, as long as seconds are left.
+
+    `run` returns what is to be said of one, and raises if it fails.
+    """
+    for study in sorted(studies, key=lambda study: study.presets[QUICK].minutes):
+        declared = study.presets[QUICK].minutes
+        if reason := reason_to_skip(study, QUICK, DEVICE):
+            yield Row(study.slug, reason, passed=True)
+        elif left() < 60 * declared * LEAST_SHARE:
+            said = f"declares {declared:g} min on two CPU cores; {max(0, left()) / 60:.1f} are left"
+            yield Row(study.slug, f"skipped: {said}", passed=True)
+        else:
+            try:
+                yield Row(study.slug, run(study), passed=True)
+            except subprocess.TimeoutExpired as error:
+                yield Row(study.slug, f"skipped: not done in {error.timeout:.0f} s", passed=True)
+            except subprocess.CalledProcessError as error:
+                yield Row(study.slug, f"failed: {_last_words(error)}", passed=False)
+
+
+def _record(study: Study, folder: Path, seconds: float) -> str:
+    begun = monotonic()
+    record = records.make(study.slug, QUICK, ["--device", DEVICE], seconds)
+    path = records.keep(folder, study.slug, record)
+    return f"{monotonic() - begun:.1f} s, {path.name}. {record['result']['verdict']}"
+
+
+def _last_words(ended: subprocess.CalledProcessError) -> str:
+    last = (ended.stdout or "").splitlines()[-1:]
+    events = [EVENT.validate_json(line) for line in last]
+    said = [event.error for event in events if isinstance(event, Failed)]
+    return said[0] if said else f"its process ended with status {ended.returncode}"
+
+
+def _word(passed: bool) -> str:
+    return "passed" if passed else "FAILED"

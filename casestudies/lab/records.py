@@ -1,0 +1,50 @@
+"""Records of runs: a preset, when it ran, and its result, as the project ships them."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from casestudies.lab.result import Environment
+
+
+def make(
+    slug: str, preset: str, options: Sequence[str] = (), seconds: float | None = None
+) -> dict[str, Any]:
+    """Run a preset of the study on this machine in a process of its own and return its record.
+
+    `options` are further ones of `run`. Raises CalledProcessError when the run fails, and
+    TimeoutExpired when it takes more seconds than are given.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "casestudies.lab", "run", slug, "--preset", preset]
+        started = datetime.now(UTC)
+        subprocess.run(
+            [*command, *options, "--json", str(result)],
+            check=True,
+            timeout=seconds,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return {
+            "preset": preset,
+            "started": started.isoformat(),
+            "finished": datetime.now(UTC).isoformat(),
+            "result": json.loads(result.read_text("utf-8")),
+        }
+
+
+def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:
+    """Write the record under a name made of study, preset and hardware; return the file's path."""
+    hardware = Environment(**record["result"]["environment"]).hardware_class.lower()
+    hardware = re.sub(r"[^a-z0-9]+", "-", hardware).strip("-")
+    path = folder / f"{slug}-{record['preset']}-{hardware}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,251 @@
+"""The answer to a practitioner's question, with the counts that its first sentence says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
+
+from reviewapp.ui.units import number
+from taxonomy.answers.question import OWN, Question, on_such_devices
+from taxonomy.answers.wording import counted, listed, sentence, spelled
+from taxonomy.choices import AxisKind, Qualifier, QuantityGroup, Scope
+from taxonomy.claims.outcomes import Standing, standing_of
+from taxonomy.claims.reading import with_facts
+from taxonomy.measured import MeasuredStudy, studies_about
+from taxonomy.models import Attribution, Axis, Claim, ClaimDevice
+from taxonomy.querysets import ClaimQuerySet
+
+MOST_SHOWN = 25
+LEADING = 3
+STRONGEST_FIRST = (
+    Case(*(When(scope=scope, then=Value(n)) for n, scope in enumerate(Scope)), default=Value(9)),
+    F("plotted").desc(nulls_last=True),
+    "pk",
+)
+
+BEST = Max("plotted", filter=Q(qualifier=Qualifier.UP_TO))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Claims that a part of an answer is about: how many, and the strongest of them."""
+
+    total: int
+    claims: Sequence[int]
+
+    @property
+    def more(self) -> int:
+        """Return how many are not shown."""
+        return self.total - len(self.claims)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the claims of one axis of ratios range over."""
+
+    axis: Axis
+    claims: int
+    lowest: float
+    highest: float
+    best_case: bool  # the highest is the best case of several: "up to"
+
+    @property
+    def in_words(self) -> str:
+        ends = [number(round(end, 2)) for end in (self.lowest, self.highest)]
+        span = f"up to {ends[1]}" if self.best_case else " to ".join(dict.fromkeys(ends))
+        return f"{span}\u202f× ({self.axis.quantity.name.lower()}, {counted(self.claims, 'claim')})"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What an answer counts, remembered while the taxonomy's revision stays the same."""
+
+    fitting: Part
+    elsewhere: Part  # about what is asked, on other devices or on none that is named
+    unstated: int  # of those, the claims that have no device of their own
+    nearby: tuple[tuple[QuantityGroup, Part], ...]  # on such devices, about other quantities
+    effects: tuple[Effect, ...]
+    strategies: tuple[tuple[str, int], ...]  # attributed to, most claims first
+
+    @property
+    def reported(self) -> int:
+        """Return how many claims are about what is asked, on any device."""
+        return self.fitting.total + self.elsewhere.total
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer: what is said first, and the claims and measurements that it rests on."""
+
+    question: Question
+    counts: Counts
+    fitting: list[Standing]
+    elsewhere: list[Standing]
+    nearby: list[tuple[QuantityGroup, Part, list[Standing]]]
+    tried: list[Standing]
+    studies: Sequence[MeasuredStudy]
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.question, self.counts)
+
+    @property
+    def more(self) -> str:
+        return context_of(self.question, self.counts)
+
+
+def verdict(question: Question, counts: Counts) -> str:
+    """Return the first sentence: how many claims about it name such a device, of how many."""
+    n, total = counts.fitting.total, counts.reported
+    if not total:
+        return f"No claim is about {question.subject}."
+    about = f"about {question.subject}"
+    device = f"a device of up to {question.memory:,}\u202fGB"
+    if total == 1:
+        return f"The one claim {about} {'names or implies' if n else 'does not name'} {device}."
+    who = {0: "none of the", 1: "one of the", total: "all" if total > 2 else "both"}
+    claims = "claims" if n == total == 2 else counted(total, "claim")
+    verb = "names or implies" if n <= 1 else "name or imply"
+    said = f"{who.get(n, f'{spelled(n)} of the')} {claims} {about} {verb} {device}"
+    nowhere = ", or any device" if counts.unstated == total else ""
+    return sentence(said + nowhere)
+
+
+def context_of(question: Question, counts: Counts) -> str:
+    """Return what else the claims say: their size, their strategies; then what others report."""
+    said = []
+    one = counts.reported == 1
+    if counts.effects:
+        effects = listed([effect.in_words for effect in counts.effects])
+        said.append(f"{'It reports' if one else 'They report'} {effects}.")
+    every = [name.lower() for name, n in counts.strategies if n == counts.reported]
+    if every:
+        said.append(f"{'It' if one else 'Each'} is attributed to {listed(every)}.")
+    if 0 < counts.unstated < counts.reported:
+        said.append(sentence(f"{counted(counts.unstated, 'claim', 'names', 'name')} no device"))
+    nearby = [f"{group.label.lower()} ({part.total})" for group, part in counts.nearby]
+    total = sum(part.total for _, part in counts.nearby)
+    others = "claim reports" if total <= 1 else "claims report"
+    what = listed(nearby) if nearby else "anything else"
+    where = f"{question.in_phase} on devices of up to {question.memory:,}\u202fGB".strip()
+    said.append(sentence(f"{where}, {spelled(total)} {others} {what}"))
+    return " ".join(said)
+
+
+@lru_cache(maxsize=64)
+def counts_of(question: Question, state: str) -> Counts:
+    """Return the counts, remembered while `revision()` says `state`."""
+    about = question.about_it()
+    fitting = on_such_devices(about, question.memory)
+    elsewhere = about.exclude(pk__in=fitting.values("pk"))
+    own = ClaimDevice.objects.filter(role__in=OWN)
+    links = Attribution.objects.filter(claim__in=about, counted=True).order_by()
+    return Counts(
+        fitting=_part(fitting, MOST_SHOWN),
+        elsewhere=_part(elsewhere, MOST_SHOWN),
+        unstated=about.exclude(pk__in=own.values("claim")).count(),
+        nearby=_nearby(question),
+        effects=_effects(about),
+        strategies=tuple(_strategies(links)),
+    )
+
+
+def _strategies(links: QuerySet[Attribution]) -> list[tuple[str, int]]:
+    rows = links.values_list("strategy__name").annotate(n=Count("pk"))
+    return [(name, n) for name, n in rows.order_by("-n", "strategy__name")]
+
+
+def _part(claims: ClaimQuerySet, most: int) -> Part:
+    strongest = claims.order_by(*STRONGEST_FIRST).values_list("pk", flat=True)
+    return Part(claims.count(), tuple(strongest[:most]))
+
+
+def _nearby(question: Question) -> tuple[tuple[QuantityGroup, Part], ...]:
+    """Return the claims on such devices about other quantities, by group."""
+    found = on_such_devices(question.in_this_phase(), question.memory)
+    others = found.exclude(axis__quantity__group=question.about)
+    totals = dict(others.order_by().values_list("axis__quantity__group").annotate(n=Count("pk")))
+    strongest: dict[str, list[int]] = {}
+    rows = others.order_by(*STRONGEST_FIRST).values_list("pk", "axis__quantity__group")
+    for pk, group in rows[:MOST_SHOWN]:
+        strongest.setdefault(group, []).append(pk)
+    return tuple(
+        (group, Part(totals[group], tuple(strongest.get(group, ()))))
+        for group in sorted(
+            (QuantityGroup(value) for value in totals), key=lambda one: (-totals[one], one)
+        )
+    )
+
+
+def _effects(claims: ClaimQuerySet) -> tuple[Effect, ...]:
+    """Return what the ratios of each axis range over; axes never share a range."""
+    rows = (
+        claims.filter(axis__quantity__axis_kind=AxisKind.RATIO, plotted__isnull=False)
+        .order_by()
+        .values("axis")
+        .annotate(n=Count("pk"), low=Min("plotted"), high=Max("plotted"), best=BEST)
+        .order_by("-n", "axis")[:3]
+    )
+    found = list(rows)
+    axes = Axis.objects.select_related("quantity").in_bulk([row["axis"] for row in found])
+    return tuple(
+        Effect(axes[r["axis"]], r["n"], r["low"], r["high"], r["best"] == r["high"]) for r in found
+    )
+
+
+@dataclass(frozen=True)
+class ShortAnswer:
+    """What is said first, with the few claims that lead."""
+
+    question: Question
+    verdict: str
+    more: str
+    leading: list[Standing]
+
+
+def short_answer_to(question: Question, state: str) -> ShortAnswer:
+    """Return the answer in short, by the same counts."""
+    counts = counts_of(question, state)
+    wanted = [*counts.fitting.claims, *counts.elsewhere.claims][:LEADING]
+    found = _standings(wanted)
+    leading = [found[pk] for pk in wanted if pk in found]
+    return ShortAnswer(question, verdict(question, counts), context_of(question, counts), leading)
+
+
+def _standings(claims: Sequence[int]) -> dict[int, Standing]:
+    read = with_facts(Claim.objects.filter(pk__in=claims))
+    return {claim.pk: standing_of(claim) for claim in read}
+
+
+def answer_to(question: Question, state: str) -> Answer:
+    """Return the answer; outcomes and studies are read anew, the rest by the revision."""
+    counts = counts_of(question, state)
+    wanted = [*counts.fitting.claims, *counts.elsewhere.claims]
+    wanted += [pk for _, part in counts.nearby for pk in part.claims]
+    tried = question.about_it().tried().order_by(*STRONGEST_FIRST)[:MOST_SHOWN]
+    tried_keys = list(tried.values_list("pk", flat=True))
+    found = _standings([*wanted, *tried_keys])
+
+    def shown(part: Sequence[int]) -> list[Standing]:
+        return [found[pk] for pk in part if pk in found]
+
+    return Answer(
+        question,
+        counts,
+        fitting=shown(counts.fitting.claims),
+        elsewhere=shown(counts.elsewhere.claims),
+        nearby=[(group, part, shown(part.claims)) for group, part in counts.nearby],
+        tried=shown(tried_keys),
+        studies=_studies(question),
+    )
+
+
+def _studies(question: Question) -> list[MeasuredStudy]:
+    """Return the studies that claims about it name, each with the result that stands for it."""
+    named = question.about_it().exclude(study="").order_by()
+    pairs: list[Any] = list(named.values_list("publication__key", "study").distinct()[:200])
+    slugs = {study for _, study in pairs}
+    found = studies_about("publication", {key for key, _ in pairs})
+    return [study for study in found if study.slug in slugs]

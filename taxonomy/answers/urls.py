@@ -1,0 +1,7 @@
+"""The address of the answers."""
+
+from django.urls import path
+
+from taxonomy.answers import views
+
+urlpatterns = [path("answers/", views.answers, name="answers")]

@@ -1,0 +1,1 @@
+"""Frameworks, libraries and systems, and what is reported of each."""

@@ -1,0 +1,128 @@
+"""What `gpu-check` does, as far as a CPU can tell."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+import torch
+
+from casestudies.lab import equality, gpu_check, records
+from casestudies.lab.batch import reason_to_skip
+from casestudies.lab.contract import Preset
+from casestudies.lab.gpu_check import Findings, Row
+from casestudies.lab.machine import Needs
+from tests.lab.declared import document, toy
+from tests.lab.smoke import lab
+
+
+def study_of(minutes: float, slug: str, **changes):
+    """Return a study whose quick preset declares so many minutes."""
+    presets = {**toy().presets, "quick": Preset(minutes)}
+    return toy(slug=slug, presets=presets, needs=lambda parameters: Needs(), **changes)
+
+
+@pytest.mark.parametrize("held", equality.EQUALITIES, ids=lambda held: held.what)
+def test_float32_here_is_as_near_to_float64_as_a_gpu_must_be(held) -> None:
+    assert held.apart("cpu") <= held.tolerance
+
+
+def test_what_is_further_apart_or_cannot_be_computed_does_not_hold(monkeypatch) -> None:
+    exact = equality.Equality("exact", 0, equality.EQUALITIES[0].apart)
+    monkeypatch.setattr(equality, "EQUALITIES", (exact,))
+    (apart,) = equality.hold("cpu")
+    assert apart.apart
+    assert not apart.holds
+    (failed,) = equality.hold("no such device")
+    assert failed.apart is None
+    assert "no such device" in failed.why
+    assert not failed.holds
+    assert not Findings(equal=[apart]).passed
+    assert "| exact | " in Findings(equal=[apart]).markdown()
+
+
+def test_what_a_package_is_missing_for_is_left_out(monkeypatch) -> None:
+    def needs_a_package(device: str) -> float:
+        return float(import_module("no_such_package").apart(device))
+
+    monkeypatch.setattr(equality, "EQUALITIES", (equality.Equality("needy", 0, needs_a_package),))
+    (left_out,) = equality.hold("cpu")
+    assert left_out.holds
+    assert left_out.why == "skipped: No module named 'no_such_package'"
+
+
+def rows_of(seconds: float, run: Callable[..., str], **changes) -> dict[str, Row]:
+    """Return what came of studies of 3, 1 and 2 minutes, each of which took what it declares."""
+    studies = [study_of(minutes, f"of-{minutes}", **changes) for minutes in (3, 1, 2)]
+    left = [seconds]
+
+    def taking(study) -> str:
+        left[0] -= 60 * study.presets["quick"].minutes
+        return run(study)
+
+    return {row.study: row for row in gpu_check.quick(studies, lambda: left[0], taking)}
+
+
+def test_quick_presets_run_from_the_shortest_as_long_as_there_is_time() -> None:
+    rows = rows_of(200, lambda study: f"ran {study.slug}")
+    assert list(rows) == ["of-1", "of-2", "of-3"]
+    assert [row.said for row in rows.values()][:2] == ["ran of-1", "ran of-2"]
+    assert rows["of-3"].said == ("skipped: declares 3 min on two CPU cores; 0.3 are left")
+    assert all(row.passed for row in rows.values())
+
+
+def test_one_that_fails_says_why_and_ends_no_other() -> None:
+    def run(study) -> str:
+        if study.slug == "of-1":
+            said = '{"event": "failed", "error": "ArithmeticError: no number"}\n'
+            raise subprocess.CalledProcessError(1, "run", said)
+        if study.slug == "of-2":
+            raise subprocess.TimeoutExpired("run", 30)
+        return "ran"
+
+    rows = rows_of(1000, run)
+    assert {slug: (row.said, row.passed) for slug, row in rows.items()} == {
+        "of-1": ("failed: ArithmeticError: no number", False),
+        "of-2": ("skipped: not done in 30 s", True),
+        "of-3": ("ran", True),
+    }
+
+
+def test_what_a_machine_lacks_is_the_reason_to_skip() -> None:
+    assert reason_to_skip(study_of(1, "fits"), "quick", "cpu") == ""
+    assert reason_to_skip(toy(devices=("cpu",)), "quick", "cuda") == "skipped: it runs on cpu"
+    assert reason_to_skip(toy(), "full", "cpu") == "skipped: it has no preset full"
+    needy = replace(study_of(1, "needy"), needs=lambda p: Needs(libraries=("no_such",)))
+    assert reason_to_skip(needy, "quick", "cpu") == "skipped: needs the Python package no_such"
+
+
+def test_a_study_that_reads_the_bundled_model_waits_for_it(monkeypatch) -> None:
+    reads = study_of(1, "reads", accepts=("model",))
+    assert reason_to_skip(reads, "quick", "cpu") == ""
+    monkeypatch.setattr("casestudies.lab.batch.BUNDLED_PACKAGE", "no_such_package")
+    assert "is not installed" in reason_to_skip(reads, "quick", "cpu")
+
+
+def test_a_record_is_named_after_the_card(tmp_path) -> None:
+    result = document()
+    gpu = {"name": "NVIDIA H100 80GB HBM3", "memory_bytes": 2**36}
+    result["environment"] |= {"device": "cuda", "gpu": gpu}
+    path = records.keep(tmp_path / "runs", "toy", {"preset": "quick", "result": result})
+    assert path.name == "toy-quick-nvidia-h100-80gb-hbm3.json"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_smoke_presets_that_do_not_come_to_their_end_have_not_passed(tmp_path) -> None:
+    (refused,) = gpu_check.smoke(tmp_path / "smoke.json", 600)
+    assert (refused.said, refused.passed) == ("failed: run-all ended with status 2", False)
+    (late,) = gpu_check.smoke(tmp_path / "smoke.json", 0.1)
+    assert (late.said, late.passed) == ("failed: not done in 0 s", False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_cuda_it_says_so_in_a_line(tmp_path) -> None:
+    done = lab("gpu-check", "--report", str(tmp_path / "out"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "gpu-check needs a CUDA device; this machine has none\n"
+    assert not (tmp_path / "out").exists()

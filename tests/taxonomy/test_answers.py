@@ -1,0 +1,138 @@
+"""A practitioner's question: what is said first agrees with what the claims' own words name."""
+
+import re
+from html import unescape
+from itertools import product
+
+import pytest
+from django.test import Client
+
+from reviewapp.corpus.models import Review
+from taxonomy.answers.answer import answer_to, verdict
+from taxonomy.answers.overview import overview
+from taxonomy.answers.question import Question
+from taxonomy.answers.wording import counted, listed, spelled
+from taxonomy.choices import DeviceRole, Phase, QuantityGroup, Scope
+from taxonomy.claims.certainty import Degree, certainty_of
+from taxonomy.claims.reading import with_facts
+from taxonomy.loading.claim_facts import ClaimFacts
+from taxonomy.models import Attribution, Claim, ClaimDevice
+from taxonomy.queries import revision
+from tests import factories
+from tests.conftest import real_fixtures
+
+pytestmark = pytest.mark.django_db
+
+
+def text(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+def fits(claim: ClaimFacts, memory: int) -> bool:
+    """Whether a claim's own devices are of up to so many GB, counted without the database."""
+    known = [d.memory_gb for d in [*claim.hardware, *claim.hardware_implied] if d.memory_gb]
+    small = [one for one in known if one <= memory]
+    return bool(small) and (claim.hardware_alternatives or len(small) == len(known))
+
+
+def test_every_question_is_answered_as_the_fixtures_count(review: Review) -> None:
+    claims = list(real_fixtures().claims.values())
+    groups = {row.slug: row.group for row in real_fixtures().quantities.quantities}
+    state = revision()
+    for about, phase, memory in product(QuantityGroup, (None, *Phase), (1, 16, 24, 48)):
+        found = [c for c in claims if phase is None or c.phase == phase]
+        such = [c for c in found if fits(c, memory)]
+        mine = [c for c in found if groups[c.quantity] == about]
+        answer = answer_to(Question(about, phase, memory), state)
+        assert answer.counts.reported == len(mine)
+        assert answer.counts.fitting.total == sum(groups[c.quantity] == about for c in such)
+        assert {group: part.total for group, part in answer.counts.nearby} == {
+            group: n
+            for group in QuantityGroup
+            if group != about and (n := sum(groups[c.quantity] == group for c in such))
+        }
+        unstated = sum(not (c.hardware or c.hardware_implied) for c in mine)
+        assert answer.counts.unstated == unstated
+        listed_here = [s.claim.pk for s in [*answer.fitting, *answer.elsewhere]]
+        assert len(listed_here) == len(set(listed_here)) <= len(mine)
+
+
+def test_no_claim_about_memory_for_inference_names_a_device_of_24_gb(
+    client: Client, review: Review
+) -> None:
+    page = text(client.get("/answers/?about=memory&phase=inference&memory=24").content.decode())
+    said = "None of the three claims about memory for inference names or implies a device of up to"
+    assert f"{said} 24 GB, or any device." in page
+    assert "eight claims report speed (4), throughput (2), cost (1) and utilisation (1)" in page
+    for address in ("/", "/answers/"):
+        assert said in text(client.get(address).content.decode())
+
+
+def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None:
+    publication = factories.publication(hardware=["NVIDIA RTX 4090 (24 GB)"])
+    asked = Question(QuantityGroup.MEMORY, Phase.SERVING, 24)
+
+    def said() -> str:
+        answer = answer_to(asked, revision())
+        return verdict(asked, answer.counts).replace("\u202f", " ")
+
+    def add(role: DeviceRole | None, memory: float = 24) -> None:
+        axis = Claim.objects.filter(axis__quantity__group="memory").earliest("pk").axis
+        claim = factories.claim(publication, axis=axis, phase=Phase.SERVING)
+        if role:
+            ClaimDevice.objects.create(
+                claim=claim, role=role, position=0, name="X", is_product=True, memory_gb=memory
+            )
+
+    assert said() == "No claim is about memory for serving."
+    add(None)  # that its publication has such a device does not count
+    assert said() == "The one claim about memory for serving does not name a device of up to 24 GB."
+    add(DeviceRole.BASELINE)  # nor that its baseline has
+    assert said().startswith("None of the two claims about memory for serving names or implies")
+    add(DeviceRole.IMPLIED)
+    assert said().startswith("One of the three claims about memory for serving names or implies")
+    add(DeviceRole.STATED, 80)
+    add(DeviceRole.STATED, 16)
+    assert said().startswith("Two of the five claims about memory for serving name or imply")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "about=memory",
+        "about=nope&memory=24",
+        "about=memory&memory=0",
+        "about=memory&memory=1e9",
+        "about=memory&memory=99999999999999999999",
+        "about=memory&memory=24&phase=%00",
+    ],
+)
+def test_what_cannot_be_asked_is_said(client: Client, review: Review, query: str) -> None:
+    assert client.get(f"/answers/?{query}").status_code == 400
+
+
+def test_the_overview_counts_what_each_claim_says(review: Review) -> None:
+    known = overview(revision())
+    claims = list(with_facts(Claim.objects.all()))
+    sure = [certainty_of(claim) for claim in claims]
+    for extent, name in zip(known.extents, ("source", "baseline", "device"), strict=True):
+        for number, degree in (
+            (extent.yes, Degree.YES),
+            (extent.partly, Degree.PARTLY),
+            (extent.no, Degree.NO),
+        ):
+            assert number == sum(getattr(one, name).degree == degree for one in sure), name
+    assert dict(known.scopes) == {
+        scope: sum(claim.scope == scope for claim in claims) for scope in Scope
+    }
+    for strategy in known.strategies:
+        links = Attribution.objects.filter(strategy__slug=strategy.slug, counted=True)
+        assert strategy.claims == links.count()
+        assert strategy.isolated == links.filter(claim__scope=Scope.ISOLATED).count()
+
+
+def test_counts_are_said_as_a_sentence_says_them() -> None:
+    assert counted(0, "claim", "names", "name") == "no claims name"
+    assert counted(1, "claim", "names", "name") == "one claim names"
+    assert (spelled(20), spelled(21), spelled(1234)) == ("twenty", "21", "1,234")
+    assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]
