@@ -85,7 +85,7 @@ def _first(shown: PublicationFilter, claims: ClaimQuerySet) -> ClaimQuerySet:
         leading["attributed"] = Exists(effects.filter(claim=OuterRef("pk")))
     if shown.search:
         leading["worded"] = Exists(shown.search.claims().filter(pk=OuterRef("pk")))
-    order = [*(F(name).desc() for name in leading), F("position")]
+    order = [*(F(name).desc() for name in leading), F("position").asc()]
     return (
         claims.annotate(**leading)
         .annotate(
