@@ -10,7 +10,7 @@ from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 from reviewapp.ui.units import number
 from taxonomy.answers.question import OWN, Question, on_such_devices
 from taxonomy.answers.wording import counted, listed, sentence, spelled
-from taxonomy.choices import AxisKind, Qualifier, QuantityGroup, Scope
+from taxonomy.choices import AxisKind, Phase, Qualifier, QuantityGroup, Scope
 from taxonomy.claims.outcomes import Standing, standing_of
 from taxonomy.claims.reading import with_facts
 from taxonomy.measured import MeasuredStudy, studies_about
@@ -102,7 +102,7 @@ def verdict(question: Question, counts: Counts) -> str:
     if not total:
         return f"No claim is about {question.subject}."
     about = f"about {question.subject}"
-    device = f"a device of up to {question.memory:,}\u202fGB"
+    device = f"a device of up to {number(question.memory)}\u202fGB"
     if total == 1:
         return f"The one claim {about} {'names or implies' if n else 'does not name'} {device}."
     who = {0: "none of the", 1: "one of the", total: "all" if total > 2 else "both"}
@@ -129,25 +129,41 @@ def context_of(question: Question, counts: Counts) -> str:
     total = sum(part.total for _, part in counts.nearby)
     others = "claim reports" if total <= 1 else "claims report"
     what = listed(nearby) if nearby else "anything else"
-    where = f"{question.in_phase} on devices of up to {question.memory:,}\u202fGB".strip()
+    where = f"{question.in_phase} on devices of up to {number(question.memory)}\u202fGB".strip()
     said.append(sentence(f"{where}, {spelled(total)} {others} {what}"))
     return " ".join(said)
 
 
-@lru_cache(maxsize=64)
 def counts_of(question: Question, state: str) -> Counts:
-    """Return the counts, remembered while `revision()` says `state`."""
-    about = question.about_it()
-    fitting = on_such_devices(about, question.memory)
-    elsewhere = about.exclude(pk__in=fitting.values("pk"))
+    """Return the counts, remembered while `revision()` says `state`.
+
+    23 GB finds what 16 GB does where no device has a memory between them, so there are no more
+    answers to remember than sizes of devices.
+    """
+    sizes = [size for size in _device_sizes(state) if size <= question.memory]
+    return _counts(question.about, question.phase, max(sizes, default=0), state)
+
+
+@lru_cache(maxsize=2)
+def _device_sizes(state: str) -> tuple[float, ...]:
+    sizes = ClaimDevice.objects.filter(role__in=OWN, memory_gb__isnull=False).order_by()
+    return tuple(size for size in sizes.values_list("memory_gb", flat=True).distinct() if size)
+
+
+@lru_cache(maxsize=512)
+def _counts(about: QuantityGroup, phase: Phase | None, memory: float, state: str) -> Counts:
+    question = Question(about, phase, memory)
+    claims = question.about_it()
+    fitting = _part(on_such_devices(claims, memory))
+    elsewhere = claims.exclude(pk__in=on_such_devices(claims, memory).values("pk"))
     own = ClaimDevice.objects.filter(role__in=OWN)
-    links = Attribution.objects.filter(claim__in=about, counted=True).order_by()
+    links = Attribution.objects.filter(claim__in=claims, counted=True).order_by()
     return Counts(
-        fitting=_part(fitting, MOST_SHOWN),
-        elsewhere=_part(elsewhere, MOST_SHOWN),
-        unstated=about.exclude(pk__in=own.values("claim")).count(),
+        fitting=fitting,
+        elsewhere=Part(claims.count() - fitting.total, _strongest(elsewhere)),
+        unstated=claims.exclude(pk__in=own.values("claim")).count(),
         nearby=_nearby(question),
-        effects=_effects(about),
+        effects=_effects(claims),
         strategies=tuple(_strategies(links)),
     )
 
@@ -157,9 +173,12 @@ def _strategies(links: QuerySet[Attribution]) -> list[tuple[str, int]]:
     return [(name, n) for name, n in rows.order_by("-n", "strategy__name")]
 
 
-def _part(claims: ClaimQuerySet, most: int) -> Part:
-    strongest = claims.order_by(*STRONGEST_FIRST).values_list("pk", flat=True)
-    return Part(claims.count(), tuple(strongest[:most]))
+def _part(claims: ClaimQuerySet) -> Part:
+    return Part(claims.count(), _strongest(claims))
+
+
+def _strongest(claims: ClaimQuerySet) -> tuple[int, ...]:
+    return tuple(claims.order_by(*STRONGEST_FIRST).values_list("pk", flat=True)[:MOST_SHOWN])
 
 
 def _nearby(question: Question) -> tuple[tuple[QuantityGroup, Part], ...]:

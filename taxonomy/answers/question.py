@@ -38,11 +38,11 @@ class Question:
 
     about: QuantityGroup
     phase: Phase | None
-    memory: int
+    memory: float
 
     @property
     def url(self) -> str:
-        query = {"about": self.about.value, "phase": self.phase or "", "memory": str(self.memory)}
+        query = {"about": self.about.value, "phase": self.phase or "", "memory": f"{self.memory:g}"}
         given = {key: value for key, value in query.items() if value}
         return f"{reverse('answers')}?{urlencode(given)}"
 
@@ -66,7 +66,7 @@ class Question:
         return self.in_this_phase().filter(axis__quantity__group=self.about)
 
 
-def on_such_devices(claims: ClaimQuerySet, memory: int) -> ClaimQuerySet:
+def on_such_devices(claims: ClaimQuerySet, memory: float) -> ClaimQuerySet:
     """Keep the claims with a device of their own of up to so many GB, and none with more.
 
     A larger device does not count against a claim that names them as alternatives.
