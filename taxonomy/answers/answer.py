@@ -14,7 +14,7 @@ from taxonomy.choices import AxisKind, Phase, Qualifier, QuantityGroup, Scope
 from taxonomy.claims.outcomes import Standing, standing_of
 from taxonomy.claims.reading import with_facts
 from taxonomy.measured import MeasuredStudy, studies_about
-from taxonomy.models import Attribution, Axis, Claim, ClaimDevice
+from taxonomy.models import Attribution, Claim, ClaimDevice
 from taxonomy.querysets import ClaimQuerySet
 
 MOST_SHOWN = 25
@@ -45,7 +45,7 @@ class Part:
 class Effect:
     """What the claims of one axis of ratios range over."""
 
-    axis: Axis
+    quantity: str
     claims: int
     lowest: float
     highest: float
@@ -55,7 +55,7 @@ class Effect:
     def in_words(self) -> str:
         ends = [number(round(end, 2)) for end in (self.lowest, self.highest)]
         span = f"up to {ends[1]}" if self.best_case else " to ".join(dict.fromkeys(ends))
-        return f"{span}\u202f× ({self.axis.quantity.name.lower()}, {counted(self.claims, 'claim')})"
+        return f"{span}\u202f× ({self.quantity.lower()}, {counted(self.claims, 'claim')})"
 
 
 @dataclass(frozen=True)
@@ -153,15 +153,18 @@ def _device_sizes(state: str) -> tuple[float, ...]:
 @lru_cache(maxsize=512)
 def _counts(about: QuantityGroup, phase: Phase | None, memory: float, state: str) -> Counts:
     question = Question(about, phase, memory)
-    claims = question.about_it()
-    fitting = _part(on_such_devices(claims, memory))
-    elsewhere = claims.exclude(pk__in=on_such_devices(claims, memory).values("pk"))
+    claims, such = question.about_it(), on_such_devices(memory)
     own = ClaimDevice.objects.filter(role__in=OWN)
+    totals = claims.aggregate(
+        all=Count("pk"),
+        fitting=Count("pk", filter=such),
+        unstated=Count("pk", filter=~Q(pk__in=own.values("claim"))),
+    )
     links = Attribution.objects.filter(claim__in=claims, counted=True).order_by()
     return Counts(
-        fitting=fitting,
-        elsewhere=Part(claims.count() - fitting.total, _strongest(elsewhere)),
-        unstated=claims.exclude(pk__in=own.values("claim")).count(),
+        fitting=Part(totals["fitting"], _strongest(claims.filter(such))),
+        elsewhere=Part(totals["all"] - totals["fitting"], _strongest(claims.exclude(such))),
+        unstated=totals["unstated"],
         nearby=_nearby(question),
         effects=_effects(claims),
         strategies=tuple(_strategies(links)),
@@ -173,17 +176,13 @@ def _strategies(links: QuerySet[Attribution]) -> list[tuple[str, int]]:
     return [(name, n) for name, n in rows.order_by("-n", "strategy__name")]
 
 
-def _part(claims: ClaimQuerySet) -> Part:
-    return Part(claims.count(), _strongest(claims))
-
-
 def _strongest(claims: ClaimQuerySet) -> tuple[int, ...]:
     return tuple(claims.order_by(*STRONGEST_FIRST).values_list("pk", flat=True)[:MOST_SHOWN])
 
 
 def _nearby(question: Question) -> tuple[tuple[QuantityGroup, Part], ...]:
     """Return the claims on such devices about other quantities, by group."""
-    found = on_such_devices(question.in_this_phase(), question.memory)
+    found = question.in_this_phase().filter(on_such_devices(question.memory))
     others = found.exclude(axis__quantity__group=question.about)
     totals = dict(others.order_by().values_list("axis__quantity__group").annotate(n=Count("pk")))
     strongest: dict[str, list[int]] = {}
@@ -203,14 +202,13 @@ def _effects(claims: ClaimQuerySet) -> tuple[Effect, ...]:
     rows = (
         claims.filter(axis__quantity__axis_kind=AxisKind.RATIO, plotted__isnull=False)
         .order_by()
-        .values("axis")
+        .values("axis", "axis__quantity__name")
         .annotate(n=Count("pk"), low=Min("plotted"), high=Max("plotted"), best=BEST)
         .order_by("-n", "axis")[:3]
     )
-    found = list(rows)
-    axes = Axis.objects.select_related("quantity").in_bulk([row["axis"] for row in found])
     return tuple(
-        Effect(axes[r["axis"]], r["n"], r["low"], r["high"], r["best"] == r["high"]) for r in found
+        Effect(r["axis__quantity__name"], r["n"], r["low"], r["high"], r["best"] == r["high"])
+        for r in rows
     )
 
 
