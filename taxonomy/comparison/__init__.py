@@ -1,5 +1,7 @@
 """Things of one kind side by side: what is chosen, what is known of them, how it is shown."""
 
+from collections.abc import Iterable
+
 from taxonomy.comparison.charts import axes_to_draw, charts_html, why_not_drawn
 from taxonomy.comparison.claims import claims_of
 from taxonomy.comparison.effects import effect_sections
@@ -7,7 +9,7 @@ from taxonomy.comparison.items import describe
 from taxonomy.comparison.items.branches import quantity_section
 from taxonomy.comparison.selection import BRANCHES, ComparisonSelection
 from taxonomy.comparison.support import bottom_line, support_section, tried_here
-from taxonomy.comparison.table import ComparisonTable
+from taxonomy.comparison.table import ComparisonTable, Section
 from taxonomy.queries import revision
 
 
@@ -17,11 +19,10 @@ def compare(selection: ComparisonSelection) -> ComparisonTable:
     described = describe(kind, selection.slugs)
     ids = tuple(described.names)
     claims, tried = claims_of(kind.name, ids, state), tried_here(kind.name, ids)
+    shared: Iterable[Section] = effect_sections(claims, ids, one_sided=False)
+    one_sided: Iterable[Section] = effect_sections(claims, ids, one_sided=True)
     if kind in BRANCHES:
-        shared, one_sided = (quantity_section(claims, ids),), ()
-    else:
-        shared = tuple(effect_sections(claims, ids, one_sided=False))
-        one_sided = tuple(effect_sections(claims, ids, one_sided=True))
+        shared, one_sided = [quantity_section(claims, ids)], []
     comparison = ComparisonTable(
         described.items,
         (
@@ -30,7 +31,7 @@ def compare(selection: ComparisonSelection) -> ComparisonTable:
             support_section(claims, tried, ids),
             *described.sections,
         ),
-        one_sided,
+        tuple(one_sided),
         why_not_drawn(axes_to_draw(claims)),
         lambda: charts_html(kind.name, tuple(described.names.items()), state),
     )

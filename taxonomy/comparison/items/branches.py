@@ -13,13 +13,19 @@ from taxonomy.comparison.table import Cell, Described, Item, Part, Row, Section,
 from taxonomy.models import Family, Group, PublicationFacets, Strategy, TaxonomyClass
 
 Branch = TaxonomyClass | Family | Group
+MODELS: Mapping[str, type[Branch]] = {
+    "class": TaxonomyClass,
+    "family": Family,
+    "group": Group,
+}
 NOTE = "A publication counts once in each; extensions are counted apart."
 QUANTITIES_NOTE = "Claims of every scope; which of them isolate one strategy is counted below."
 
 
 def describe_branches(kind: ItemKind, slugs: Sequence[str]) -> Described:
     """Return what is known of the classes, families or groups with these slugs, in this order."""
-    found = {branch.slug: branch for branch in kind.model._default_manager.filter(slug__in=slugs)}
+    model = MODELS[kind.name]
+    found = {branch.slug: branch for branch in model._default_manager.filter(slug__in=slugs)}
     branches = [found[slug] for slug in slugs]
     strategies = {branch.pk: _strategies(kind, branch) for branch in branches}
     filed = {branch.pk: _filed(kind, branch, strategies[branch.pk]) for branch in branches}
