@@ -108,11 +108,7 @@ pytestmark = pytest.mark.usefixtures("_one_connection", "_no_limits")
 
 def test_whatever_is_asked_is_answered_as_described(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(a_person("ada", "add_run", "change_run"), there)
-<<<<<<< HEAD
-    assert len(seen) == 19
-=======
-    assert len(seen) == 16
->>>>>>> claimpage
+    assert len(seen) == 21
     assert all(200 in statuses for label, statuses in seen.items() if label.startswith("GET"))
     assert seen["POST /api/v1/runs/"] >= {201, 400, 415}
     assert seen["POST /api/v1/runs/{id}/cancel/"] >= {202, 404, 409}
@@ -123,11 +119,7 @@ def test_whatever_is_asked_is_answered_as_described(there: dict[str, dict[str, A
 
 def test_nobody_reads_everything_and_writes_nothing(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(None, there)
-<<<<<<< HEAD
-    assert len(seen) == 19
-=======
-    assert len(seen) == 16
->>>>>>> claimpage
+    assert len(seen) == 21
     for label, statuses in seen.items():
         assert 200 in statuses if label.startswith("GET") else statuses <= {401, 404, 405}, label
     assert_no_run_changed()
