@@ -29,9 +29,10 @@ MEMBERS = {
 MEMORY = [("", "Any, or not stated"), *Memory.choices]
 FIRST_YEAR, LAST_YEAR = 1950, 2100
 MOST_GB, USUAL_GB = 1_000_000, 24
-SORTS = ("name", "filed", *Objective.values)
+OBJECTIVES = tuple(Objective.values)
+SORTS = ("name", "filed", *OBJECTIVES)
 # Where the long names of narrow columns may break, with a soft hyphen.
-BROKEN = {
+BROKEN: dict[str, str] = {
     Objective.THROUGHPUT: "Through\u00adput",
     Objective.COMMUNICATION: "Communi\u00adcation",
     Objective.RELIABILITY: "Relia\u00adbility",
@@ -202,18 +203,17 @@ class View:
     @property
     def columns(self) -> list[Column]:
         """Return the columns that the map can be sorted by."""
-        names = {"name": "Strategy", "filed": "Filed", **dict(Objective.choices), **BROKEN}
-        claimed = self.map.publications
+        names: dict[str, str] = {"name": "Strategy", "filed": "Filed", **dict(Objective.choices)}
         return [
             Column(
                 key=key,
-                name=name,
+                name=BROKEN.get(key, name),
                 on=key == self.sort,
                 # Asked for again, the taxonomy's own order comes back.
                 address=self.address(
                     sort="" if key == self.sort else key, select=self.selected_key
                 ),
-                publications=claimed.get(key),
+                publications=self.map.publications.get(key, 0) if key in OBJECTIVES else None,
             )
             for key, name in names.items()
         ]

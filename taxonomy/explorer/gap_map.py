@@ -252,8 +252,7 @@ def _near(cell: Cell, row: Row, beside: Sequence[Row]) -> Cell:
         return cell
     place = row.cells.index(cell)
     group = [other.cells[place] for other in beside]
-    claimed = [c for c in group if c.count.publications] or [
-        c for c in row.cells if c.count.publications
-    ]
-    nearest = max(claimed, key=lambda other: other.count.publications, default=None)
+    claimed = [other for other in group if other.count.publications]
+    own = [other for other in row.cells if other.evidence]
+    nearest = max(claimed or own, key=lambda other: other.count.publications, default=None)
     return replace(cell, nearest=nearest)
