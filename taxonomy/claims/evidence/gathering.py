@@ -130,6 +130,11 @@ class Evidence:
         """Return how many claims the chart draws."""
         return sum(len(mark.claims) for group in self.panels for mark in group.marks[:MOST_DRAWN])
 
+    @property
+    def undrawable(self) -> int:
+        """Return how many claims have no single factor."""
+        return sum(len(group.rows) for group in self.ambiguous + self.not_ratios)
+
     @cached_property
     def extension_claims(self) -> int:
         return sum(row.is_extension for row in self.rows)

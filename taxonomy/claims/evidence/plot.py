@@ -121,7 +121,7 @@ def plot_of(evidence: Evidence) -> DotPlot | None:
 
 
 def _ends(group: Group) -> list[float]:
-    drawn = [*group.marks[:MOST_DRAWN], *group.measured[:MOST_DRAWN]]
+    drawn: list[Mark | Measured] = [*group.marks[:MOST_DRAWN], *group.measured[:MOST_DRAWN]]
     return [end for one in drawn for end in (one.low, one.high)]
 
 
