@@ -134,7 +134,16 @@ def _claim(generate: random.Random, publication: Publication, position: int, mod
     """Return a claim of the same quantity as the model, with another number and other words."""
     value = round(generate.uniform(1, 20), 1)
     is_factor = model.ratio_rule == RatioRule.FACTOR
-    kept: tuple[str, ...] = ("objective", "unit", "direction", "axis_id", "phase", "part", "job", "benchmark")
+    kept: tuple[str, ...] = (
+        "objective",
+        "unit",
+        "direction",
+        "axis_id",
+        "phase",
+        "part",
+        "job",
+        "benchmark",
+    )
     kept += ("baseline_kind", "ratio_rule", "ratio_how", "scope", "confidence", "hardware")
     return Claim(
         publication=publication,

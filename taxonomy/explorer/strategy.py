@@ -22,8 +22,13 @@ MOST_RELATED = 12
 MOST_NAMED = 12
 # The four questions, with what each degree of an answer is called.
 QUESTIONS = {
-    "source": ("Source read", "in full", "partly from general knowledge", "by way of others"),
-    "baseline": ("Baseline named", "named", "", "not stated"),
+    "source": (
+        "Source read",
+        "in its publication",
+        "partly from general knowledge",
+        "by way of others",
+    ),
+    "baseline": ("Baseline named", "named", "", "none named"),
     "device": ("Device named", "named", "kind only", "not stated"),
     "tried": ("Tried here", "tried", "not comparable", "not tried"),
 }

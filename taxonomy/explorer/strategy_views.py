@@ -59,6 +59,7 @@ def strategy(request: HttpRequest, slug: str) -> HttpResponse:
             "publication"
         ),
         "studies": named,
+        "is_studied": any(slug in study.subjects for study in known),
         "other_studies": [one for one in studies.values() if slug in one.subjects],
     }
     return render(request, "taxonomy/strategy.html", context)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from django import template
 
-from taxonomy.claims.evidence.wording import factor, spelled
+from taxonomy.claims.evidence.wording import factor, inside, spelled
 
 register = template.Library()
 register.filter(factor)
+register.filter(inside)
 register.filter(spelled)
 
 

@@ -96,6 +96,11 @@ class DotPlot:
     ticks: tuple[Tick, ...]
     one: float
 
+    @property
+    def has_here(self) -> bool:
+        """Whether anything that was measured here is drawn."""
+        return any(panel.here for panel in self.panels)
+
 
 @dataclass(frozen=True)
 class Scale:

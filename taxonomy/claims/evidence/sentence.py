@@ -8,7 +8,7 @@ from reviewapp.ui.units import number
 from taxonomy.choices import Scope, Status
 from taxonomy.claims.certainty import Degree
 from taxonomy.claims.evidence.gathering import Evidence, Row
-from taxonomy.claims.evidence.wording import capital, effect, in_words, listed, span
+from taxonomy.claims.evidence.wording import capital, effect, in_words, inside, listed, span
 from taxonomy.claims.marks import marks_of
 from taxonomy.models import Axis
 
@@ -34,7 +34,7 @@ def verdict_of(evidence: Evidence, name: str, filed: int) -> Verdict:
 
     `filed` is the number of publications of the review that are filed under it.
     """
-    name = _inside(name)
+    name = inside(name)
     isolated, combined, against = map(
         evidence.of_scope, (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)
     )
@@ -54,11 +54,6 @@ def verdict_of(evidence: Evidence, name: str, filed: int) -> Verdict:
 
 _COMBINE = ("combines it with other strategies", "combine it with other strategies")
 _COMPARE = ("compares whole systems that differ in it", "compare whole systems that differ in it")
-
-
-def _inside(name: str) -> str:
-    """Return the name as it stands inside a sentence: "quantization", but "KV-cache"."""
-    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 def _prefix(evidence: Evidence) -> str:

@@ -38,7 +38,7 @@ EFFECTS = {
     "recomputation-overhead-reduction": "less overhead of recomputation",
     "pipeline-bubble-reduction": "smaller pipeline bubbles",
     "cost-reduction": "less cost of {}",
-    "hardware-price-advantage": "cheaper hardware",
+    "price-advantage": "cheaper hardware",
     "compute-reduction": "less compute in {}",
     "energy-reduction": "less energy for {}",
     "communication-volume-reduction": "less communication",
@@ -54,6 +54,11 @@ def in_words(count: int) -> str:
 def capital(text: str) -> str:
     """Return the text with its first letter large and all others as they are."""
     return text[:1].upper() + text[1:]
+
+
+def inside(name: str) -> str:
+    """Return the name as it stands inside a sentence: "quantization", but "KV-cache"."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 def listed(parts: Sequence[str]) -> str:
