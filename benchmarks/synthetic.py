@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from reviewapp.corpus.choices import ArtifactKind, Confidence, Membership, VenueKind
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import ClaimSource, Qualifier, RatioRule
-from taxonomy.models import Attribution, Claim, ClaimDevice, Evidence, Strategy
+from taxonomy.models import Attribution, Claim, ClaimDevice, ClaimModel, Evidence, Strategy
 from taxonomy.models import TaxonomyClass as Class
 
 # fmt: off
@@ -34,6 +34,10 @@ KEPT = (
     "scope",
     "confidence",
     "hardware",
+    "model",
+    "device_gb",
+    "device_named",
+    "parameters_billion",
 )
 
 
@@ -49,7 +53,9 @@ def add_publications(count: int, *, seed: int = 1) -> None:
     strategies = list(Strategy.objects.values_list("id", flat=True))
     classes = list(Class.objects.values_list("id", flat=True))
     # What is claimed is as varied, and as unevenly spread, as in the real corpus.
-    models = list(Claim.objects.prefetch_related("attributions", "devices").order_by("id"))
+    models = list(
+        Claim.objects.prefetch_related("attributions", "devices", "models").order_by("id")
+    )
     for start in range(0, count, BATCH):
         batch = Publication.objects.bulk_create(
             _publication(generate, review, seed, n) for n in range(start, min(start + BATCH, count))
@@ -99,6 +105,18 @@ def _add_claims(
         )
         for claim, model in made
         for device in model.devices.all()
+    )
+    ClaimModel.objects.bulk_create(
+        ClaimModel(
+            claim=claim,
+            position=named.position,
+            name=named.name,
+            parameters_billion=named.parameters_billion,
+            at_least_billion=named.at_least_billion,
+            at_most_billion=named.at_most_billion,
+        )
+        for claim, model in made
+        for named in model.models.all()
     )
 
 

@@ -126,6 +126,14 @@ class DeviceRole(TextChoices):
     BASELINE = "baseline", "named for the baseline"
 
 
+class DeviceNamed(TextChoices):
+    """What a claim's own words say of the device that it was measured on."""
+
+    PRODUCT = "product", "a product"
+    KIND = "kind", "only a kind"
+    NONE = "none", "no device"
+
+
 class RemarkKind(TextChoices):
     DOUBT = "doubt", "doubt"
     CORRECTION = "correction", "corrected"

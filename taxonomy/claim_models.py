@@ -13,6 +13,7 @@ from taxonomy.choices import (
     AxisKind,
     BaselineKind,
     ClaimSource,
+    DeviceNamed,
     DeviceRole,
     Direction,
     Objective,
@@ -127,6 +128,12 @@ class Claim(models.Model):
     `ratio` is the number as a factor in the good direction, where its words allow one; `plotted`
     is what stands on its axis: the ratio, or the value in the axis's unit. `scope` says whether it
     is an effect, and of how much: of one strategy alone, of several, of a whole system.
+
+    What lists filter by is repeated in columns of its own. `device_gb` is the least memory of its
+    stated and implied devices, `device_named` whether its own words name a product; both know
+    nothing of the baseline's devices. `parameters_billion` is the size of its largest model, or
+    the upper bound where only that is known; null too where only a lower bound is. `tried` is
+    whether a run that counts has judged it by its rule.
     """
 
     publication = models.ForeignKey(Publication, models.CASCADE, related_name="claims")
@@ -175,6 +182,9 @@ class Claim(models.Model):
     hardware_fewest = models.PositiveIntegerField(null=True)
     hardware_most = models.PositiveIntegerField(null=True)
     hardware_note = models.TextField(blank=True)
+    device_gb = models.FloatField(null=True)
+    device_named = models.TextField(choices=DeviceNamed, default=DeviceNamed.NONE)
+    parameters_billion = models.FloatField(null=True)
 
     # Whether and how a run could speak to it, and the rule that was written before any run.
     testable = models.TextField(choices=Replicability, default=Replicability.NO)
@@ -183,6 +193,8 @@ class Claim(models.Model):
     rule = models.TextField(blank=True)
     rule_written = models.DateField(null=True)
     rule_blind = models.BooleanField(null=True)
+    # A database trigger writes it with every change of the claim's outcomes.
+    tried = models.BooleanField(db_default=False, editable=False)
     # Database triggers write what is searched: the claim's own words and its publication's name.
     search = SearchVectorField(null=True, editable=False)
 
@@ -215,6 +227,7 @@ class Claim(models.Model):
             one_of("phase", Phase.values, name="claim_phase_known"),
             one_of("scope", Scope.values, name="claim_scope_known"),
             one_of("confidence", Sureness.values, name="claim_confidence_known"),
+            one_of("device_named", DeviceNamed.values, name="claim_device_named_known"),
             one_of("baseline_kind", ["", *BaselineKind.values], name="claim_baseline_kind_known"),
             one_of("ratio_rule", RatioRule.values, name="claim_ratio_rule_known"),
             one_of("testable", Replicability.values, name="claim_testable_known"),

@@ -4,12 +4,14 @@ fixtures/README.md describes the file. All of it is checked, also what is not lo
 """
 
 import datetime
+from collections.abc import Container
 from typing import Annotated, Self
 
 from pydantic import Field, RootModel, model_validator
 
 from taxonomy.choices import (
     BaselineKind,
+    DeviceNamed,
     Phase,
     Qualifier,
     RatioRule,
@@ -55,6 +57,10 @@ class ModelFacts(FixtureRecord):
     parameters_billion_range: (
         Annotated[list[Positive | None], Field(min_length=2, max_length=2)] | None
     ) = None
+
+    @property
+    def at_most_billion(self) -> float | None:
+        return self.parameters_billion_range[1] if self.parameters_billion_range else None
 
 
 class FormerRuleRow(FixtureRecord):
@@ -148,6 +154,25 @@ class ClaimFacts(FixtureRecord):
         first, second = self.attribution, self.attribution.second_reading
         again = second.strategies if second else []
         return [*first.strategies, *first.missing_strategy, *again]
+
+    @property
+    def device_gb(self) -> float | None:
+        """Return the least memory of a stated or implied device, in GB; None if none is known."""
+        devices = [*self.hardware, *self.hardware_implied]
+        return min((d.memory_gb for d in devices if d.memory_gb is not None), default=None)
+
+    @property
+    def parameters_billion(self) -> float | None:
+        """Return the size of the largest model, or its upper bound; None if neither is known."""
+        sizes = (m.parameters_billion or m.at_most_billion for m in self.model)
+        return max((size for size in sizes if size is not None), default=None)
+
+    def device_named(self, kinds: Container[str]) -> DeviceNamed:
+        """Return what the claim states of its devices, where these names are kinds of device."""
+        if not self.hardware:
+            return DeviceNamed.NONE
+        products = any(device.name not in kinds for device in self.hardware)
+        return DeviceNamed.PRODUCT if products else DeviceNamed.KIND
 
 
 class ClaimsFile(RootModel[list[ClaimFacts]]):

@@ -109,6 +109,7 @@ def _write_claims(
                     axis_id=axis,
                     **_stated(claim, facts),
                     **_read(facts),
+                    **_measured_on(fixtures.quantities, facts),
                     **_placed(fixtures.quantities, claim, facts),
                     **_rule(facts),
                 )
@@ -161,6 +162,15 @@ def _read(facts: ClaimFacts) -> dict[str, Any]:
         "hardware_alternatives": facts.hardware_alternatives,
         "hardware_fewest": fewest,
         "hardware_most": most,
+    }
+
+
+def _measured_on(file: QuantitiesFile, facts: ClaimFacts) -> dict[str, Any]:
+    """Return the columns that repeat, for lists to filter by, what its devices and models say."""
+    return {
+        "device_gb": facts.device_gb,
+        "device_named": facts.device_named(file.device_kinds),
+        "parameters_billion": facts.parameters_billion,
     }
 
 

@@ -1,20 +1,31 @@
 """The facets of the list of publications. To add one is to add it here, and nothing else.
 
+Those that speak of claims are in claim_facets.py.
+
 The form, the filter, the panel and the API follow this list, and so does the database:
 `make run` and `migrate` bring what it keeps for the counts up to date (facet_values.py).
 """
 
-from django.db.models import BooleanField, ExpressionWrapper, Q, TextChoices
+from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from reviewapp.corpus.choices import COUNTED, ArtifactKind, Confidence, Membership, VenueKind
 from reviewapp.corpus.models import Publication
-from taxonomy.choices import Objective
-from taxonomy.models import Claim, Evidence, Family, Strategy, TaxonomyClass
-from taxonomy.publications.kinds import Choice, Facet, ListFacet, Switch, YearFacet
+from taxonomy.models import Evidence, Family, Strategy, TaxonomyClass
+from taxonomy.publications.claim_facets import CLAIM_FACETS
+from taxonomy.publications.kinds import Choice, Facet, ListFacet, Switch, YearFacet, listed
 
 CODE = (
     Choice("yes", "With code", "with code", stored=True),
     Choice("no", "No code known", "no code known", stored=False),
+)
+RECORD = (
+    Choice("sources", "From its sources", "recorded from its sources alone", stored=False),
+    Choice(
+        "general-knowledge",
+        "Partly from general knowledge",
+        "recorded partly from general knowledge",
+        stored=True,
+    ),
 )
 HAS_CODE = ExpressionWrapper(~Q(code_url=""), output_field=BooleanField())
 IS_COUNTED = ExpressionWrapper(Q(membership__in=COUNTED), output_field=BooleanField())
@@ -35,32 +46,47 @@ def _strategies() -> tuple[Choice, ...]:
     return tuple(Choice(slug, name, name, pk, family) for slug, name, pk, family in rows)
 
 
-def _listed(kinds: type[TextChoices], phrase: str = "{}") -> tuple[Choice, ...]:
-    return tuple(
-        Choice(kind.value, str(kind.label), phrase.format(str(kind.label).lower()), kind.value)
-        for kind in kinds
-    )
-
-
 # In the order of the page.
 FACETS: tuple[Facet, ...] = (
     ListFacet("class", "Class", TaxonomyClass.publications.through, "taxonomyclass", _classes),
     ListFacet("family", "Family", Evidence, "strategy__group__family", _families),
     ListFacet("strategy", "Strategy", Evidence, "strategy", _strategies),
-    ListFacet(
-        "objective", "Claims about", Claim, "objective", lambda: _listed(Objective, "{} claims")
-    ),
+    *CLAIM_FACETS,
     YearFacet("year", "Year of first version", Publication, "year"),
-    ListFacet("venue", "Venue", Publication, "venue_kind", lambda: _listed(VenueKind)),
-    ListFacet("artifact", "Artifact", Publication, "artifact_kind", lambda: _listed(ArtifactKind)),
-    ListFacet("code", "Code", Publication, HAS_CODE, lambda: CODE),
-    ListFacet("membership", "Membership", Publication, "membership", lambda: _listed(Membership)),
+    ListFacet("venue", "Venue", Publication, "venue_kind", lambda: listed(VenueKind), folded=True),
+    ListFacet(
+        "artifact",
+        "Artifact",
+        Publication,
+        "artifact_kind",
+        lambda: listed(ArtifactKind),
+        folded=True,
+    ),
+    ListFacet("code", "Code", Publication, HAS_CODE, lambda: CODE, folded=True),
+    ListFacet(
+        "membership",
+        "Membership",
+        Publication,
+        "membership",
+        lambda: listed(Membership),
+        folded=True,
+    ),
     ListFacet(
         "confidence",
         "Confidence",
         Publication,
         "confidence",
-        lambda: _listed(Confidence, "{} confidence"),
+        lambda: listed(Confidence, "{} confidence"),
+        folded=True,
+    ),
+    ListFacet(
+        "record",
+        "Record",
+        Publication,
+        "from_general_knowledge",
+        lambda: RECORD,
+        folded=True,
+        help_text="Whether all of its fields come from the sources that it names",
     ),
     Switch(
         "counted",

@@ -15,7 +15,8 @@ from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import PublicationQuerySet
 from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.models import Claim
-from taxonomy.publications.kinds import Chip, Facet, Filter, Rows
+from taxonomy.publications.kinds import AnyOf, Chip, Choice, Facet, Filter, Rows
+from taxonomy.querysets import ClaimQuerySet
 from taxonomy.search.reading import Search, read
 from taxonomy.search.syntax import MOST_CHARACTERS
 
@@ -77,10 +78,28 @@ class PublicationFilter:
         links = [chosen for chosen in self.active if chosen.facet.model not in (Publication, Claim)]
         for chosen in links:
             found = found.filter(pk__in=_kept(chosen.facet.rows(), [chosen]).values("publication"))
-        if of_claims := self._active_of(Claim):
-            found = found.filter(pk__in=_kept(Claim.objects.all(), of_claims).values("publication"))
+        if self.of_claims:
+            found = found.filter(pk__in=self.claims().values("publication"))
         found = _kept(found, self._active_of(Publication))
         return found.order_by(*SORTS[self.sort][1])
+
+    def claims(self) -> ClaimQuerySet:
+        """Return the claims that pass every filter of claims."""
+        return _kept(Claim.objects.all(), self.of_claims)
+
+    @property
+    def of_claims(self) -> list[Filter]:
+        """Return the filters of claims of which something is chosen."""
+        return self._active_of(Claim)
+
+    @property
+    def strategies(self) -> tuple[Choice, ...]:
+        """Return the strategies that were chosen."""
+        return next(
+            one.taken
+            for one in self.filters
+            if isinstance(one, AnyOf) and one.facet.key == "strategy"
+        )
 
     def _active_of(self, model: type[Model]) -> list[Filter]:
         return [chosen for chosen in self.active if chosen.facet.model is model]

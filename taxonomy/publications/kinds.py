@@ -5,17 +5,19 @@ list filters by the rows themselves, and the counts by the bits that are kept of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from django import forms
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, Model, QuerySet, TextChoices
 from django.db.models.expressions import Combinable
 
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.fields import WholeNumberField
+from taxonomy.models import Claim
 
 FIRST_YEAR, LAST_YEAR = 1950, 2100
+NOT_STATED = "not-stated"  # the choice of rows that do not say
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,14 @@ class Choice:
     phrase: str
     stored: Any
     heading: str = ""
+
+
+def listed(kinds: type[TextChoices], phrase: str = "{}") -> tuple[Choice, ...]:
+    """Return a choice for each, in their order."""
+    return tuple(
+        Choice(kind.value, str(kind.label), phrase.format(str(kind.label).lower()), kind.value)
+        for kind in kinds
+    )
 
 
 @dataclass(frozen=True)
@@ -68,13 +78,20 @@ class Facet:
     """Something that publications are filtered by.
 
     Each row of `model` (Publication, Claim, or a link to publications) has one `value`: a field,
-    the path to one, or an expression of the row's own columns.
+    the path to one, or an expression of the row's own columns. One that is `folded` stands closed
+    on the page until something of it is chosen.
     """
 
     key: str
     label: str
     model: type[Model]
     value: str | Combinable
+    help_text: str = field(default="", kw_only=True)
+    folded: bool = field(default=False, kw_only=True)
+
+    @property
+    def speaks_of_claims(self) -> bool:
+        return self.model is Claim
 
     @property
     def alias(self) -> str:
@@ -123,6 +140,7 @@ class ListFacet(Facet):
         field = forms.MultipleChoiceField(
             required=False,
             label=self.label,
+            help_text=self.help_text,
             choices=[(choice.value, choice.label) for choice in self.choices],
             error_messages={"invalid_choice": f"There is no {self.key} “%(value)s”."},
         )
@@ -218,7 +236,6 @@ class Switch(Facet):
     """A facet that is true or false of a publication, and can be asked to be true."""
 
     phrase: str
-    help_text: str
 
     def fields(self) -> dict[str, forms.Field]:
         field = forms.ChoiceField(

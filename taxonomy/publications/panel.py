@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from taxonomy.publications.facet_counts import Counts
-from taxonomy.publications.filter import PublicationFilter
-from taxonomy.publications.kinds import AnyOf, Choice, ListFacet, Switched, Years
+from taxonomy.publications.filter import PublicationFilter, address
+from taxonomy.publications.kinds import NOT_STATED, AnyOf, Choice, ListFacet, Switched, Years
 
 WIDTH, HEIGHT = 220, 44  # of the year chart, in SVG units
 FEWEST_BARS = 8  # one or two years alone would be drawn as blocks
@@ -38,6 +38,14 @@ class OptionBlock:
 class FacetPanel:
     facet: ListFacet
     blocks: list[OptionBlock]
+
+    @property
+    def chosen(self) -> int:
+        return sum(block.chosen for block in self.blocks)
+
+    @property
+    def speaks_of_claims(self) -> bool:
+        return self.facet.speaks_of_claims
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,29 @@ def panels(
             yield YearPanel(chosen, _bars(chosen, counts))
         elif isinstance(chosen, Switched):
             yield SwitchPanel(chosen)
+
+
+@dataclass(frozen=True)
+class Unstated:
+    """A facet of which something is chosen, and the publications that do not say what they are.
+
+    `url` shows these instead, with all else that is chosen.
+    """
+
+    facet: ListFacet
+    count: int
+    url: str
+
+
+def unstated(shown: PublicationFilter, counts: Counts) -> Iterator[Unstated]:
+    """Yield what a reader who finds nothing should know: what would pass, but is not stated."""
+    for chosen in shown.active:
+        facet = chosen.facet
+        if not isinstance(facet, ListFacet) or NOT_STATED in dict(chosen.query).values():
+            continue
+        if n := counts.by_facet[facet.key][NOT_STATED]:
+            others = [(key, value) for key, value in shown.query if key != facet.key]
+            yield Unstated(facet, n, address([*others, (facet.key, NOT_STATED)]))
 
 
 def _facet_panel(chosen: AnyOf, counts: Counts) -> FacetPanel:

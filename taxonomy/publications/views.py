@@ -26,7 +26,8 @@ from taxonomy.publications.facet_counts import count
 from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import PublicationFilter, read_filter
 from taxonomy.publications.kinds import Facet, ListFacet
-from taxonomy.publications.panel import panels
+from taxonomy.publications.matching import MatchingClaims, matching_claims
+from taxonomy.publications.panel import panels, unstated
 
 RELATED = 6
 # PostgreSQL leaves out what looks like a tag when it marks hits.
@@ -35,10 +36,14 @@ WITHOUT_MARKS = str.maketrans("", "", HIT_START + HIT_STOP)
 
 @dataclass(frozen=True)
 class ListedPublication:
-    """A publication in the list, with the name and the address of each of its strategies."""
+    """A publication in the list, the name and the address of each of its strategies, and claims.
+
+    `matching` are those that were asked for; None where none were.
+    """
 
     publication: Publication
     strategies: list[tuple[str, str]]
+    matching: MatchingClaims | None
 
     @property
     def title(self) -> str:
@@ -81,15 +86,19 @@ def publications(request: HttpRequest) -> HttpResponse:
     counts = count(shown)
     page = paginate(request, _rows(shown, counts.few), counts.total)
     links = _strategy_links(facets)
+    matching = matching_claims(shown, page.object_list)
     partial = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]
     context = {
         "shown": shown,
         "did_you_mean": shown.search and shown.search.did_you_mean(nothing_found=not counts.total),
         "sentence": shown.sentence(counts.total, counts.counted),
         "panels": list(panels(shown, counts)),
+        "unstated": [] if counts.total else list(unstated(shown, counts)),
         "page": page,
         "results": [
-            ListedPublication(row, [links[pk] for pk in row.strategy_ids if pk in links])
+            ListedPublication(
+                row, [links[pk] for pk in row.strategy_ids if pk in links], matching.get(row.pk)
+            )
             for row in page
         ],
         "partial": partial,
