@@ -21,6 +21,7 @@ from taxonomy.claims.evidence.wording import EFFECTS, WORDS
 from taxonomy.explorer import strategy as page_of
 from taxonomy.models import Attribution, Axis, Claim, Evidence, Outcome, Quantity, Strategy
 from tests import factories
+from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
 from tests.factories import publication
 from tests.queries import count_queries
@@ -146,15 +147,11 @@ def test_every_position_lies_inside_the_plot_and_keeps_the_order(review: Review)
 def test_a_measurement_stands_beside_the_claim_only_where_it_is_the_same_quantity(
     client: Client, review: Review
 ) -> None:
-    claims = {
-        c.code: c for c in Claim.objects.by_code(["dettmers2022llmint8-0", "frantar2023qmoe-0"])
-    }
-    for run, (code, claimed) in enumerate(
-        (("dettmers2022llmint8-0", True), ("frantar2023qmoe-0", False))
-    ):
+    for code, claimed in (("dettmers2022llmint8-0", True), ("frantar2023qmoe-0", False)):
+        (claim,) = Claim.objects.by_code([code])
         Outcome.objects.create(
-            claim=claims[code],
-            run=9001 + run,
+            claim=claim,
+            run=a_finished_run().pk,
             study="quantization",
             hardware="a machine",
             status=Status.SUPPORTED,
