@@ -11,7 +11,6 @@ from tests.browser.conftest import OpenPage
 
 STARTS = {"svg": b"<svg", "png": b"\x89PNG\r\n"}
 WITH_CHARTS = [
-    "/taxonomy/quantization/",
     "/compare/?strategies=distillation,pruning,quantization",
     "/runs/1/",
     "/dashboards/",

@@ -61,7 +61,7 @@ def test_the_page_is_accessible_and_fits(
     assert page.locator("h1").count() == 1
 
 
-@pytest.mark.parametrize("address", ["/taxonomy/", "/taxonomy/pruning/"])
+@pytest.mark.parametrize("address", ["/taxonomy/", "/dashboards/"])
 def test_charts_are_drawn_with_their_table_behind_them(open_page: OpenPage, address: str) -> None:
     page = open_page(**DESKTOP)
     page.goto(address)
