@@ -17,7 +17,8 @@ from taxonomy.claim_pages.form import ClaimForm
 from taxonomy.claims.files import with_records
 from taxonomy.claims.records import ClaimSerializer, QuantitySerializer
 from taxonomy.models import Claim, Quantity
-from taxonomy.publications.facets import ListFacet, read_facets
+from taxonomy.publications.facets import read_facets
+from taxonomy.publications.kinds import Facet
 
 
 class Claims(Listing[Claim]):
@@ -38,7 +39,7 @@ class Claims(Listing[Claim]):
         return ClaimForm(QueryDict(), self.facets).fields
 
     @cached_property
-    def facets(self) -> list[ListFacet]:
+    def facets(self) -> list[Facet]:
         """Return the facets of publications as they stand when the request comes."""
         return read_facets()
 

@@ -18,8 +18,9 @@ from reviewapp.rest.records import Page, Record
 from reviewapp.ui.export import provenance
 from taxonomy.claims.records import ClaimFactsSerializer
 from taxonomy.publications.exports import FIELDS, in_batches, parts, with_claims
-from taxonomy.publications.facets import ListFacet, read_facets
+from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import PublicationForm, read_filter
+from taxonomy.publications.kinds import Facet
 
 
 class PublicationSerializer(Record[Publication]):
@@ -40,7 +41,8 @@ class Publications(Listing[Publication]):
     """Publications: search, filter, sort.
 
     The keys are those of the page /publications/. A key that is given several times means any of
-    its values; different keys must all be met. `year` is that of the first version that is known,
+    its values; different keys must all be met, and those that speak of claims by one and the same
+    claim. `year` is that of the first version that is known,
     `published_year` that of the version to cite. The CSV is the page's own export: it has the
     number of claims where JSON has the claims, and arXiv identifiers as "arXiv:2309.06180".
     """
@@ -54,7 +56,7 @@ class Publications(Listing[Publication]):
         return PublicationForm(QueryDict(), self.facets).fields
 
     @cached_property
-    def facets(self) -> list[ListFacet]:
+    def facets(self) -> list[Facet]:
         """Return the facets as they stand when the request comes."""
         return read_facets()
 

@@ -10,9 +10,9 @@ from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.choices import DeviceRole
 from taxonomy.claim_pages.form import ClaimForm
 from taxonomy.claims.degrees import QUESTIONS, with_degrees, with_standing
-from taxonomy.models import Claim, ClaimDevice, ClaimModel, PublicationFacets, Strategy
-from taxonomy.publications.facets import ListFacet
+from taxonomy.models import Claim, ClaimDevice, ClaimModel, Strategy
 from taxonomy.publications.filter import read_filter
+from taxonomy.publications.kinds import Facet
 from taxonomy.querysets import ClaimQuerySet
 from taxonomy.search.reading import read
 
@@ -30,7 +30,7 @@ SAME = {
 }
 
 
-def chosen_claims(data: QueryDict, facets: list[ListFacet]) -> ClaimQuerySet:
+def chosen_claims(data: QueryDict, facets: list[Facet]) -> ClaimQuerySet:
     """Return the claims, the best match of a search first, else the newest publication's.
 
     Raises InvalidForm for a value that cannot be.
@@ -50,17 +50,18 @@ def chosen_claims(data: QueryDict, facets: list[ListFacet]) -> ClaimQuerySet:
 
 
 def _of_publications(
-    claims: ClaimQuerySet, asked: dict[str, list[str]], facets: list[ListFacet]
+    claims: ClaimQuerySet, asked: dict[str, list[str]], facets: list[Facet]
 ) -> ClaimQuerySet:
-    """Keep the claims of the publications that the list of publications would show."""
+    """Keep the claims that the list of publications would show, and those of its publications."""
     query = QueryDict(mutable=True)
     for key, values in asked.items():
         query.setlist(key, values)
-    active = read_filter(query, facets).active
-    if not active:
+    shown = read_filter(query, facets)
+    if shown.of_claims:
+        claims = claims.filter(pk__in=shown.claims().values("pk"))
+    if not shown.active:
         return claims
-    found = PublicationFacets.objects.filter(*(chosen.condition for chosen in active))
-    return claims.filter(publication__in=found.values("pk"))
+    return claims.filter(publication__in=shown.publications().order_by().values("pk"))
 
 
 def _effects(claims: ClaimQuerySet, given: dict[str, Any]) -> ClaimQuerySet:

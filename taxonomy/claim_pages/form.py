@@ -20,8 +20,8 @@ from taxonomy.choices import (
 from taxonomy.claims.certainty import Degree
 from taxonomy.claims.degrees import QUESTIONS
 from taxonomy.models import Quantity
-from taxonomy.publications.facets import ListFacet
 from taxonomy.publications.filter import PublicationForm
+from taxonomy.publications.kinds import Facet
 
 LARGEST = 1_000_000
 
@@ -57,7 +57,7 @@ def _slugs(help_text: str, thing: str) -> Slugs:
 class ClaimForm(PublicationForm):
     """The keys that choose claims; a key that is given several times means any of its values."""
 
-    def __init__(self, data: QueryDict, facets: Iterable[ListFacet]) -> None:
+    def __init__(self, data: QueryDict, facets: Iterable[Facet]) -> None:
         """Take the keys of publications, but for their order; a claim's own come before them."""
         super().__init__(data, facets)
         self.of_publications = self.fields.keys() - {"q", "sort", *OWN}

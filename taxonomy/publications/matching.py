@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from django.db.models import BooleanField, Count, Exists, F, OuterRef, Value, Window
+from django.db.models import Count, Exists, F, OuterRef, Window
 from django.db.models.functions import RowNumber
 
 from reviewapp.corpus.models import Publication
@@ -78,18 +78,16 @@ def _candidates(shown: PublicationFilter) -> ClaimQuerySet | None:
 
 
 def _first(shown: PublicationFilter, claims: ClaimQuerySet) -> ClaimQuerySet:
-    """Return the first claims of each publication, each with how many it has, in two queries."""
-    strategies = [choice.stored for choice in shown.strategies]
-    effects = Attribution.objects.filter(
-        claim=OuterRef("pk"), strategy__in=strategies, counted=True
-    )
-    worded = shown.search.claims().filter(pk=OuterRef("pk")) if shown.search else None
-    order = (F("attributed").desc(), F("worded").desc(), F("position"))
+    """Return the first claims of each publication, each with how many it has."""
+    leading = {}
+    if strategies := [choice.stored for choice in shown.strategies]:
+        effects = Attribution.objects.filter(strategy__in=strategies, counted=True)
+        leading["attributed"] = Exists(effects.filter(claim=OuterRef("pk")))
+    if shown.search:
+        leading["worded"] = Exists(shown.search.claims().filter(pk=OuterRef("pk")))
+    order = [*(F(name).desc() for name in leading), F("position")]
     return (
-        claims.annotate(
-            attributed=Exists(effects) if strategies else _no(),
-            worded=Exists(worded) if worded is not None else _no(),
-        )
+        claims.annotate(**leading)
         .annotate(
             place=Window(RowNumber(), partition_by="publication", order_by=order),
             matching=Window(Count("*"), partition_by="publication"),
@@ -98,7 +96,3 @@ def _first(shown: PublicationFilter, claims: ClaimQuerySet) -> ClaimQuerySet:
         .order_by("publication", "place")
         .defer("search")
     )
-
-
-def _no() -> Value:
-    return Value(False, output_field=BooleanField())

@@ -71,7 +71,7 @@ def test_the_page_is_accessible_and_fits(
 
 
 @pytest.mark.parametrize(
-    "address", ["/compare/?strategies=distillation,pruning,quantization", "/taxonomy/pruning/"]
+    "address", ["/compare/?strategies=distillation,pruning,quantization", "/dashboards/"]
 )
 def test_charts_are_drawn_with_their_table_behind_them(open_page: OpenPage, address: str) -> None:
     page = open_page(**DESKTOP)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import ClaimSource
-from taxonomy.models import Claim, Evidence, Family, Group, PublicationFacets, Strategy
+from taxonomy.models import Claim, Evidence, Family, Group, Outcome, PublicationFacets, Strategy
 from taxonomy.publications import facets
 from taxonomy.publications.facet_counts import count
 from taxonomy.publications.facet_values import keep_up
@@ -25,6 +25,7 @@ from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import read_filter
 from taxonomy.publications.kinds import Choice, ListFacet
 from tests import factories
+from tests.casestudies.making import a_finished_run
 from tests.factories import publication
 from tests.queries import count_queries
 
@@ -70,7 +71,7 @@ def test_the_list_shows_all_and_says_how_many_the_review_counts(
 
 
 def results(html: str) -> list[str]:
-    return re.findall(r'<li class="result">(.*?)</ul>', html, re.DOTALL)
+    return re.findall(r'<li class="result">(.*?)\n</li>', html, re.DOTALL)
 
 
 def test_each_publication_links_to_the_pages_of_its_own_strategies(
@@ -314,6 +315,7 @@ def test_the_number_of_queries_does_not_grow(client: Client, review: Review) -> 
     addresses = [
         "/publications/",
         "/publications/?q=memory&strategy=offloading&from=2020&sort=claims",
+        "/publications/?phase=inference&strategy=quantization&device_memory=not-stated",
         "/publications/frantar2023sparsegpt/",
     ]
     before = [count_queries(client, address) for address in addresses]
@@ -356,6 +358,32 @@ def kept_values(pk: int) -> set[Value]:
         return set(cursor.fetchall())
 
 
+def band(number: float | None, limits: list[int]) -> str:
+    if number is None:
+        return "not-stated"
+    return next((str(limit) for limit in limits if number <= limit), "more")
+
+
+def values_of_claim(claim: Claim) -> dict[str, Any]:
+    """Return what the facets say of a claim, from its devices, models and outcomes."""
+    own = claim.devices.filter(role__in=["stated", "implied"]).exclude(memory_gb=None)
+    stated = [device.is_product for device in claim.devices.filter(role="stated")]
+    sizes = [model.parameters_billion or model.at_most_billion for model in claim.models.all()]
+    memory = min((device.memory_gb for device in own), default=None)
+    size = max((size for size in sizes if size), default=None)
+    judged = ["supported", "direction agrees", "not reproduced"]
+    return {
+        "objective": claim.objective,
+        "quantity": claim.axis.quantity_id,
+        "phase": claim.phase,
+        "scope": claim.scope,
+        "device_memory": band(memory, [16, 24, 32, 40, 48, 80]),
+        "device_named": ("product" if any(stated) else "kind") if stated else "none",
+        "model_size": band(size, [1, 7, 13, 70, 200]),
+        "tried": str(claim.outcomes.filter(counts=True, status__in=judged).exists()).lower(),
+    }
+
+
 def expected_values(pk: int) -> set[Value]:
     found = Publication.objects.get(pk=pk)
     evidence = Evidence.objects.filter(publication=pk)
@@ -369,9 +397,14 @@ def expected_values(pk: int) -> set[Value]:
         "code": [str(bool(found.code_url)).lower()],
         "membership": [found.membership],
         "confidence": [found.confidence],
+        "record": [str(found.from_general_knowledge).lower()],
         "counted": [str(found.in_review).lower()],
     }
-    of_claims = {("objective", c.objective, c.position) for c in found.claims.all()}
+    of_claims = {
+        (key, str(value), claim.position)
+        for claim in found.claims.select_related("axis")
+        for key, value in values_of_claim(claim).items()
+    }
     return of_claims | {(key, str(one), None) for key, some in values.items() for one in some}
 
 
@@ -464,6 +497,86 @@ def test_a_facet_is_one_entry_and_all_that_speak_of_claims_ask_the_same_claim(
     found = client.get(f"/api/v1/publications/?{query}&source=readme").content.decode()
     assert "doe2023one" in found
     assert "doe2023two" not in found
+
+
+def test_a_practitioner_is_told_what_nobody_states_and_sees_the_claims_that_match(
+    client: Client, review: Review
+) -> None:
+    asked = "objective=memory&phase=inference"
+    html = page(client, f"{asked}&device_memory=16&device_memory=24")
+    assert sentence(html) == (
+        "0 publications: memory claims, in inference, on a device of up to 16 GB or on a device of "
+        "over 16 to 24 GB; 0 counted in the review"
+    )
+    assert "no single claim recorded here is all of it" in text(html)
+    silent = f"/publications/?{asked}&device_memory=not-stated"
+    assert silent in unescape(html), "those that do not state it are offered"
+    html = client.get(silent).content.decode()
+    shown = results(html)
+    claims = Claim.objects.filter(objective="memory", phase="inference", device_gb=None)
+    assert shown
+    assert len(shown) == claims.values("publication").distinct().count()
+    for claim in claims:
+        assert f'href="/claims/{claim.code}/"' in html
+        assert claim.metric in text(html)
+    assert all("device not stated" in text(result) for result in shown)
+
+
+def matching(html: str, title: str) -> str:
+    """Return the matching claims in the row of the publication, or all of it if it has none."""
+    rows = re.findall(r'<li class="result">.*?<ul class="strategies"', html, re.DOTALL)
+    [row] = [row for row in rows if title in titles(row)]
+    found = re.search(r'<ul class="matching".*?</ul>', row, re.DOTALL)
+    return text(found[0] if found else row)
+
+
+def test_a_row_shows_effects_of_the_chosen_strategy_first_and_says_what_is_none(
+    client: Client, review: Review
+) -> None:
+    made = publication(key="doe2023duo", title="Xylophone Duo")
+    pruning, other = Strategy.objects.get(slug="pruning"), Strategy.objects.get(slug="offloading")
+    for strategy in (pruning, other):
+        Evidence.objects.create(publication=made, strategy=strategy)
+    plain = [factories.claim(made, metric=f"plain {n}", phase="training") for n in range(3)]
+    effect = factories.claim(made, metric="pruned bells", phase="training", baseline="bells")
+    assert "No claim of it is attributed to Pruning" in matching(
+        page(client, "q=xylophone&strategy=pruning"), "Xylophone Duo"
+    )
+    effect.attributions.create(strategy=pruning, position=0)
+    alone = matching(page(client, "q=xylophone&strategy=pruning"), "Xylophone Duo")
+    assert "pruned bells vs. bells" in alone
+    assert "plain" not in alone
+    both = matching(page(client, "strategy=pruning&phase=training&q=xylophone"), "Xylophone Duo")
+    assert both.index("pruned bells") < both.index("plain 0")
+    assert both.count("not an effect of Pruning") == 1
+    assert "and 2 more" in both
+    words = matching(page(client, 'q="plain+2"'), "Xylophone Duo")
+    assert plain[2].metric in words
+    assert "bells" not in words
+    assert 'class="matching"' not in page(client, "membership=named")
+
+
+def test_tried_follows_every_change_of_outcomes(client: Client, review: Review) -> None:
+    [claim, other] = Claim.objects.filter(outcomes=None).order_by("pk")[:2]
+
+    def tried() -> list[bool]:
+        return [Claim.objects.get(pk=one.pk).tried for one in (claim, other)]
+
+    run = a_finished_run()
+    made = Outcome.objects.create(
+        claim=claim, run=run.pk, study=run.study, hardware="CPU", status="supported", counts=False
+    )
+    assert tried() == [False, False], "a run that does not count"
+    Outcome.objects.filter(pk=made.pk).update(counts=True)
+    assert tried() == [True, False]
+    Outcome.objects.filter(pk=made.pk).update(claim=other)
+    assert tried() == [False, True]
+    assert_facets_are_right()
+    Outcome.objects.filter(pk=made.pk).update(status="not comparable")
+    assert tried() == [False, False]
+    Outcome.objects.filter(pk=made.pk).update(status="not reproduced")
+    run.delete()
+    assert tried() == [False, False], "an outcome goes with its run"
 
 
 def test_counts_add_up(review: Review) -> None:

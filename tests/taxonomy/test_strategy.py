@@ -21,6 +21,7 @@ from taxonomy.claims.evidence.wording import EFFECTS, WORDS
 from taxonomy.explorer import strategy as page_of
 from taxonomy.models import Attribution, Axis, Claim, Evidence, Outcome, Quantity, Strategy
 from tests import factories
+from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
 from tests.factories import publication
 from tests.queries import count_queries
@@ -95,7 +96,7 @@ def test_the_ends_of_a_range_are_one_mark(client: Client, review: Review) -> Non
     ends = {claim.pk: n for n, mark in enumerate(marks) for claim in mark.claims}
     ranges = [c for m in marks for c in m.claims if c.other_end_id]
     assert ranges
-    assert all(ends[claim.pk] == ends[claim.other_end_id] for claim in ranges)
+    assert all(ends[claim.pk] == ends[claim.other_end_id or 0] for claim in ranges)
     assert "Two claims, the two ends of one range, isolate" in page(client, "speculative-decoding")
 
 
@@ -140,21 +141,18 @@ def test_every_position_lies_inside_the_plot_and_keeps_the_order(review: Review)
         for panel in plot.panels if plot else ():
             ends = [(c.row.claim.plotted, c.shape.high) for c in panel.dots if not c.shape.is_range]
             assert [at for _, at in sorted(ends)] == sorted(at for _, at in ends)
-            assert all(0 <= s.shape.low <= s.shape.high <= 100 for s in (*panel.dots, *panel.here))
+            shapes = [dot.shape for dot in panel.dots] + [here.shape for here in panel.here]
+            assert all(0 <= shape.low <= shape.high <= 100 for shape in shapes)
 
 
 def test_a_measurement_stands_beside_the_claim_only_where_it_is_the_same_quantity(
     client: Client, review: Review
 ) -> None:
-    claims = {
-        c.code: c for c in Claim.objects.by_code(["dettmers2022llmint8-0", "frantar2023qmoe-0"])
-    }
-    for run, (code, claimed) in enumerate(
-        (("dettmers2022llmint8-0", True), ("frantar2023qmoe-0", False))
-    ):
+    for code, claimed in (("dettmers2022llmint8-0", True), ("frantar2023qmoe-0", False)):
+        (claim,) = Claim.objects.by_code([code])
         Outcome.objects.create(
-            claim=claims[code],
-            run=9001 + run,
+            claim=claim,
+            run=a_finished_run().pk,
             study="quantization",
             hardware="a machine",
             status=Status.SUPPORTED,
