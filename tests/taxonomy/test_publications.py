@@ -369,7 +369,7 @@ def values_of_claim(claim: Claim) -> dict[str, Any]:
     own = claim.devices.filter(role__in=["stated", "implied"]).exclude(memory_gb=None)
     stated = [device.is_product for device in claim.devices.filter(role="stated")]
     sizes = [model.parameters_billion or model.at_most_billion for model in claim.models.all()]
-    memory = min((device.memory_gb for device in own), default=None)
+    memory = min((device.memory_gb for device in own if device.memory_gb), default=None)
     size = max((size for size in sizes if size), default=None)
     judged = ["supported", "direction agrees", "not reproduced"]
     return {
