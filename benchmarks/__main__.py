@@ -22,7 +22,8 @@ from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
 
 SMALL, LARGE = 1_000, 100_000
 ROUNDS = 15
-# The explorer and the hub remember their counts until the corpus changes; these rows forget them.
+# The explorer and the page of a strategy remember what they read until the corpus changes;
+# these rows forget them.
 AFTER_A_CHANGE = ", after a change"
 PAGES = {
     "taxonomy": "/taxonomy/",

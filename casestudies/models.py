@@ -298,7 +298,7 @@ class Run(models.Model):
                 claim,
                 Status(found.status),
                 found.reason,
-                tuple(outcomes.Number(n.name, n.value, n.unit) for n in found.numbers),
+                tuple(outcomes.Number(n.name, n.value, n.unit, n.claimed) for n in found.numbers),
             )
             for claim, found in judged.items()
         ]

@@ -149,6 +149,10 @@ class Replicability(TextChoices):
     GPU_ONLY = "gpu-only", "the quantity itself, on a GPU"
 
 
+# What a run on a plain CPU could say something about.
+CPU_CAN_TRY = (Replicability.MODEL, Replicability.DIRECTION, Replicability.SAME_QUANTITY)
+
+
 class Status(TextChoices):
     """What a run says of a claim, by the rule written before it."""
 

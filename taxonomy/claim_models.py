@@ -214,8 +214,6 @@ class Claim(models.Model):
                 "id",
                 name="claim_by_value",
             ),
-            # The gap map counts claims by these two without reading the claims.
-            models.Index(fields=["publication", "objective"], name="claim_by_objective"),
             GinIndex(fields=["search"], name="claim_search"),
         ]
         constraints = [
@@ -292,6 +290,37 @@ class Attribution(models.Model):
 
     def __str__(self) -> str:
         return f"{self.claim_id} is an effect of {self.strategy_id}"
+
+
+class PublicationEffect(models.Model):
+    """What a publication claims of a strategy about an objective: one narrow row.
+
+    The gap map counts these. Database triggers write them in the transaction that changes a claim
+    or an attribution, so they are never stale; counting the claims instead took over two seconds
+    at 100,000 publications. `strength` is that of the strongest claim: 1 isolated, 2 combined,
+    3 against another. One row of each publication and objective is `first`, so that publications
+    can be counted once.
+    """
+
+    publication = models.ForeignKey(Publication, models.CASCADE, related_name="+", db_index=False)
+    strategy = models.ForeignKey(
+        "taxonomy.Strategy", models.CASCADE, related_name="+", db_index=False
+    )
+    objective = models.TextField()
+    claims = models.PositiveSmallIntegerField()
+    on_cpu = models.PositiveSmallIntegerField()
+    strength = models.PositiveSmallIntegerField()
+    first = models.BooleanField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["publication", "strategy", "objective"], name="publication_effect_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.publication_id} on {self.strategy_id}: {self.objective}"
 
 
 class SecondReading(models.Model):

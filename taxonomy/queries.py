@@ -1,7 +1,6 @@
-"""Counts of the review's evidence by strategy, class and objective; extensions are not counted."""
+"""Counts of the review's evidence by strategy and class; extensions are not counted."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from django.db import connection
 
@@ -26,19 +25,6 @@ UNDER_ONE = """
     GROUP BY class_id, strategy_id
 """
 
-CELLS = """
-    WITH scope AS ({scope}), claims AS (
-        SELECT publication_id, objective, count(*) AS n
-        FROM taxonomy_claim GROUP BY publication_id, objective
-    )
-    SELECT class_id, strategy_id, objective, count(*), sum(n)::bigint
-    FROM (
-        SELECT class_id, unnest(strategies) AS strategy_id, objective, n
-        FROM claims JOIN scope USING (publication_id)
-    ) AS links
-    GROUP BY class_id, strategy_id, objective
-"""
-
 # Should the table ever be empty, nothing is remembered.
 REVISION = """
     SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), gen_random_uuid()::text)
@@ -46,14 +32,6 @@ REVISION = """
 """
 
 ANY = frozenset[int]()
-
-
-@dataclass(frozen=True)
-class ClaimCount:
-    """How many publications make a claim, and how many claims they make."""
-
-    publications: int
-    claims: int
 
 
 def revision() -> str:
@@ -87,14 +65,3 @@ def publications_under(
         cursor.execute(UNDER_ONE.format(scope=scope))
         found.update({(class_id, frozenset([one])): n for class_id, one, n in cursor.fetchall()})
     return found
-
-
-def cells(pivot: str) -> dict[tuple[int | None, int, str], ClaimCount]:
-    """Return the non-empty cells of the gap map, by (class id, strategy id, objective)."""
-    with connection.cursor() as cursor:
-        cursor.execute(CELLS.format(scope=SCOPES[pivot]))
-        rows = cursor.fetchall()
-    return {
-        (class_id, strategy, objective): ClaimCount(publications, claims)
-        for class_id, strategy, objective, publications, claims in rows
-    }

@@ -136,11 +136,16 @@ class StudyChart:
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a judgement rests on."""
+    """A number that a judgement rests on.
+
+    One is `claimed` where it is the very quantity of the claim, in the unit of the claim's axis, so
+    that it may be drawn beside what was reported.
+    """
 
     name: str
     value: float
     unit: str = ""
+    claimed: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pandas as pd
 from reviewapp.ui.scales import Scale, Value, scale_for
 
 # "dots" and "bars" have a row for each trace, with marks along one axis; "columns" and "lines"
-# have two axes. Of a "figure" only Plotly's is known, so that there is no drawing.
-ChartKind = Literal["dots", "bars", "columns", "lines", "figure"]
+# have two axes.
+ChartKind = Literal["dots", "bars", "columns", "lines"]
 Symbol = Literal["circle", "square", "diamond", "triangle", "cross", "star", ""]
 Tone = Literal["c1", "c2", "c3", "c4", "c5", "c6", "soft"]  # a colour of the stylesheet
 Line = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot", ""]
@@ -83,7 +83,6 @@ class Chart:
     reference: float | None = None  # across rows, the value that the others are held against
     note: str = ""
     look_for: str = ""
-    figure: dict[str, Any] | None = None  # of the kind "figure"
 
     @property
     def marks(self) -> list[Mark]:

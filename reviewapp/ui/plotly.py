@@ -20,8 +20,6 @@ LONGEST_NAME = 52  # of a bar, in characters; a narrow chart has no room for mor
 
 def figure(chart: Chart) -> Figure:
     """Return the figure of a chart of any kind."""
-    if chart.figure is not None:
-        return chart.figure
     draw: dict[str, Callable[[Chart], Figure]] = {
         "dots": _dots,
         "bars": _bars,

@@ -27,9 +27,7 @@ FEWEST_COLUMNS = 6  # one or two alone would be drawn as blocks
 
 
 def drawing(chart: Chart) -> SafeString:
-    """Return the chart as an <svg> element; nothing where only Plotly's figure is known."""
-    if chart.kind == "figure":
-        return SafeString()
+    """Return the chart as an <svg> element."""
     draw = {"dots": _rows, "bars": _rows, "columns": _columns, "lines": _lines}[chart.kind]
     content, height = draw(chart)
     title, description = f"{chart.slug}-title", f"{chart.slug}-desc"

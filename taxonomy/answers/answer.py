@@ -10,11 +10,11 @@ from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 from reviewapp.ui.units import number
 from taxonomy.answers.question import OWN, Question, on_such_devices
 from taxonomy.answers.wording import counted, listed, sentence, spelled
-from taxonomy.choices import AxisKind, Qualifier, QuantityGroup, Scope
+from taxonomy.choices import AxisKind, Phase, Qualifier, QuantityGroup, Scope
 from taxonomy.claims.outcomes import Standing, standing_of
 from taxonomy.claims.reading import with_facts
 from taxonomy.measured import MeasuredStudy, studies_about
-from taxonomy.models import Attribution, Axis, Claim, ClaimDevice
+from taxonomy.models import Attribution, Claim, ClaimDevice
 from taxonomy.querysets import ClaimQuerySet
 
 MOST_SHOWN = 25
@@ -45,7 +45,7 @@ class Part:
 class Effect:
     """What the claims of one axis of ratios range over."""
 
-    axis: Axis
+    quantity: str
     claims: int
     lowest: float
     highest: float
@@ -55,7 +55,7 @@ class Effect:
     def in_words(self) -> str:
         ends = [number(round(end, 2)) for end in (self.lowest, self.highest)]
         span = f"up to {ends[1]}" if self.best_case else " to ".join(dict.fromkeys(ends))
-        return f"{span}\u202f× ({self.axis.quantity.name.lower()}, {counted(self.claims, 'claim')})"
+        return f"{span}\u202f× ({self.quantity.lower()}, {counted(self.claims, 'claim')})"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def verdict(question: Question, counts: Counts) -> str:
     if not total:
         return f"No claim is about {question.subject}."
     about = f"about {question.subject}"
-    device = f"a device of up to {question.memory:,}\u202fGB"
+    device = f"a device of up to {number(question.memory)}\u202fGB"
     if total == 1:
         return f"The one claim {about} {'names or implies' if n else 'does not name'} {device}."
     who = {0: "none of the", 1: "one of the", total: "all" if total > 2 else "both"}
@@ -129,25 +129,44 @@ def context_of(question: Question, counts: Counts) -> str:
     total = sum(part.total for _, part in counts.nearby)
     others = "claim reports" if total <= 1 else "claims report"
     what = listed(nearby) if nearby else "anything else"
-    where = f"{question.in_phase} on devices of up to {question.memory:,}\u202fGB".strip()
+    where = f"{question.in_phase} on devices of up to {number(question.memory)}\u202fGB".strip()
     said.append(sentence(f"{where}, {spelled(total)} {others} {what}"))
     return " ".join(said)
 
 
-@lru_cache(maxsize=64)
 def counts_of(question: Question, state: str) -> Counts:
-    """Return the counts, remembered while `revision()` says `state`."""
-    about = question.about_it()
-    fitting = on_such_devices(about, question.memory)
-    elsewhere = about.exclude(pk__in=fitting.values("pk"))
+    """Return the counts, remembered while `revision()` says `state`.
+
+    23 GB finds what 16 GB does where no device has a memory between them, so there are no more
+    answers to remember than sizes of devices.
+    """
+    sizes = [size for size in _device_sizes(state) if size <= question.memory]
+    return _counts(question.about, question.phase, max(sizes, default=0), state)
+
+
+@lru_cache(maxsize=2)
+def _device_sizes(state: str) -> tuple[float, ...]:
+    sizes = ClaimDevice.objects.filter(role__in=OWN, memory_gb__isnull=False).order_by()
+    return tuple(size for size in sizes.values_list("memory_gb", flat=True).distinct() if size)
+
+
+@lru_cache(maxsize=512)
+def _counts(about: QuantityGroup, phase: Phase | None, memory: float, state: str) -> Counts:
+    question = Question(about, phase, memory)
+    claims, such = question.about_it(), on_such_devices(memory)
     own = ClaimDevice.objects.filter(role__in=OWN)
-    links = Attribution.objects.filter(claim__in=about, counted=True).order_by()
+    totals = claims.aggregate(
+        all=Count("pk"),
+        fitting=Count("pk", filter=such),
+        unstated=Count("pk", filter=~Q(pk__in=own.values("claim"))),
+    )
+    links = Attribution.objects.filter(claim__in=claims, counted=True).order_by()
     return Counts(
-        fitting=_part(fitting, MOST_SHOWN),
-        elsewhere=_part(elsewhere, MOST_SHOWN),
-        unstated=about.exclude(pk__in=own.values("claim")).count(),
+        fitting=Part(totals["fitting"], _strongest(claims.filter(such))),
+        elsewhere=Part(totals["all"] - totals["fitting"], _strongest(claims.exclude(such))),
+        unstated=totals["unstated"],
         nearby=_nearby(question),
-        effects=_effects(about),
+        effects=_effects(claims),
         strategies=tuple(_strategies(links)),
     )
 
@@ -157,14 +176,13 @@ def _strategies(links: QuerySet[Attribution]) -> list[tuple[str, int]]:
     return [(name, n) for name, n in rows.order_by("-n", "strategy__name")]
 
 
-def _part(claims: ClaimQuerySet, most: int) -> Part:
-    strongest = claims.order_by(*STRONGEST_FIRST).values_list("pk", flat=True)
-    return Part(claims.count(), tuple(strongest[:most]))
+def _strongest(claims: ClaimQuerySet) -> tuple[int, ...]:
+    return tuple(claims.order_by(*STRONGEST_FIRST).values_list("pk", flat=True)[:MOST_SHOWN])
 
 
 def _nearby(question: Question) -> tuple[tuple[QuantityGroup, Part], ...]:
     """Return the claims on such devices about other quantities, by group."""
-    found = on_such_devices(question.in_this_phase(), question.memory)
+    found = question.in_this_phase().filter(on_such_devices(question.memory))
     others = found.exclude(axis__quantity__group=question.about)
     totals = dict(others.order_by().values_list("axis__quantity__group").annotate(n=Count("pk")))
     strongest: dict[str, list[int]] = {}
@@ -184,14 +202,13 @@ def _effects(claims: ClaimQuerySet) -> tuple[Effect, ...]:
     rows = (
         claims.filter(axis__quantity__axis_kind=AxisKind.RATIO, plotted__isnull=False)
         .order_by()
-        .values("axis")
+        .values("axis", "axis__quantity__name")
         .annotate(n=Count("pk"), low=Min("plotted"), high=Max("plotted"), best=BEST)
         .order_by("-n", "axis")[:3]
     )
-    found = list(rows)
-    axes = Axis.objects.select_related("quantity").in_bulk([row["axis"] for row in found])
     return tuple(
-        Effect(axes[r["axis"]], r["n"], r["low"], r["high"], r["best"] == r["high"]) for r in found
+        Effect(r["axis__quantity__name"], r["n"], r["low"], r["high"], r["best"] == r["high"])
+        for r in rows
     )
 
 

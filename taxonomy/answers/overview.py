@@ -81,31 +81,30 @@ class Overview:
 @lru_cache(maxsize=2)
 def overview(state: str) -> Overview:
     """Return the overview, remembered while `revision()` says `state`."""
-    extension = Q(publication__membership=Membership.EXTENSION)
     rows = Claim.objects.order_by().values_list("scope").annotate(n=Count("pk"))
     by_scope = dict(rows)
     claims = sum(by_scope.values())
-    return Overview(
-        claims,
-        Claim.objects.filter(extension).count(),
-        by_scope,
-        *_extents(claims),
-        strategies=_strategies(),
-    )
+    n = _numbers()
+    return Overview(claims, n["extensions"], by_scope, *_extents(claims, n), _strategies())
 
 
-def _extents(claims: int) -> tuple[Extent, Extent, Extent]:
-    """Return how many claims answer what `certainty_of` asks of each."""
+def _numbers() -> dict[str, int]:
+    """Return how many claims are of extensions, and how many answer what `certainty_of` asks."""
     stated = ClaimDevice.objects.filter(claim=OuterRef("pk"), role=DeviceRole.STATED)
     own = Q(source__in=OWN_SOURCES)
     doubtful = Q(publication__from_general_knowledge=True)
-    n = Claim.objects.aggregate(
+    return Claim.objects.aggregate(
+        extensions=Count("pk", filter=Q(publication__membership=Membership.EXTENSION)),
         read=Count("pk", filter=own & ~doubtful),
         partly=Count("pk", filter=own & doubtful),
         baseline=Count("pk", filter=~Q(baseline_kind__in=["", BaselineKind.UNNAMED])),
         named=Count("pk", filter=Exists(stated.filter(is_product=True))),
         kind=Count("pk", filter=Exists(stated) & ~Exists(stated.filter(is_product=True))),
     )
+
+
+def _extents(claims: int, n: dict[str, int]) -> tuple[Extent, Extent, Extent]:
+    """Return how far the claims answer each question."""
     source = ("in its own words", "partly from general knowledge", "read elsewhere")
     return (
         Extent("Source read", n["read"], n["partly"], claims - n["read"] - n["partly"], source),

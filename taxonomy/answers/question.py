@@ -38,11 +38,11 @@ class Question:
 
     about: QuantityGroup
     phase: Phase | None
-    memory: int
+    memory: float
 
     @property
     def url(self) -> str:
-        query = {"about": self.about.value, "phase": self.phase or "", "memory": str(self.memory)}
+        query = {"about": self.about.value, "phase": self.phase or "", "memory": f"{self.memory:g}"}
         given = {key: value for key, value in query.items() if value}
         return f"{reverse('answers')}?{urlencode(given)}"
 
@@ -66,15 +66,15 @@ class Question:
         return self.in_this_phase().filter(axis__quantity__group=self.about)
 
 
-def on_such_devices(claims: ClaimQuerySet, memory: int) -> ClaimQuerySet:
-    """Keep the claims with a device of their own of up to so many GB, and none with more.
+def on_such_devices(memory: float) -> Q:
+    """Return the condition that a claim has a device of up to so many GB, and none with more.
 
     A larger device does not count against a claim that names them as alternatives.
     """
     own = ClaimDevice.objects.filter(role__in=OWN)
     fits, larger = own.filter(memory_gb__lte=memory), own.filter(memory_gb__gt=memory)
     only = Q(hardware_alternatives=True) | ~Q(pk__in=larger.values("claim"))
-    return claims.filter(only, pk__in=fits.values("claim"))
+    return only & Q(pk__in=fits.values("claim"))
 
 
 def read_question(data: QueryDict) -> Question:

@@ -13,8 +13,8 @@ from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import Listing
 from reviewapp.rest.reading import given
 from taxonomy.claim_pages.chosen import chosen_claims
-from taxonomy.claim_pages.exports import with_records
 from taxonomy.claim_pages.form import ClaimForm
+from taxonomy.claims.files import with_records
 from taxonomy.claims.records import ClaimSerializer, QuantitySerializer
 from taxonomy.models import Claim, Quantity
 from taxonomy.publications.facets import read_facets

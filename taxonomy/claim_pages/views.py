@@ -15,9 +15,9 @@ from reviewapp.rest.reading import given, said_of_unknown, unknown_keys
 from reviewapp.ui.export import stream
 from taxonomy.claim_pages.chosen import chosen_claims
 from taxonomy.claim_pages.citing import citation, error_report
-from taxonomy.claim_pages.exports import parts
 from taxonomy.claim_pages.form import ClaimForm
 from taxonomy.claim_pages.page import read_claim
+from taxonomy.claims.files import parts
 from taxonomy.measured import MeasuredStudy, studies_about
 from taxonomy.models import Claim, Strategy
 from taxonomy.publications.facets import read_facets

@@ -16,11 +16,15 @@ CONCLUSIVE = frozenset([Status.SUPPORTED, Status.DIRECTION_AGREES, Status.NOT_RE
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a rule was applied to."""
+    """A number that a rule was applied to.
+
+    One is `claimed` where it is the claim's own quantity in the unit of its axis.
+    """
 
     name: str
     value: float
     unit: str = ""
+    claimed: bool = False
 
 
 @dataclass(frozen=True)

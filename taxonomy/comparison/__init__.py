@@ -1,13 +1,38 @@
-"""Strategies or publications side by side: what is chosen, what is known of it, how it is shown."""
+"""Things of one kind side by side: what is chosen, what is known of them, how it is shown."""
 
-from taxonomy.comparison.publications import compare_publications
-from taxonomy.comparison.selection import STRATEGY, ComparisonSelection
-from taxonomy.comparison.strategies import compare_strategies
-from taxonomy.comparison.table import ComparisonTable
+from collections.abc import Iterable
+
+from taxonomy.comparison.charts import axes_to_draw, charts_html, why_not_drawn
+from taxonomy.comparison.claims import claims_of
+from taxonomy.comparison.effects import effect_sections
+from taxonomy.comparison.items import describe
+from taxonomy.comparison.items.branches import quantity_section
+from taxonomy.comparison.selection import BRANCHES, ComparisonSelection
+from taxonomy.comparison.support import bottom_line, support_section, tried_here
+from taxonomy.comparison.table import ComparisonTable, Section
+from taxonomy.queries import revision
 
 
 def compare(selection: ComparisonSelection) -> ComparisonTable:
     """Return the comparison of the items selected, which must exist."""
-    make = compare_strategies if selection.kind == STRATEGY else compare_publications
-    comparison = make(selection.slugs)
+    kind, state = selection.kind, revision()
+    described = describe(kind, selection.slugs)
+    ids = tuple(described.names)
+    claims, tried = claims_of(kind.name, ids, state), tried_here(kind.name, ids)
+    shared: Iterable[Section] = effect_sections(claims, ids, one_sided=False)
+    one_sided: Iterable[Section] = effect_sections(claims, ids, one_sided=True)
+    if kind in BRANCHES:
+        shared, one_sided = [quantity_section(claims, ids)], []
+    comparison = ComparisonTable(
+        described.items,
+        (
+            bottom_line(claims, tried, ids),
+            *shared,
+            support_section(claims, tried, ids),
+            *described.sections,
+        ),
+        tuple(one_sided),
+        why_not_drawn(axes_to_draw(claims)),
+        lambda: charts_html(kind.name, tuple(described.names.items()), state),
+    )
     return comparison.relative_to(selection.baseline) if selection.baseline else comparison

@@ -1,4 +1,4 @@
-"""What strategies' publications claim, counted and ranged by PostgreSQL.
+"""The claims of what is compared, by axis and scope, counted and ranged by PostgreSQL.
 
 A strategy of a large corpus has tens of thousands of claims: only their counts and ends, and a
 few examples with their sources, ever leave the database.
@@ -6,187 +6,157 @@ few examples with their sources, ever leave the database.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
 
 from django.db import connection
-from django.urls import reverse
 
 from reviewapp.corpus.choices import Membership
-from reviewapp.ui.units import as_stated
-from taxonomy.choices import ClaimSource, Direction, Objective, Qualifier
-from taxonomy.models import Claim
+from taxonomy.choices import AxisKind, DeviceRole, Scope
+from taxonomy.comparison.selection import KindName
+from taxonomy.models import Axis, Claim
 
-Kept = TypeVar("Kept")
+SHOWN = 3  # claims of each item, axis and scope that are named
+SCOPES = Scope.values
 
-# A comparison links to the same publication many times.
-publication_url = lru_cache(4096)(lambda key: reverse("publication", args=[key]))
+# Which claims are whose. Under a strategy, and what it belongs to, stands only what is attributed.
+ATTRIBUTED = """
+SELECT DISTINCT {owner} AS item, a.claim_id
+FROM taxonomy_attribution a
+JOIN taxonomy_strategy s ON s.id = a.strategy_id
+JOIN taxonomy_group g ON g.id = s.group_id
+WHERE a.counted AND {owner} = ANY (%s)
+"""
+LINKS: Mapping[KindName, str] = {
+    "strategy": ATTRIBUTED.format(owner="a.strategy_id"),
+    "group": ATTRIBUTED.format(owner="s.group_id"),
+    "family": ATTRIBUTED.format(owner="g.family_id"),
+    "class": """
+SELECT t.taxonomyclass_id AS item, c.id AS claim_id
+FROM taxonomy_taxonomyclass_publications t
+JOIN taxonomy_claim c ON c.publication_id = t.publication_id
+WHERE t.taxonomyclass_id = ANY (%s)
+""",
+    "publication": """
+SELECT publication_id AS item, id AS claim_id FROM taxonomy_claim WHERE publication_id = ANY (%s)
+""",
+}
+# An extension's claims are shown where that publication itself is compared, and counted nowhere.
+EVERY, COUNTED = "TRUE", f"p.membership <> '{Membership.EXTENSION}'"
 
 
-class Measure(NamedTuple):
-    """What claims must share before their numbers may stand on one axis."""
+def linked(kind: KindName) -> str:
+    """Return the SQL that begins with `link`: each item's claims; its parameter is the ids."""
+    which = EVERY if kind == "publication" else COUNTED
+    return f"""
+WITH link AS (
+    SELECT own.item, c.* FROM ({LINKS[kind]}) AS own
+    JOIN taxonomy_claim c ON c.id = own.claim_id
+    JOIN corpus_publication p ON p.id = c.publication_id AND {which}
+)
+"""  # noqa: S608 - made of constants
 
-    objective: str
-    unit: str
-    direction: str
 
-    @property
-    def label(self) -> str:
-        return f"{Objective(self.objective).label} in {self.unit}"
-
-    @property
-    def direction_label(self) -> str:
-        return str(Direction(self.direction).label)
+SUMMARIES = """
+SELECT item, axis_id, scope, count(*), count(plotted),
+       min(LEAST(plotted, other_plotted)), max(GREATEST(plotted, other_plotted))
+FROM link GROUP BY 1, 2, 3
+"""
+EXAMPLES = """
+SELECT item, id FROM (
+    SELECT item, id, row_number() OVER (
+        PARTITION BY item, axis_id, scope ORDER BY plotted DESC NULLS LAST, id
+    ) AS place
+    FROM link WHERE axis_id = ANY (%s)
+) AS placed
+WHERE place <= %s ORDER BY item, place, id
+"""
+HARDWARE = f"""
+SELECT item, d.name, count(DISTINCT link.id)
+FROM link LEFT JOIN taxonomy_claimdevice d
+    ON d.claim_id = link.id AND d.role = '{DeviceRole.STATED}'
+GROUP BY 1, 2 ORDER BY 3 DESC, 2
+"""  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True)
-class Summary:
-    """How many claims there are of one measure, and their ends."""
+class Tally:
+    """How many claims an item has of one axis and scope, and between which ends they lie.
+
+    `drawn` counts those that have a place on the axis; without any there are no ends.
+    """
 
     count: int
-    lowest: float
-    highest: float
+    drawn: int
+    low: float | None
+    high: float | None
 
 
-class Claimed(NamedTuple):
-    """One claim with the publication that makes it."""
-
-    item_id: int  # the strategy or publication in whose column it stands
-    objective: str
-    unit: str
-    direction: str
-    value: float
-    qualifier: str
-    metric: str
-    baseline: str
-    conditions: str
-    hardware: str
-    model: str
-    source: str
-    key: str
-    artifact: str
-    year: int
-
-    @property
-    def measure(self) -> Measure:
-        return Measure(self.objective, self.unit, self.direction)
-
-    @property
-    def href(self) -> str:
-        return publication_url(self.key)
-
-    @property
-    def publication(self) -> str:
-        return f"{self.artifact} ({self.year})"
-
-    @property
-    def quantity(self) -> str:
-        return as_stated(self.value, self.unit, Qualifier(self.qualifier).label)
-
-    @property
-    def is_exact(self) -> bool:
-        return self.qualifier == Qualifier.EXACT
-
-    @property
-    def circumstances(self) -> str:
-        """Return in one line what was measured, against what, and where the number stands."""
-        known = (
-            ("baseline", self.baseline or "not reported"),
-            ("conditions", self.conditions or "not reported"),
-            ("hardware", self.hardware),
-            ("model", self.model),
-            ("stated in", ClaimSource(self.source).label),
-        )
-        return "; ".join([self.metric, *(f"{name}: {text}" for name, text in known if text)])
+# By scope, in the order of the scopes.
+Tallies = Mapping[str, Tally]
 
 
-def _in_order(found: Mapping[Measure, dict[int, Kept]]) -> dict[Measure, dict[int, Kept]]:
-    """Return the measures in the order of the objectives, then of units and directions."""
-    objectives = Objective.values
-    order = sorted(found, key=lambda measure: (objectives.index(measure.objective), measure))
-    return {measure: found[measure] for measure in order}
+@dataclass(frozen=True)
+class Claims:
+    """What is claimed of the items: tallies and examples by axis and item; devices by item.
+
+    A device's name is None where a claim's own words name none.
+    """
+
+    axes: Sequence[Axis]
+    tallies: Mapping[int, Mapping[int, Tallies]]
+    examples: Mapping[tuple[int, int], Sequence[Claim]]
+    hardware: Mapping[int, Sequence[tuple[str | None, int]]]
+
+    def of(self, axis: Axis, item: int) -> Tallies:
+        """Return the tallies of one axis of an item; empty where it has no claim of it."""
+        return self.tallies[axis.pk].get(item, {})
+
+    def count(self, item: int, *scopes: str) -> int:
+        """Return how many claims the item has of these scopes."""
+        of_axes = (found.get(item, {}) for found in self.tallies.values())
+        return sum(of.count for found in of_axes for scope, of in found.items() if scope in scopes)
 
 
-SUMMARIES = f"""
-SELECT e.strategy_id, c.objective, c.unit, c.direction,
-       count(*), min(c.value), max(c.value)
-FROM taxonomy_evidence e
-JOIN corpus_publication p ON p.id = e.publication_id AND p.membership <> '{Membership.EXTENSION}'
-JOIN taxonomy_claim c ON c.publication_id = p.id
-WHERE e.strategy_id = ANY (%s)
-GROUP BY 1, 2, 3, 4
-"""  # noqa: S608 - made of constants
-
-
-def summaries(strategy_ids: Sequence[int]) -> dict[Measure, dict[int, Summary]]:
-    """Return, for each measure and strategy, the claims of publications counted in the review."""
-    found: dict[Measure, dict[int, Summary]] = defaultdict(dict)
+@lru_cache(64)
+def claims_of(kind: KindName, items: tuple[int, ...], state: str) -> Claims:
+    """Return the claims of these items, remembered while `queries.revision()` says `state`."""
+    found: dict[int, dict[int, dict[str, Tally]]] = defaultdict(lambda: defaultdict(dict))
+    hardware: dict[int, list[tuple[str | None, int]]] = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(SUMMARIES, [list(strategy_ids)])
-        for strategy, objective, unit, direction, *rest in cursor:
-            found[Measure(objective, unit, direction)][strategy] = Summary(*rest)
-    return _in_order(found)
-
-
-# Each end walks the index claim_by_value between the strategy's own lowest and highest number
-# until it has met enough claims of its own publications. A scalar subquery, unlike EXISTS, leaves
-# PostgreSQL no choice to begin with all of the strategy's publications, which takes seconds.
-ONE_END = f"""
-SELECT c.id FROM taxonomy_claim c
-WHERE c.objective = g.objective AND c.unit = g.unit
-  AND c.direction = g.direction AND c.value BETWEEN g.lowest AND g.highest
-  AND (SELECT p.membership <> '{Membership.EXTENSION}'
-       FROM taxonomy_evidence e JOIN corpus_publication p ON p.id = e.publication_id
-       WHERE e.strategy_id = g.strategy_id AND e.publication_id = c.publication_id)
-"""  # noqa: S608 - made of constants
-EXAMPLES = f"""
-SELECT g.strategy_id, g.objective, g.unit, g.direction, c.value, c.qualifier, c.metric, c.baseline,
-       c.conditions, c.hardware, c.model, c.source, p.key, p.artifact_name, p.year
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::int[], %s::float[], %s::float[])
-     AS g (strategy_id, objective, unit, direction, claims, lowest, highest)
-CROSS JOIN LATERAL (
-    ({ONE_END} ORDER BY c.value DESC, c.id LIMIT %s)
-    UNION
-    ({ONE_END} AND g.claims > %s ORDER BY c.value, c.id DESC LIMIT 1)
-) AS chosen
-JOIN taxonomy_claim c ON c.id = chosen.id
-JOIN corpus_publication p ON p.id = c.publication_id
-ORDER BY c.value DESC, c.id
-"""  # noqa: S608 - made of constants
+        cursor.execute(linked(kind) + SUMMARIES, [list(items)])
+        rows = sorted(cursor.fetchall(), key=lambda row: SCOPES.index(row[2]))
+        for item, axis, scope, *tally in rows:
+            found[axis][item][scope] = Tally(*tally)
+        cursor.execute(linked(kind) + HARDWARE, [list(items)])
+        for item, name, count in cursor:
+            hardware[item].append((name, count))
+    axes = Axis.objects.filter(pk__in=list(found)).select_related("quantity")
+    return Claims(tuple(axes), found, examples(kind, items, list(found), SHOWN), hardware)
 
 
 def examples(
-    wanted: Mapping[Measure, Mapping[int, Summary]], limit: int
-) -> dict[tuple[Measure, int], list[Claimed]]:
-    """Return the `limit` highest claims and the lowest one of each measure and strategy wanted."""
-    rows = [
-        (strategy, *measure, *astuple(summary))
-        for measure, of_strategies in wanted.items()
-        for strategy, summary in of_strategies.items()
-    ]
-    found: dict[tuple[Measure, int], list[Claimed]] = defaultdict(list)
-    if not rows:
-        return found
+    kind: KindName, items: Sequence[int], axes: Sequence[int], limit: int
+) -> dict[tuple[int, int], list[Claim]]:
+    """Return for each axis and item its `limit` highest claims of each scope, highest first."""
     with connection.cursor() as cursor:
-        cursor.execute(EXAMPLES, [*map(list, zip(*rows, strict=True)), limit, limit])
-        for claimed in map(Claimed._make, cursor):
-            found[claimed.measure, claimed.item_id].append(claimed)
+        cursor.execute(linked(kind) + EXAMPLES, [list(items), list(axes), limit])
+        chosen = cursor.fetchall()
+    claims = _read({claim for _, claim in chosen})
+    found: dict[tuple[int, int], list[Claim]] = defaultdict(list)
+    for item, pk in chosen:
+        found[claims[pk].axis_id, item].append(claims[pk])
     return found
 
 
-CLAIM = ("value", "qualifier", "metric", "baseline", "conditions", "hardware", "model", "source")
-PUBLICATION = ("publication__key", "publication__artifact_name", "publication__year")
+def _read(ids: set[int]) -> dict[int, Claim]:
+    words = ("value", "unit", "qualifier", "baseline", "hardware", "model", "metric", "conditions")
+    place = ("axis", "position", "scope", "plotted", "other_plotted", "other_end")
+    source = ("publication__key", "publication__artifact_name", "publication__year")
+    claims = Claim.objects.filter(pk__in=ids).select_related("publication")
+    return {claim.pk: claim for claim in claims.only(*words, *place, *source)}
 
 
-def of_publications(ids: Sequence[int]) -> dict[Measure, dict[int, list[Claimed]]]:
-    """Return all claims of the publications, by measure and publication."""
-    rows = (
-        Claim.objects.filter(publication__in=ids)
-        .order_by("-value", "pk")
-        .values_list("publication_id", "objective", "unit", "direction", *CLAIM, *PUBLICATION)
-    )
-    found: dict[Measure, dict[int, list[Claimed]]] = defaultdict(lambda: defaultdict(list))
-    for claimed in map(Claimed._make, rows):
-        found[claimed.measure][claimed.item_id].append(claimed)
-    return _in_order(found)
+def unit_of(axis: Axis) -> str:
+    """Return the unit of the axis: "x" where factors stand on it."""
+    return "x" if axis.quantity.axis_kind == AxisKind.RATIO else axis.quantity.axis_unit

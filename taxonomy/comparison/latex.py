@@ -43,7 +43,7 @@ def as_latex(comparison: ComparisonTable, about: Provenance) -> str:
 
 
 def _body(comparison: ComparisonTable, columns: int) -> Iterable[str]:
-    for section in comparison.sections:
+    for section in comparison.all_sections:
         yield rf"\multicolumn{{{columns}}}{{l}}{{\textbf{{{escape(section.title)}}}}} \\"
         for row in section.rows:
             label = f"{row.label} ({row.note})" if row.note else row.label

@@ -11,10 +11,11 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from reviewapp.corpus.models import Publication
-from taxonomy.models import Strategy
+from taxonomy.models import Family, Group, Strategy, TaxonomyClass
 
 FEWEST, MOST = 2, 6
 LONGEST_SHOWN = 80  # characters of a wrong value that a message repeats
+KindName = Literal["strategy", "publication", "class", "family", "group"]
 SLUG = re.compile(r"[-\w]{1,80}", re.ASCII)
 
 
@@ -22,9 +23,9 @@ SLUG = re.compile(r"[-\w]{1,80}", re.ASCII)
 class ItemKind:
     """A kind of thing that can be compared with others of its kind."""
 
-    name: Literal["strategy", "publication"]
+    name: KindName
     plural: str  # its key in the address
-    model: type[Strategy] | type[Publication]
+    model: type[Strategy | Publication | TaxonomyClass | Family | Group]
     slug_field: str
     name_field: str
 
@@ -41,7 +42,14 @@ class ItemKind:
 
 STRATEGY = ItemKind("strategy", "strategies", Strategy, "slug", "name")
 PUBLICATION = ItemKind("publication", "publications", Publication, "key", "artifact_name")
-KINDS: dict[str, ItemKind] = {kind.name: kind for kind in (STRATEGY, PUBLICATION)}
+BRANCHES = (
+    ItemKind("class", "classes", TaxonomyClass, "slug", "name"),
+    ItemKind("family", "families", Family, "slug", "name"),
+    ItemKind("group", "groups", Group, "slug", "name"),
+)
+# What the compare tray holds; what strategies belong to is compared by address only.
+TRAY_KINDS: dict[str, ItemKind] = {kind.name: kind for kind in (STRATEGY, PUBLICATION)}
+KINDS: dict[str, ItemKind] = {kind.name: kind for kind in (*TRAY_KINDS.values(), *BRANCHES)}
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,8 @@ class ComparisonSelection:
         """
         kinds = [kind for kind in KINDS.values() if kind.plural in query]
         if len(kinds) > 1:
-            raise BadRequest("Strategies and publications cannot be compared with each other.")
+            plurals = " and ".join(kind.plural for kind in kinds).capitalize()
+            raise BadRequest(f"{plurals} cannot be compared with each other.")
         kind = kinds[0] if kinds else STRATEGY
         slugs = ",".join(query.getlist(kind.plural)).split(",")
         chosen = tuple(sorted({slug.strip() for slug in slugs} - {""}))

@@ -1,10 +1,10 @@
 """A comparison as a table: items are columns, properties are rows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
-from reviewapp.ui.charts import Chart
+from django.utils.safestring import SafeString
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,41 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Described:
+    """The columns, the items' names by id in the same order, and what is known of them."""
+
+    items: tuple[Item, ...]
+    names: Mapping[int, str]
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
 class ComparisonTable:
-    """Everything that a comparison shows, on the page and in its exports."""
+    """Everything that a comparison shows, on the page and in its exports.
+
+    Rows of which only one item has anything stand apart, after the others.
+    """
 
     items: tuple[Item, ...]
     sections: tuple[Section, ...]
-    charts: Callable[[], list[Chart]]  # to call only where they are drawn
+    one_sided: tuple[Section, ...]
     not_drawn: str  # why there is no chart, or not another one
+    charts: Callable[[], SafeString]  # to call only where they are drawn
+
+    @property
+    def all_sections(self) -> tuple[Section, ...]:
+        """Return the sections in the order of the page: those of one item only come last."""
+        return *self.sections, *self.one_sided
 
     @property
     def hidden(self) -> int:
         """Return how many rows say the same of every item."""
-        return sum(not row.differs for section in self.sections for row in section.rows)
+        return sum(not row.differs for section in self.all_sections for row in section.rows)
+
+    @property
+    def folded(self) -> int:
+        """Return of how many rows only one item has anything."""
+        return sum(len(section.rows) for section in self.one_sided)
 
     def relative_to(self, slug: str) -> Self:
         """Return the comparison with amounts relative to those of the item `slug`."""
@@ -129,8 +152,11 @@ class ComparisonTable:
         return self._with_rows(lambda rows: [row for row in rows if row.differs])
 
     def _with_rows(self, change: Callable[[Iterable[Row]], Iterable[Row]]) -> Self:
-        sections = (replace(s, rows=tuple(change(s.rows))) for s in self.sections)
-        return replace(self, sections=tuple(section for section in sections if section.rows))
+        def changed(sections: Iterable[Section]) -> tuple[Section, ...]:
+            new = (replace(section, rows=tuple(change(section.rows))) for section in sections)
+            return tuple(section for section in new if section.rows)
+
+        return replace(self, sections=changed(self.sections), one_sided=changed(self.one_sided))
 
 
 def _signed(difference: float) -> str:

@@ -5,7 +5,7 @@ from typing import Self
 
 from django.http import HttpRequest, HttpResponse
 
-from taxonomy.comparison.selection import KINDS, MOST, SLUG, ComparisonSelection, ItemKind
+from taxonomy.comparison.selection import MOST, SLUG, TRAY_KINDS, ComparisonSelection, ItemKind
 
 COOKIE = "compare"
 KEPT_FOR = 30 * 24 * 60 * 60  # seconds
@@ -30,9 +30,9 @@ class Tray:
         """
         name, _, rest = request.COOKIES.get(COOKIE, "").partition(":")
         slugs = dict.fromkeys(slug for slug in rest.split(".") if SLUG.fullmatch(slug))
-        if name not in KINDS or not slugs:
+        if name not in TRAY_KINDS or not slugs:
             return cls()
-        return cls(KINDS[name], tuple(slugs)[:MOST])
+        return cls(TRAY_KINDS[name], tuple(slugs)[:MOST])
 
     def names(self) -> dict[str, str]:
         """Return the names of the items that exist, by slug; one query, none when empty."""

@@ -10,7 +10,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
-from taxonomy.comparison.selection import KINDS, MOST, ItemKind
+from taxonomy.comparison.selection import MOST, TRAY_KINDS, ItemKind
 from taxonomy.comparison.tray import Tray, TrayFull
 
 ACTIONS = ("add", "remove", "clear", "fill")
@@ -20,7 +20,7 @@ class TrayForm(forms.Form):
     """What to do with the tray, and where to go afterwards."""
 
     action = forms.ChoiceField(choices=[(action, action) for action in ACTIONS])
-    kind = forms.ChoiceField(choices=[(kind, kind) for kind in KINDS], required=False)
+    kind = forms.ChoiceField(choices=[(kind, kind) for kind in TRAY_KINDS], required=False)
     items = forms.CharField(required=False)  # slugs with commas between them
     next = forms.CharField(required=False)
 
@@ -32,7 +32,7 @@ class TrayForm(forms.Form):
         action, slugs = self.cleaned_data["action"], self.cleaned_data["items"].split(",")
         if action == "clear":
             return Tray(), "The compare tray is empty."
-        kind = KINDS.get(self.cleaned_data["kind"])
+        kind = TRAY_KINDS.get(self.cleaned_data["kind"])
         if kind is None:
             raise BadRequest("The compare tray holds strategies or publications.")
         if action == "remove":

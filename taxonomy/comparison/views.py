@@ -12,8 +12,9 @@ from django.views.decorators.http import require_safe
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
 from taxonomy.comparison import compare as comparison_of
+from taxonomy.comparison.effects import CAUTION
 from taxonomy.comparison.latex import as_latex
-from taxonomy.comparison.selection import MOST, STRATEGY, ComparisonSelection
+from taxonomy.comparison.selection import BRANCHES, MOST, STRATEGY, ComparisonSelection
 from taxonomy.comparison.table import ComparisonTable, Section
 from taxonomy.comparison.tray import Tray
 from taxonomy.models import Strategy
@@ -33,6 +34,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         "selection": selection,
         "comparison": comparison.only_differences() if selection.only_differences else comparison,
         "charts": comparison.charts(),
+        "caution": CAUTION,
         "baseline": names.get(selection.baseline, ""),
         "hidden": comparison.hidden,
         "columns": [
@@ -43,7 +45,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         "differences": selection.with_differences(True).url,
         "no_baseline": selection.with_baseline("").url,
         "others": _others(selection),
-        "in_tray": set(Tray.of(request).slugs) == set(selection.slugs),
+        "in_tray": _in_tray(request, selection),
         "width": len(comparison.items) + 1,
     }
     return render(request, "taxonomy/compare.html", context)
@@ -55,6 +57,13 @@ def _others(selection: ComparisonSelection) -> Iterable[Strategy]:
         return Strategy.objects.none()
     others = Strategy.objects.exclude(slug__in=selection.slugs).select_related("group__family")
     return others.only("slug", "name", "group__family__name")
+
+
+def _in_tray(request: HttpRequest, selection: ComparisonSelection) -> bool | None:
+    """Return whether the tray holds just these items; None where it holds none of their kind."""
+    if selection.kind in BRANCHES:
+        return None
+    return set(Tray.of(request).slugs) == set(selection.slugs)
 
 
 def _picker(
@@ -81,7 +90,7 @@ def export(request: HttpRequest, extension: str) -> HttpResponse:
     selection = ComparisonSelection.from_query(request.GET)
     selection.check_known()
     if not selection.enough:
-        raise BadRequest("A comparison needs at least two strategies or two publications.")
+        raise BadRequest("A comparison needs at least two things of one kind.")
     comparison = comparison_of(selection)
     if selection.only_differences:
         comparison = comparison.only_differences()
@@ -99,7 +108,7 @@ def _csv(comparison: ComparisonTable, about: Provenance) -> str:
             "yes" if row.differs else "no",
             row.note,
         ]
-        for section in comparison.sections
+        for section in comparison.all_sections
         for row in section.rows
     ]
     return as_csv(header, rows, about)
@@ -109,6 +118,7 @@ def _json(comparison: ComparisonTable, about: Provenance) -> str:
     content: dict[str, Any] = {
         "items": [asdict(item) for item in comparison.items],
         "sections": [_section(section) for section in comparison.sections],
+        "one_sided": [_section(section) for section in comparison.one_sided],
     }
     return as_json(content, about)
 

@@ -1,1 +1,1 @@
-"""The taxonomy: tree, chart and gap map, and a page for each strategy."""
+"""The taxonomy: gap map and tree, and a page for each strategy."""

@@ -1,117 +1,258 @@
-"""The evidence gap map: how many claims each strategy has about each objective, or none."""
+"""The evidence gap map: the strongest evidence for each strategy and objective, or none."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import groupby
+from math import sqrt
 
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from taxonomy.choices import Objective
-from taxonomy.explorer.tree import Node, publications_url, tree
-from taxonomy.models import TaxonomyClass
-from taxonomy.queries import ClaimCount, cells
+from taxonomy.choices import Objective, Scope
+from taxonomy.claims.outcomes import standings
+from taxonomy.explorer.cells import (
+    Chosen,
+    Count,
+    Place,
+    cells,
+    effects,
+    filed,
+    publications_by_objective,
+)
+from taxonomy.explorer.tree import Node, tree
+from taxonomy.models import Claim, TaxonomyClass
 
-STEPS = 5
-NOTHING = ClaimCount(0, 0)
+# The fewest publications of each shade.
+SHADES = (1, 2, 3, 5, 10)
+UNIT = 5.1  # radius of one publication, in a box of 40
+LARGEST = 19.8
+HERE, EXTENSION = "here", "extension"
+IN_WORDS = {
+    HERE: "tried here",
+    **dict(Scope.choices),
+    EXTENSION: "only an extension",
+    "": "none",
+}
+NOTHING = Count(0, 0, "", 0, 0, "")
 
 
-@dataclass(frozen=True)
-class MapCell:
-    """A strategy and an objective: the claims, the shade from 0 to 5, the list behind it."""
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A strategy and an objective: what is claimed, how strong it is, and where to read it.
 
-    objective: str
-    publications: int
-    claims: int
-    shade: int
-    url: str
-
-
-@dataclass(frozen=True)
-class MapRow:
-    """A strategy with one cell for each objective."""
+    `on_cpu` counts the claims that a CPU could try and of which no run here has an outcome.
+    """
 
     node: Node
-    cells: tuple[MapCell, ...]
-
-    @cached_property
-    def cells_html(self) -> SafeString:
-        """Return the cells as HTML: most of the page, and the same until the evidence changes."""
-        return render_to_string("taxonomy/_gap_cells.html", {"cells": self.cells})
-
-
-@dataclass(frozen=True)
-class MapSection:
-    """The rows of one group, with the nodes from the top of the tree down to the group."""
-
-    path: tuple[Node, ...]
-    rows: tuple[MapRow, ...]
-
-
-@dataclass(frozen=True)
-class GapMap:
-    """The sections in the tree's order, and the most publications that a cell of it has."""
-
-    sections: tuple[MapSection, ...]
-    most: int
+    objective: Objective
+    count: Count
+    tried: bool
+    on_cpu: int
+    unit: float
+    nearest: "Cell | None" = None
 
     @property
-    def shades(self) -> list[tuple[int, int]]:
-        """Return the fewest and the most publications of each shade."""
-        ends = [self.most * step // STEPS for step in range(STEPS + 1)]
-        return [(low + 1, high) for low, high in pairwise(ends)]
+    def evidence(self) -> str:
+        """Return the strongest: HERE, a scope, EXTENSION, or "" where nothing is claimed."""
+        if self.tried:
+            return HERE
+        return self.count.scope or (EXTENSION if self.count.extensions else "")
 
-    def below(self, top: Node) -> "GapMap":
-        """Return the part of the map under a class, a family or a group."""
-        kept = (s for s in self.sections if top.key in [node.key for node in s.path])
-        return GapMap(tuple(kept), self.most)
+    @property
+    def in_words(self) -> str:
+        return IN_WORDS[self.evidence]
+
+    @property
+    def is_isolated(self) -> bool:
+        return self.count.scope == Scope.ISOLATED
+
+    @property
+    def shade(self) -> int:
+        """Return the shade from 1 to 5; 0 where no publication counts."""
+        return sum(self.count.publications >= fewest for fewest in SHADES)
+
+    @property
+    def radius(self) -> str:
+        """Return the radius of its circle: the area is the number of publications."""
+        return f"{max(2.0, self.unit * sqrt(self.count.publications or 1)):.1f}"
+
+    @property
+    def strategy(self) -> str:
+        """Return the strategy's name, with its class where the map has one row for each class."""
+        scope = f" ({self.node.scope})" if self.node.scope else ""
+        return self.node.name + scope
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}, {self.objective.label.lower()}"
+
+    @property
+    def url(self) -> str:
+        """Return the address of the claims behind it, or of the nearest where there are none."""
+        shown = self if self.evidence else self.nearest or self
+        page = reverse("strategy", args=[shown.node.slug])
+        return f"{page}#claims" if shown.evidence else page
 
 
-@lru_cache(maxsize=4)
-def gap_map(pivot: str, state: str) -> GapMap:
-    """Return the map of the review's publications, remembered while `revision()` says `state`."""
-    root = tree(pivot, state)
-    found = cells(pivot)
-    classes = dict(TaxonomyClass.objects.values_list("slug", "id"))
-    most = max((cell.publications for cell in found.values()), default=0)
-    sections = tuple(
-        MapSection(path, tuple(_row(leaf, found, classes, most) for leaf in path[-1].children))
-        for path in _group_paths(root, ())
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A strategy with its place in the tree, how many publications are filed, and its cells."""
+
+    path: tuple[Node, ...]
+    node: Node
+    filed: int
+    cells: tuple[Cell, ...]
+
+    @cached_property
+    def html(self) -> SafeString:
+        """Return its cells as HTML: most of the page, and the same until the evidence changes."""
+        return render_to_string("taxonomy/_gap_cells.html", {"row": self})
+
+    @property
+    def place(self) -> str:
+        return " › ".join(node.name for node in self.path)
+
+    def is_below(self, key: str) -> bool:
+        """Whether the row is, or is somewhere below, the node with this key."""
+        return key in [node.key for node in (*self.path, self.node)]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows under one heading; none where they are sorted by what they hold."""
+
+    heading: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, eq=False)
+class GapMap:
+    """The rows in the tree's order.
+
+    `publications` has by objective how many claim an effect of any strategy, each counted once.
+    """
+
+    rows: tuple[Row, ...]
+    publications: Mapping[str, int]
+
+    @property
+    def cells(self) -> Iterator[Cell]:
+        return (cell for row in self.rows for cell in row.cells)
+
+    @cached_property
+    def claimed(self) -> list[Cell]:
+        """Return the cells with a counted claim."""
+        return [cell for cell in self.cells if cell.count.publications]
+
+    @cached_property
+    def table_html(self) -> SafeString:
+        """Return the table behind the map as HTML, remembered as the rows are."""
+        return render_to_string("taxonomy/_gap_table.html", {"map": self})
+
+    def below(self, key: str) -> list[Row]:
+        """Return the rows at or under the node with this key; all where it is empty."""
+        return [row for row in self.rows if not key or row.is_below(key)]
+
+    def sections(self, sort: str) -> list[Section]:
+        """Return the rows by group, or sorted by name, by what is filed or by an objective."""
+        if not sort:
+            return [
+                Section(place, [row for row in self.rows if row.place == place])
+                for place in dict.fromkeys(row.place for row in self.rows)
+            ]
+        return [Section("", sorted(self.rows, key=lambda row: _order(row, sort)))]
+
+
+def _order(row: Row, sort: str) -> tuple[int | str, ...]:
+    """Return what sorts a row: by name from A, by a number from the most."""
+    if sort == "name":
+        return (row.node.name.casefold(),)
+    if sort == "filed":
+        return (-row.filed,)
+    cell = next(cell for cell in row.cells if cell.objective == sort)
+    strength = list(IN_WORDS).index(cell.evidence)
+    return -cell.count.publications, strength, -cell.count.claims
+
+
+def heard() -> frozenset[tuple[int, bool]]:
+    """Return each claim of which a run here says something, and whether it judged the claim.
+
+    Outcomes are no part of the taxonomy's revision, so this is read anew for each page.
+    """
+    claims = Claim.objects.filter(outcomes__counts=True).distinct().only("study")
+    return frozenset((one.claim.pk, one.is_tried) for one in standings(claims))
+
+
+@lru_cache(maxsize=16)
+def gap_map(
+    pivot: str, chosen: Chosen, state: str, outcomes: frozenset[tuple[int, bool]]
+) -> GapMap:
+    """Return the map of what is chosen, remembered while `revision()` and `heard()` stay."""
+    found = Found(pivot, chosen, dict(outcomes))
+    rows = [found.row(*leaf) for leaf in _leaves(tree(pivot, state), ())]
+    return GapMap(_with_nearest(rows), publications_by_objective(chosen))
+
+
+def _leaves(node: Node, above: tuple[Node, ...]) -> Iterator[tuple[tuple[Node, ...], Node]]:
+    """Yield each strategy with the nodes from the top of the tree down to its group."""
+    for child in node.children:
+        if child.children:
+            yield from _leaves(child, (*above, child))
+        else:
+            yield above, child
+
+
+class Found:
+    """What was counted for one map, to be read by place."""
+
+    def __init__(self, pivot: str, chosen: Chosen, outcomes: Mapping[int, bool]) -> None:
+        self.classes = dict(TaxonomyClass.objects.values_list("slug", "id"))
+        self.cells = cells(pivot, chosen)
+        # The tree has counted the whole review.
+        self.filed = None if chosen.is_whole_review else filed(pivot, chosen)
+        known = effects(pivot, chosen, outcomes)
+        self.tried = {effect.place for effect in known if outcomes[effect.claim]}
+        self.known_on_cpu: Counter[Place] = Counter(e.place for e in known if e.on_cpu)
+        most = max((cell.publications for cell in self.cells.values()), default=0)
+        self.unit = min(UNIT, LARGEST / sqrt(most or 1))
+
+    def row(self, path: tuple[Node, ...], node: Node) -> Row:
+        (strategy,) = node.strategies
+        class_id = self.classes.get(node.scope)
+        row = tuple(self._cell(node, (class_id, strategy, o), o) for o in Objective)
+        here = node.publications if self.filed is None else self.filed.get((class_id, strategy), 0)
+        return Row(path, node, here, row)
+
+    def _cell(self, node: Node, place: Place, objective: Objective) -> Cell:
+        count = self.cells.get(place, NOTHING)
+        on_cpu = count.on_cpu - self.known_on_cpu[place]
+        return Cell(node, objective, count, place in self.tried, on_cpu, self.unit)
+
+
+def _with_nearest(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows, each empty cell with the cell that comes nearest to it."""
+    return tuple(
+        replace(row, cells=tuple(_near(cell, row, beside) for cell in row.cells))
+        for _, group in groupby(rows, key=lambda row: row.path)
+        for beside in [list(group)]
+        for row in beside
     )
-    return GapMap(sections, most)
 
 
-def _group_paths(node: Node, above: tuple[Node, ...]) -> list[tuple[Node, ...]]:
-    here = above if node.level == "all" else (*above, node)
-    if node.level == "group":
-        return [here]
-    return [path for child in node.children for path in _group_paths(child, here)]
+def _near(cell: Cell, row: Row, beside: Sequence[Row]) -> Cell:
+    """Return the cell with the nearest evidence, where it has none itself.
 
-
-def _row(
-    node: Node,
-    found: Mapping[tuple[int | None, int, str], ClaimCount],
-    classes: Mapping[str, int],
-    most: int,
-) -> MapRow:
-    (strategy,) = node.strategies
-    class_id = classes.get(node.scope)
-    return MapRow(
-        node,
-        tuple(
-            _cell(node, objective, found.get((class_id, strategy, objective), NOTHING), most)
-            for objective in Objective.values
-        ),
-    )
-
-
-def _cell(node: Node, objective: str, cell: ClaimCount, most: int) -> MapCell:
-    query = {"class": node.scope, "strategy": node.slug, "objective": objective}
-    return MapCell(
-        objective=objective,
-        publications=cell.publications,
-        claims=cell.claims,
-        shade=-(-cell.publications * STEPS // most) if most else 0,
-        url=publications_url(**query) if cell.publications else "",
-    )
+    That is the strategy of its group with the most publications on the same objective, or else
+    what most publications claim of the strategy itself.
+    """
+    if cell.evidence:
+        return cell
+    place = row.cells.index(cell)
+    group = [other.cells[place] for other in beside]
+    claimed = [other for other in group if other.count.publications]
+    own = [other for other in row.cells if other.evidence]
+    nearest = max(claimed or own, key=lambda other: other.count.publications, default=None)
+    return replace(cell, nearest=nearest)

@@ -1,141 +1,44 @@
-"""The taxonomy's pages: the explorer with its three views, and one page for each strategy."""
+"""The explorer: the gap map, what it comes to, and the tree."""
 
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
-from django import forms
-from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from reviewapp.corpus.choices import Membership
-from reviewapp.corpus.citations.files import CITATIONS
-from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
-from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import as_csv, as_json, download, provenance
-from reviewapp.ui.listing import paginate
-from taxonomy.choices import Objective
-from taxonomy.explorer.gap_map import GapMap, MapCell, gap_map
-from taxonomy.explorer.hub import CLAIM_HEADER, claim_rows, claims_of, hub
-from taxonomy.explorer.icicle import icicle
-from taxonomy.explorer.tree import Node, publications_url, tree
-from taxonomy.measured import studies_about
-from taxonomy.models import Strategy
-from taxonomy.queries import revision
+from taxonomy.explorer.asked import asked_view
+from taxonomy.explorer.gap_map import Cell, Row
+from taxonomy.explorer.tree import Node
 
-NEWEST_SHOWN = 12
-MAP_HEADER = ("class", "family", "group", "strategy", "objective", "publications", "claims")
-DEFAULT = {"pivot": "family"}
-PIVOTS = {"family": "Families first", "class": "Classes first"}
-
-
-class ExplorerForm(forms.Form):
-    """What the address of the explorer may ask for."""
-
-    pivot = forms.ChoiceField(choices=list(PIVOTS.items()), required=False)
-    select = forms.CharField(max_length=200, required=False)
-    q = forms.CharField(max_length=200, required=False)
-
-
-class CitationsForm(forms.Form):
-    """What the address of a strategy's citations may ask for, as the list of publications does."""
-
-    counted = forms.ChoiceField(choices=[("yes", "yes")], required=False)
-
-
-@dataclass(frozen=True)
-class View:
-    """What is shown: the pivot, the selected node with all above it, the tree search."""
-
-    pivot: str
-    root: Node
-    path: list[Node]
-    gaps: GapMap
-    q: str
-
-    @property
-    def selected(self) -> Node | None:
-        return self.path[-1] if self.path else None
-
-    @property
-    def branch(self) -> Node:
-        """Return what the chart and the map show: the selection, or the group of a strategy."""
-        return next((node for node in reversed(self.path) if node.children), self.root)
-
-    @property
-    def shown_gaps(self) -> GapMap:
-        return self.gaps.below(self.branch) if self.path else self.gaps
-
-    @property
-    def without_search(self) -> str:
-        return self.address(q="", select=self.selected.key if self.selected else "")
-
-    def address(self, **changes: str) -> str:
-        """Return the query string of this view with `changes`; defaults are left out."""
-        now = {"pivot": self.pivot, "q": self.q, **changes}
-        kept = {name: value for name, value in now.items() if value and value != DEFAULT.get(name)}
-        return "?" + urlencode(kept)
-
-    @property
-    def select_address(self) -> str:
-        """Return the query string that ends where the key of a node is to be added."""
-        return self.address() + ("&" if len(self.address()) > 1 else "") + "select="
-
-    @property
-    def pivots(self) -> list[tuple[str, str, bool]]:
-        """Return each pivot as address (with the same entry selected), name, whether it is on."""
-        node = self.selected
-        key = f"{node.level}:{node.slug}" if node and node.level != "class" else ""
-        return [
-            (self.address(pivot=pivot, select=key), name, pivot == self.pivot)
-            for pivot, name in PIVOTS.items()
-        ]
-
-
-def asked_view(request: HttpRequest) -> View:
-    """Return the view that the address asks for; raise BadRequest where it makes no sense."""
-    asked = cleaned_or_400(ExplorerForm(request.GET))
-    pivot = asked["pivot"] or DEFAULT["pivot"]
-    state = revision()
-    root = tree(pivot, state)
-    path = _path(root, asked["select"])
-    return View(pivot, root, path, gap_map(pivot, state), asked["q"])
-
-
-def _path(root: Node, key: str) -> list[Node]:
-    """Return the nodes below the root down to the one called `key`, or to the like of it.
-
-    A key made in the other pivot differs only in the class after the @.
-    """
-    if not key:
-        return []
-    plain = key.partition("@")[0]
-    alike = (node.key for node in root.walk() if f"{node.level}:{node.slug}" == plain)
-    path = root.path_to(key) or root.path_to(next(alike, ""))
-    if not path:
-        raise BadRequest(f"There is no “{key}” in this order of the taxonomy.")
-    return path[1:]
+MAP_HEADER = (
+    "class",
+    "family",
+    "group",
+    "strategy",
+    "objective",
+    "publications",
+    "claims",
+    "filed",
+    "extensions",
+    "claims_for_cpu",
+    "strongest",
+)
 
 
 @require_safe
 @vary_on_headers("HX-Request")
 def explorer(request: HttpRequest) -> HttpResponse:
-    """Show the tree, the icicle and the gap map, with one selection in all three."""
-    view = asked_view(request)
-    select = request.path + view.select_address
-    selected = view.selected.key if view.selected else ""
-    found = view.root.named_like(view.q) if view.q else view.root
+    """Show the gap map, what it comes to, and the tree with its selection."""
+    view = asked_view(request.GET)
     context = {
         "view": view,
-        "found": found,
-        "chart": icicle(view.root, view.branch, selected, select),
-        "select": select,
-        "selected_key": selected,
-        "objectives": Objective.labels,
+        "found": view.root.named_like(view.q) if view.q else view.root,
+        "select": request.path + view.select_address,
+        "selected_key": view.selected_key,
+        "marked": view.marked,
     }
     fragment = request.htmx and not request.htmx.history_restore_request  # type: ignore[attr-defined]
     template = "taxonomy/_explorer.html" if fragment else "taxonomy/explorer.html"
@@ -146,13 +49,8 @@ def explorer(request: HttpRequest) -> HttpResponse:
 @limited(EXPORTS_PER_MINUTE)
 def export_explorer(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the gap map of the selection, one row for each cell; as JSON also the tree."""
-    view = asked_view(request)
-    rows = [
-        _cell_row(section.path, row.node, cell)
-        for section in view.shown_gaps.sections
-        for row in section.rows
-        for cell in row.cells
-    ]
+    view = asked_view(request.GET)
+    rows = [_cell_row(row, cell) for row in view.exported for cell in row.cells]
     about = provenance(request)
     if extension == "json":
         cells = [dict(zip(MAP_HEADER, row, strict=True)) for row in rows]
@@ -162,11 +60,13 @@ def export_explorer(request: HttpRequest, extension: str) -> HttpResponse:
     return download(content, "taxonomy", extension)
 
 
-def _cell_row(above: tuple[Node, ...], strategy: Node, cell: MapCell) -> tuple[str | int, ...]:
+def _cell_row(row: Row, cell: Cell) -> tuple[str | int, ...]:
     """Return the cell in the order of MAP_HEADER; the class is empty with families first."""
-    slugs = {node.level: node.slug for node in above}
-    place = (slugs.get("class", ""), slugs["family"], slugs["group"], strategy.slug)
-    return (*place, cell.objective, cell.publications, cell.claims)
+    slugs = {node.level: node.slug for node in row.path}
+    place = (slugs.get("class", ""), slugs["family"], slugs["group"], row.node.slug)
+    count = cell.count
+    counts = (count.publications, count.claims, row.filed, count.extensions, cell.on_cpu)
+    return (*place, cell.objective.value, *counts, cell.in_words)
 
 
 def _branch(node: Node) -> dict[str, Any]:
@@ -180,50 +80,3 @@ def _branch(node: Node) -> dict[str, Any]:
         "publications": node.publications,
         "children": [_branch(child) for child in node.children],
     }
-
-
-def _strategy(slug: str) -> Strategy:
-    """Return the strategy with its place in the taxonomy; raise Http404 when there is none."""
-    return get_object_or_404(
-        Strategy.objects.select_related("group__family").prefetch_related("classes"), slug=slug
-    )
-
-
-@require_safe
-def strategy_page(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show one strategy: what it is, who wrote about it, what they claim."""
-    strategy = _strategy(slug)
-    known = hub(strategy.pk, revision())
-    publications = Publication.objects.filter(strategies=strategy).defer("search", "claims_text")
-    claims = paginate(request, claims_of(strategy.pk), known.claims)
-    context = {
-        "strategy": strategy,
-        "hub": known,
-        "publications_url": publications_url(strategy=slug),
-        "publications": publications.in_review()[:NEWEST_SHOWN],
-        "extensions": publications.filter(membership=Membership.EXTENSION)[:NEWEST_SHOWN],
-        "claims": claims,
-        "claim_pages": claims.paginator.get_elided_page_range(claims.number),
-        "case_studies": CaseStudy.objects.filter(publication__in=publications),
-        "studies": studies_about("strategy", [slug]),
-    }
-    return render(request, "taxonomy/strategy.html", context)
-
-
-@require_safe
-@limited(EXPORTS_PER_MINUTE)
-def export_strategy(request: HttpRequest, slug: str, extension: str) -> HttpResponse:
-    """Return the review's claims about it as CSV or JSON, or its publications as citations."""
-    strategy = _strategy(slug)
-    about = provenance(request)
-    if extension in CITATIONS:
-        asked = cleaned_or_400(CitationsForm(request.GET))
-        publications = Publication.objects.filter(strategies=strategy)
-        chosen = publications.in_review() if asked["counted"] else publications
-        lines = CITATIONS[extension](chosen.prefetch_related("strategies"), about)
-        return download("".join(lines), slug, extension)
-    rows = claim_rows(strategy)
-    if extension == "csv":
-        return download(as_csv(CLAIM_HEADER, rows, about), slug, extension)
-    claims = [dict(zip(CLAIM_HEADER, row, strict=True)) for row in rows]
-    return download(as_json({"strategy": slug, "claims": claims}, about), slug, extension)

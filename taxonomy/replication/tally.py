@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from reviewapp.corpus.choices import Membership
 from taxonomy.choices import Replicability
@@ -114,13 +114,16 @@ def numbers(state: str) -> Numbers:
     for strategy, slug, n in rows:
         linked[strategy, bool(slug)] += n
     del study[""]
+    extension = Q(publication__membership=Membership.EXTENSION)
     return Numbers(
-        extensions=claims.filter(publication__membership=Membership.EXTENSION).count(),
+        **claims.aggregate(
+            extensions=Count("pk", filter=extension),
+            rule_known=Count("pk", filter=Q(rule_blind=False)),
+        ),
         testability=dict(testability),
         strategy=dict(linked),
         study=dict(study),
         strategies=tuple(Strategy.objects.values_list("pk", "slug", "name")),
-        rule_known=claims.filter(rule_blind=False).count(),
     )
 
 

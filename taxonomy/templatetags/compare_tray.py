@@ -7,7 +7,7 @@ from django.contrib.messages import get_messages
 from django.middleware.csrf import get_token
 from django.template.context import Context
 
-from taxonomy.comparison.selection import FEWEST, KINDS, MOST
+from taxonomy.comparison.selection import FEWEST, MOST, TRAY_KINDS
 from taxonomy.comparison.tray import Tray
 
 register = template.Library()
@@ -62,7 +62,7 @@ def compare_button(  # noqa: PLR0913, PLR0917 - the last three are for the answe
         "kind": kind,
         "slug": slug,
         "name": name,
-        "picked": tray.holds(KINDS[kind], slug),
+        "picked": tray.holds(TRAY_KINDS[kind], slug),
         "other": tray.kind.plural if tray.slugs and tray.kind and tray.kind.name != kind else "",
         "next": address or (request.get_full_path() if request else ""),
         "swap": swap,

@@ -1,5 +1,6 @@
 """The cells of a comparison as HTML; a template for each took longer than all of the SQL."""
 
+from collections.abc import Sequence
 from html import escape
 
 from django import template
@@ -7,13 +8,31 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from reviewapp.ui.templatetags.ui import grade
-from taxonomy.comparison.table import Cell, Part
+from taxonomy.comparison.table import Cell, Item, Part, Row
 
 register = template.Library()
 
 
+DIFFERS = mark_safe(
+    '<span class="mark" title="This row differs"><span aria-hidden="true">≠</span>'
+    '<span class="visually-hidden">Differs: </span></span> '
+)
+
+
 @register.simple_tag
-def comparison_cell(cell: Cell, baseline: str = "") -> SafeString:
+def comparison_row(row: Row, items: Sequence[Item], baseline: str = "") -> SafeString:
+    """Show a property of every item; on narrow screens each cell names its item."""
+    note = format_html('<span class="row-note">{}</span>', row.note) if row.note else ""
+    mark = DIFFERS if row.differs else ""
+    cells = format_html_join(
+        "",
+        '<td data-item="{}">{}</td>',
+        ((item.name, _cell(cell, baseline)) for item, cell in zip(items, row.cells, strict=True)),
+    )
+    return format_html('<tr><th scope="row">{}{}{}</th>{}</tr>', mark, row.label, note, cells)
+
+
+def _cell(cell: Cell, baseline: str) -> SafeString:
     """Show what a cell says, or a dash with the reason; then its distance from the baseline."""
     if cell.missing:
         return format_html(

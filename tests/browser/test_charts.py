@@ -11,7 +11,6 @@ from tests.browser.conftest import OpenPage
 
 STARTS = {"svg": b"<svg", "png": b"\x89PNG\r\n"}
 WITH_CHARTS = [
-    "/taxonomy/quantization/",
     "/compare/?strategies=distillation,pruning,quantization",
     "/runs/1/",
     "/dashboards/",
@@ -55,8 +54,8 @@ def test_a_mark_names_its_claim_and_leads_to_its_publication(page: Page) -> None
 
 def test_drawings_follow_the_theme(open_page: OpenPage) -> None:
     page = open_page(color_scheme="light")
-    page.goto("/taxonomy/pruning/")
-    fill = "getComputedStyle(document.querySelector('.drawing .bar')).fill"
+    page.goto("/dashboards/")
+    fill = "getComputedStyle(document.querySelector('.drawing .mark path, .drawing .bar')).fill"
     light = page.evaluate(fill)
     page.emulate_media(color_scheme="dark")
     assert page.evaluate(fill) != light
@@ -86,7 +85,7 @@ def test_the_drawing_stays_when_plotly_cannot_be_loaded(browser: Browser, site: 
     context = browser.new_context(base_url=site.url)
     page = context.new_page()
     page.route("**/plotly.min*.js", lambda route: route.abort())
-    page.goto("/taxonomy/pruning/")
+    page.goto("/dashboards/")
     chart = page.locator(".chart").first
     chart.get_by_role("button", name="Interactive").click()
     expect(chart.get_by_role("status")).to_have_text("This could not be loaded.")
@@ -102,7 +101,7 @@ def test_the_drawing_stays_when_plotly_cannot_be_loaded(browser: Browser, site: 
 def test_a_chart_is_saved_as_a_picture_that_names_itself(
     page: Page, tmp_path: Path, kind: str
 ) -> None:
-    page.goto("/taxonomy/pruning/")
+    page.goto("/dashboards/")
     chart = page.locator(".chart").first
     title = chart.locator("h3").inner_text()
     with page.expect_download() as saving:

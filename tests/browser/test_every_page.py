@@ -21,6 +21,9 @@ PAGES = [
     "/search/?q=speedup&group=claims",
     "/publications/frantar2023sparsegpt/",
     "/publications/zheng2023sglang/",
+    "/claims/frantar2023qmoe-0/",
+    "/claims/dettmers2022llmint8-1/",
+    "/claims/nobody2020-0/",
     "/compare/",
     "/compare/?strategies=distillation,pruning,quantization",
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
@@ -67,7 +70,9 @@ def test_the_page_is_accessible_and_fits(
     assert page.locator("h1").count() == 1
 
 
-@pytest.mark.parametrize("address", ["/taxonomy/", "/taxonomy/pruning/"])
+@pytest.mark.parametrize(
+    "address", ["/compare/?strategies=distillation,pruning,quantization", "/dashboards/"]
+)
 def test_charts_are_drawn_with_their_table_behind_them(open_page: OpenPage, address: str) -> None:
     page = open_page(**DESKTOP)
     page.goto(address)

@@ -40,12 +40,14 @@ def test_searching_the_tree_keeps_the_ancestors(page: Page) -> None:
     assert names == ["Training optimization", "Size reduction optimization", "Pruning"]
 
 
-def test_a_cell_of_the_gap_map_opens_its_publications(page: Page) -> None:
+def test_a_cell_of_the_gap_map_opens_the_claims_behind_it(page: Page) -> None:
     page.goto("/taxonomy/")
     row = page.get_by_role("row", name=re.compile("^Speculative decoding"))
-    row.get_by_role("link", name=re.compile("2 pub")).click()
-    expect(page).to_have_url(re.compile("strategy=speculative-decoding.*objective=throughput"))
-    expect(page.get_by_text(re.compile("^2 publications"))).to_be_visible()
+    row.get_by_role(
+        "link", name=re.compile("throughput: strongest isolated, publications: 2")
+    ).click()
+    expect(page).to_have_url(re.compile("/taxonomy/speculative-decoding/#claims$"))
+    expect(page.get_by_role("heading", name="Speculative decoding", exact=True)).to_be_visible()
 
 
 def test_facets_narrow_the_list_and_a_chip_widens_it_again(page: Page) -> None:

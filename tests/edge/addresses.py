@@ -17,6 +17,7 @@ def _filled(route: str, run: int) -> str:
     things = {
         "pk": str(run),
         "key": "frantar2023sparsegpt",
+        "code": "frantar2023sparsegpt-0",
         "slug": "sparsegpt" if "studies/" in route else "pruning",
         "extension": "csv",
     }

@@ -6,18 +6,22 @@ import io
 import json
 import re
 from itertools import accumulate
-from urllib.parse import quote
+from typing import Any
 
 import pytest
 from django.test import Client
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
+from taxonomy.choices import Status
+from taxonomy.claims.outcomes import Finding, Judged, keep
+from taxonomy.comparison.effects import label as effects_label
 from taxonomy.comparison.latex import escape
-from taxonomy.models import Claim, Evidence, Strategy
+from taxonomy.models import Attribution, Axis, Claim, Evidence, Strategy
 from tests import factories
+from tests.casestudies.making import a_finished_run
 from tests.factories import publication
 from tests.queries import count_queries
 
@@ -44,32 +48,209 @@ def rows_of(client: Client, query: str) -> dict[str, dict[str, str]]:
     }
 
 
-def claim(of: Publication, value: float, unit: str = "x", **values: str) -> Claim:
-    """Give the publication a claim about its throughput."""
-    return factories.claim(
+def axis(quantity: str) -> Axis:
+    return Axis.objects.filter(quantity__slug=quantity).earliest("id")
+
+
+def claim(of: Publication, value: float, *strategies: str, **values: Any) -> Claim:
+    """Give the publication a claim of an isolated effect of the strategies."""
+    made = factories.claim(
         of,
-        value=value,
-        unit=unit,
         **{
+            "axis": axis("memory-reduction"),
+            "value": value,
+            "plotted": value,
+            "ratio": value,
+            "ratio_rule": "factor",
+            "scope": "isolated",
             **values,
         },
     )
+    for position, strategy in enumerate(Strategy.objects.filter(slug__in=strategies)):
+        Attribution.objects.create(claim=made, strategy=strategy, position=position)
+    return made
 
 
-def test_counts_ranges_and_sources_are_those_of_the_evidence(client: Client, review: Review):
-    counted = Publication.objects.in_review().filter(strategies__slug="offloading")
-    claims = Claim.objects.filter(
-        publication__in=counted, objective="throughput", unit="x"
-    ).order_by("value")
-    row = rows_of(client, "strategies=offloading,pruning")
-    assert row["Publications"]["Offloading"] == str(counted.count())
-    cell = row["Throughput in x, higher is better"]["Offloading"]
-    lowest, highest = claims.first(), claims.last()
-    assert lowest
-    assert highest
-    assert cell.startswith(f"{lowest.value:g}–{highest.value:g} x in {claims.count()} claims")
-    assert lowest.publication.artifact_name in cell
-    assert highest.publication.artifact_name in cell
+def shown_axes(page: str) -> list[str]:
+    """Return what stands on the page as charts: the slug of each."""
+    return re.findall(r'<figure class="chart" id="([^"]+)"', page)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_every_number_under_a_strategy_is_attributed_to_it_and_of_its_row(
+    client: Client, review: Review, data: st.DataObject
+):
+    slugs = sorted(Strategy.objects.values_list("slug", flat=True))
+    chosen = sorted(data.draw(st.sets(st.sampled_from(slugs), min_size=2, max_size=6)))
+    query = f"strategies={','.join(chosen)}"
+    content = json.loads(client.get(f"/compare/export.json?{query}").content)
+    ids = dict(Strategy.objects.filter(slug__in=chosen).values_list("slug", "pk"))
+    for section in content["sections"] + content["one_sided"]:
+        for row in section["rows"]:
+            own = row_axis(row["label"])
+            for slug, cell in zip(chosen, row["cells"], strict=True):
+                claims = linked_claims(cell)
+                effects = Claim.objects.counted().effects_of(ids[slug])
+                assert {found.pk for found in claims} <= set(effects.values_list("pk", flat=True))
+                if own:
+                    assert {found.axis_id for found in claims} <= {own.pk}
+                    here = effects.filter(axis=own).count()
+                    assert len(cell["details"]) + cell["more"] == here
+    response = Client().get(f"/compare/?{query}").content.decode()
+    figures = re.split(r'(?=<figure class="chart" id=")', response)[1:]
+    for figure in figures:
+        (pk,) = map(int, re.findall(r'^<figure class="chart" id="axis-(\d+)-', figure))
+        drawing = figure.split("</figure>")[0]
+        found = Claim.objects.by_code(re.findall(r'href="/claims/([^/"]+)/', drawing))
+        assert {one.axis_id for one in found} == {pk}
+        everything = Claim.objects.counted().effects_of(*ids.values())
+        assert set(found) <= set(everything)
+
+
+def row_axis(label: str) -> Axis | None:
+    axes = Axis.objects.select_related("quantity")
+    return next((one for one in axes if effects_label(one) == label), None)
+
+
+def linked_claims(cell: dict[str, Any]) -> list[Claim]:
+    codes = [part["href"].split("/")[2] for part in cell["details"] if "/claims/" in part["href"]]
+    return list(Claim.objects.by_code(codes))
+
+
+def test_a_claim_stands_only_under_the_strategy_it_is_attributed_to(client: Client, review: Review):
+    Claim.objects.all().delete()
+    made = publication(key="made", artifact_name="Made", hardware=["Supercomputer"])
+    for slug in ("pruning", "quantization", "offloading"):
+        Evidence.objects.create(publication=made, strategy=Strategy.objects.get(slug=slug))
+    claim(made, 29, "pruning")
+    hidden = claim(made, 31)
+    pruning = Strategy.objects.get(slug="offloading")
+    Attribution.objects.create(claim=hidden, strategy=pruning, position=0, counted=False)
+    rows = rows_of(client, "strategies=offloading,pruning,quantization")
+    (row,) = (row for name, row in rows.items() if name.startswith("Memory reduction"))
+    assert row["Pruning"] == "29 x (isolated; Made (2023))"
+    assert row["Quantization"].startswith("— (no claim about memory reduction")
+    assert row["Offloading"].startswith("— (")
+    assert rows["Bottom line"]["Pruning"] == (
+        "One isolated claim, up to 29 x memory reduction, fine-tuning; none of all was tried here."
+    )
+    assert rows["Bottom line"]["Offloading"] == "No claim of an effect."
+    assert rows["Hardware seen"]["Pruning"] == "— (no claim names its device)"
+    assert "Supercomputer" not in json.dumps(rows)
+    shown = client.get(THREE).content.decode()
+    assert "1 more row: only one of these has a claim there" in shown
+    assert "Nothing is drawn" in shown
+
+
+def test_two_quantities_in_the_same_unit_have_rows_and_charts_of_their_own(
+    client: Client, review: Review
+):
+    Claim.objects.all().delete()
+    for slug in ("pruning", "quantization"):
+        made = publication(key=f"made-{slug}", artifact_name=f"Made {slug}")
+        claim(made, 5, slug)
+        claim(made, 7, slug, axis=axis("model-size-reduction"))
+    charts = shown_axes(client.get("/compare/?strategies=pruning,quantization").content.decode())
+    assert len(charts) == 2
+    rows = rows_of(client, "strategies=pruning,quantization")
+    by_quantity = {name.split(" (")[0].split(",")[0]: row["Pruning"] for name, row in rows.items()}
+    assert by_quantity["Memory reduction"].startswith("5 x")
+    assert by_quantity["Model-size reduction"].startswith("7 x")
+
+
+def test_the_baseline_is_subtracted_from_counts_and_never_from_claimed_numbers(
+    client: Client, review: Review
+):
+    rows = rows_of(client, "strategies=offloading,pruning&baseline=pruning")
+    offloading, pruning = (
+        Publication.objects.in_review().filter(strategies__slug=slug).count()
+        for slug in ("offloading", "pruning")
+    )
+    assert rows["Publications"]["Offloading"] == f"{offloading} [+{offloading - pruning}]"
+    assert rows["Publications"]["Pruning"] == str(pruning)
+    assert re.search(r"\[[+−]?\d+\]$", rows["Claims, isolated"]["Offloading"])
+    for row in rows.values():
+        if row["section"] in {"Memory", "Speed", "Quality", "Cost"}:
+            assert "[" not in row["Offloading"]
+
+
+def test_what_runs_here_found_is_told_at_once(client: Client, review: Review):
+    url = "/compare/?strategies=pruning,quantization"
+    client.get(url)  # what is claimed is remembered, what came of it is not
+    claimed = Claim.objects.counted().effects_of(Strategy.objects.get(slug="pruning").pk)
+    run = a_finished_run()
+    found = [Finding(claimed.earliest("pk").code, Status.SUPPORTED)]
+    keep(Judged(run.pk, "sparsegpt", "CPU"), found)
+    rows = rows_of(client, "strategies=pruning,quantization")
+    assert rows["Tried here"]["Pruning"] == "supported ×1"
+    assert "one of all was tried here" in rows["Bottom line"]["Pruning"]
+    assert "supported ×1" in text_of(client, url)
+
+
+@pytest.mark.parametrize(
+    ("query", "slugs"),
+    [
+        ("classes=training,serving,inference", ["inference", "serving", "training"]),
+        ("families=training-optimization,hardware-optimization", None),
+        ("groups=size-reduction,memory-optimization", None),
+    ],
+)
+def test_classes_families_and_groups_are_compared_by_their_counts(
+    client: Client, review: Review, query: str, slugs: list[str] | None
+):
+    page = client.get(f"/compare/?{query}", follow=True)
+    assert page.status_code == 200
+    assert "compare tray</button>" not in page.content.decode()
+    content = json.loads(client.get(f"/compare/export.json?{query}").content)
+    rows = {row["label"]: row for section in content["sections"] for row in section["rows"]}
+    assert all(cell["amount"] > 0 for cell in rows["Strategies"]["cells"])
+    if slugs:
+        assert [item["slug"] for item in content["items"]] == slugs
+        for slug, cell in zip(slugs, rows["Publications counted"]["cells"], strict=True):
+            counted = Publication.objects.in_review().filter(classes__slug=slug).count()
+            assert cell["amount"] == counted
+        claims = Claim.objects.counted().filter(publication__classes__slug="serving")
+        scopes = [row for label, row in rows.items() if label.startswith("Claims, ")]
+        assert sum(row["cells"][1]["amount"] for row in scopes) == claims.count()
+
+
+def test_publications_are_compared_with_their_claims_conditions(client: Client, review: Review):
+    first = publication(key="first", artifact_name="First", limitation="Small.")
+    publication(key="second", artifact_name="Second", year=2020)
+    claim(first, 3, qualifier="up-to", conditions="on one GPU")
+    rows = rows_of(client, "publications=first,second&baseline=second")
+    assert rows["First version"]["First"] == "2023 [+3]"
+    (row,) = (row for name, row in rows.items() if name.startswith("Memory reduction"))
+    assert row["First"] == "up to 3 x (isolated; First (2023))"
+    shown = text_of(client, "/compare/?publications=first,second")
+    assert "baseline not reported; device not stated; on one GPU" in shown
+    assert rows["Limitation"]["First"] == "Small. (basis: this project's reading)"
+
+
+def test_a_long_list_of_claims_shows_both_ends_and_counts_the_rest(client: Client, review: Review):
+    Claim.objects.all().delete()
+    for n in range(20):
+        claim(publication(key=f"made{n}", artifact_name=f"Made{n}"), n + 1, "pruning")
+    shown = text_of(client, "/compare/?strategies=offloading,pruning")
+    assert "1–20 x in 20 claims" in shown
+    assert "3 of 20 sources" in shown
+    assert "Drawn are the highest 12 of 20." in shown
+
+
+def test_the_json_has_the_rows_of_the_page_in_its_order(client: Client, review: Review):
+    query = "strategies=offloading,pruning&baseline=pruning"
+    content = json.loads(client.get(f"/compare/export.json?{query}").content)
+    sections = content["sections"] + content["one_sided"]
+    labels = [row["label"] for section in sections for row in section["rows"]]
+    assert list(rows_of(client, query)) == list(dict.fromkeys(labels))
+    page = client.get(f"/compare/?{query}").content.decode()
+    heads = re.findall(r'<th scope="row">(.*?)</th>', page)
+    without_marks = [re.sub(r'<span class="mark".*?</span></span> |<span.*', "", h) for h in heads]
+    assert list(map(html.unescape, without_marks)) == labels
+    assert "baseline=pruning" in content["export"]["query"]
 
 
 def test_the_largest_model_names_its_publication(client: Client, review: Review):
@@ -89,27 +270,12 @@ def test_extensions_are_counted_apart(client: Client, review: Review):
     before = rows_of(client, "strategies=offloading,pruning")
     added = publication(key="extra", membership="extension", max_params_billion=9999)
     Evidence.objects.create(publication=added, strategy=strategy)
-    claim(added, 77777)
+    claim(added, 77777, "pruning")
     after = rows_of(client, "strategies=offloading,pruning")
     assert int(after["Extensions"]["Pruning"]) == int(before["Extensions"]["Pruning"]) + 1
     assert {k: v for k, v in after.items() if k != "Extensions"} == {
         k: v for k, v in before.items() if k != "Extensions"
     }
-
-
-def test_the_baseline_is_subtracted_from_counts_and_never_from_claimed_numbers(
-    client: Client, review: Review
-):
-    rows = rows_of(client, "strategies=offloading,pruning&baseline=pruning")
-    offloading, pruning = (
-        Publication.objects.in_review().filter(strategies__slug=slug).count()
-        for slug in ("offloading", "pruning")
-    )
-    assert rows["Publications"]["Offloading"] == f"{offloading} [+{offloading - pruning}]"
-    assert rows["Publications"]["Pruning"] == str(pruning)
-    assert "[" not in rows["Largest model"]["Offloading"]
-    claimed = rows["Throughput in x, higher is better"]["Offloading"]
-    assert re.search(r"\[[+−]\d+ claims\]$", claimed)
 
 
 def test_differences_only_hides_what_is_equal(client: Client, review: Review):
@@ -119,51 +285,6 @@ def test_differences_only_hides_what_is_equal(client: Client, review: Review):
     assert {row["differs"] for row in different.values()} == {"yes"}
     assert len(different) == sum(row["differs"] == "yes" for row in everything.values())
     assert "Differs:" in text_of(client, "/compare/?strategies=pruning,quantization&diff=1")
-
-
-def test_other_units_and_directions_are_not_compared(client: Client, review: Review):
-    Claim.objects.all().delete()
-    for slug, unit, qualifier, direction in (
-        ("pruning", "x", "up-to", "higher_better"),
-        ("quantization", "%", "exact", "higher_better"),
-        ("offloading", "%", "exact", "lower_better"),
-    ):
-        made = publication(key=f"made-{slug}", artifact_name=f"Made {slug}")
-        Evidence.objects.create(publication=made, strategy=Strategy.objects.get(slug=slug))
-        claim(made, 5, unit, qualifier=qualifier, direction=direction)
-    shown = text_of(client, THREE)
-    assert (
-        "Not comparable: Offloading reports % (lower is better); Pruning reports x; "
-        "Quantization reports % (higher is better)." in shown
-    )
-    assert (
-        "Not comparable: Pruning reports x (higher is better); Offloading reports %; "
-        "Quantization reports %." in shown
-    )
-    assert "Nothing is drawn: no two of these have claims" in shown
-    assert 'class="plot"' not in client.get(THREE).content.decode()
-
-
-def test_what_is_missing_says_why(client: Client, review: Review):
-    Claim.objects.all().delete()
-    rows = rows_of(client, "strategies=offloading,pruning")
-    assert rows["Objectives with claims"]["Pruning"] == "— (no publication makes a claim)"
-    assert "Nothing is drawn: there are no claims." in text_of(client, THREE)
-    measured = [row for row in rows.values() if row["section"] == "Measured by case studies"]
-    assert any(row["Pruning"].endswith("; not run") for row in measured)
-
-
-def test_publications_are_compared_with_their_claims_conditions(client: Client, review: Review):
-    first = publication(key="first", artifact_name="First", limitation="Small.")
-    publication(key="second", artifact_name="Second", year=2020)
-    claim(first, 3, qualifier="up-to", conditions="on one GPU")
-    rows = rows_of(client, "publications=first,second&baseline=second")
-    assert rows["First version"]["First"] == "2023 [+3]"
-    assert rows["Throughput in x, higher is better"]["First"] == (
-        "up to 3 x (speed-up; baseline: not reported; conditions: on one GPU; stated in: abstract)"
-    )
-    assert rows["Throughput in x, higher is better"]["Second"] == "— (no claim about throughput)"
-    assert rows["Limitation"]["First"] == "Small. (basis: this project's reading)"
 
 
 @pytest.mark.parametrize(
@@ -225,16 +346,6 @@ def test_hostile_text_is_escaped_on_the_page_and_in_exports(client: Client, revi
     assert rows["Venue"][nasty].startswith("'=1+1")
 
 
-def test_json_says_the_same_as_the_page(client: Client, review: Review):
-    response = client.get("/compare/export.json?strategies=offloading,pruning&baseline=pruning")
-    content = json.loads(response.content)
-    assert [item["slug"] for item in content["items"]] == ["offloading", "pruning"]
-    rows = {row["label"]: row for section in content["sections"] for row in section["rows"]}
-    assert rows["Publications"]["cells"][0]["delta"].startswith("+")
-    assert rows["Throughput in x, higher is better"]["cells"][0]["details"][0]["href"]
-    assert "baseline=pruning" in content["export"]["query"]
-
-
 def test_latex_has_a_cell_for_every_column_of_every_row(client: Client, review: Review):
     special = r"a & b % c $ d # e _ f { g } h ~ i ^ j \ k"
     publication(key="nasty", artifact_name="Nasty", limitation=special)
@@ -274,17 +385,4 @@ def test_the_number_of_queries_does_not_grow_with_the_corpus(
 ):
     before = count_queries(client, url)
     add_publications(150)
-    assert count_queries(client, url) == before <= 12
-
-
-def test_a_long_list_of_claims_shows_both_ends_and_counts_the_rest(client: Client, review: Review):
-    Claim.objects.all().delete()
-    strategy = Strategy.objects.get(slug="pruning")
-    for n in range(20):
-        made = publication(key=f"made{n}", artifact_name=f"Made{n}")
-        Evidence.objects.create(publication=made, strategy=strategy)
-        claim(made, n + 1)
-    shown = text_of(client, f"/compare/?strategies={quote('offloading,pruning')}")
-    assert "1–20 x in 20 claims" in shown
-    assert "lowest Made0 (2023), highest Made19 (2023)" in shown
-    assert "6 of 20 sources" in shown
+    assert count_queries(client, url) == before <= 18

@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -14,12 +16,14 @@ from django.test import Client
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
-from taxonomy.choices import Objective
+from taxonomy.choices import Objective, Status
+from taxonomy.claims.outcomes import Finding, Judged, keep
 from taxonomy.explorer.gap_map import gap_map
 from taxonomy.explorer.tree import tree
-from taxonomy.models import Evidence, Strategy
+from taxonomy.models import Attribution, Claim, Evidence, Strategy
 from taxonomy.queries import revision
 from tests import factories
+from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
 from tests.factories import publication
 from tests.queries import count_queries
@@ -96,55 +100,239 @@ def test_below_a_class_only_its_own_publications_count(client: Client, review: R
     assert found == expected
 
 
+FILTERS: dict[str, dict[str, Any]] = {
+    "": {},
+    "membership=named": {"members": {"named"}},
+    "membership=all": {"members": {"named", "reconstructed", "extension"}},
+    "class=serving&from=2020&to=2022": {"class_": "serving", "first": 2020, "last": 2022},
+    "memory=at-most&gb=24": {"passes": lambda sizes: any(gb <= 24 for gb in sizes)},
+    "memory=at-least&gb=48": {"passes": lambda sizes: any(gb >= 48 for gb in sizes)},
+    "memory=not-stated": {"passes": lambda sizes: not sizes},
+}
+STRENGTHS = ["isolated", "combined", "against another"]
+CPU = {"model", "direction", "same-quantity"}
+
+
+def counted_by_hand(
+    strategy: str,
+    class_: str,
+    objective: str,
+    *,
+    members: set[str] = frozenset({"named", "reconstructed"}),  # type: ignore[assignment]
+    only_class: str = "",
+    first: int = 0,
+    last: int = 9999,
+    passes: Callable[[list[float]], bool] = lambda sizes: True,
+) -> dict[str, str]:
+    """What one row of the export has to say, from the fixtures alone."""
+    publications = [
+        row
+        for row in real_fixtures().publications
+        if {class_, only_class} - {""} <= set(row.classes) and first <= row.year <= last
+    ]
+    filed = [p for p in publications if strategy in p.strategies and p.membership.status in members]
+    found = [
+        (row, facts)
+        for row in publications
+        for position, claim in enumerate(row.claims)
+        for facts in [real_fixtures().claims[row.key, position]]
+        if claim.objective == objective
+        and strategy in facts.attribution.strategies
+        and passes([device.memory_gb for device in facts.hardware if device.memory_gb])
+    ]
+    ours = [(p, facts) for p, facts in found if p.membership.status in members]
+    theirs = {p.key for p, _ in found if p.membership.status not in members} & {
+        p.key for p in publications if p.membership.status == "extension"
+    }
+    scopes = {facts.attribution.scope.replace("-", " ") for _, facts in ours}
+    strongest = min(scopes, key=STRENGTHS.index, default="only an extension" if theirs else "none")
+    return {
+        "publications": str(len({p.key for p, _ in ours})),
+        "claims": str(len(ours)),
+        "filed": str(len(filed)),
+        "extensions": str(len(theirs)),
+        "claims_for_cpu": str(sum(facts.replication.testable in CPU for _, facts in ours)),
+        "strongest": strongest,
+    }
+
+
+def exported(client: Client, query: str = "") -> list[dict[str, str]]:
+    text = client.get(f"/taxonomy/export.csv?{query}").content.decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("query", FILTERS)
 @pytest.mark.parametrize("pivot", ["family", "class"])
-def test_each_cell_of_the_map_counts_publications_and_claims(
-    client: Client, review: Review, pivot: str
+def test_each_cell_of_the_map_counts_what_is_attributed(
+    client: Client, review: Review, pivot: str, query: str
 ) -> None:
-    text = client.get(f"/taxonomy/export.csv?pivot={pivot}").content.decode("utf-8-sig")
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert {row["objective"] for row in rows} == set(Objective.values)
+    rows = exported(client, f"pivot={pivot}&{query}")
     assert len(rows) == (31 if pivot == "family" else 57) * len(Objective)
+    asked = dict(FILTERS[query])
+    asked["only_class"] = asked.pop("class_", "")
     for row in rows:
-        about = [
-            sum(claim.objective == row["objective"] for claim in p.claims)
-            for p in counted_rows()
-            if row["strategy"] in p.strategies and (not row["class"] or row["class"] in p.classes)
-        ]
-        counts = (int(row["publications"]), int(row["claims"]))
-        assert counts == (sum(n > 0 for n in about), sum(about)), row
+        expected = counted_by_hand(row["strategy"], row["class"], row["objective"], **asked)
+        assert row == row | expected
+    assert any(row["publications"] != "0" for row in rows)
+
+
+def in_cells(html: str) -> list[tuple[int, str, float, str]]:
+    """The shade, the mark, its radius and the visible text of each cell of the map."""
+    cells = re.findall(r'<td class="s(\d)">(.*?)</td>', html)
+    marks = [re.search(r'class="bubble ([\w-]+)".*?class="ring" r="([\d.]+)"', c) for _, c in cells]
+    shown = [re.search(r'(?:class="n"[^>]*|span aria-hidden="true")>([^<]+)<', c) for _, c in cells]
+    return [
+        (
+            int(shade),
+            mark[1] if mark else "",
+            float(mark[2]) if mark else 0,
+            text[1] if text else "",
+        )
+        for (shade, _), mark, text in zip(cells, marks, shown, strict=True)
+    ]
+
+
+def test_a_cell_is_drawn_as_its_row_of_the_export_says(client: Client, review: Review) -> None:
+    rows, cells = exported(client), in_cells(get(client))
+    assert len(cells) == len(rows)
+    for row, (shade, mark, radius, text) in zip(rows, cells, strict=True):
+        n = int(row["publications"])
+        assert shade == (n >= 1) + (n >= 2) + (n >= 3) + (n >= 5) + (n >= 10)
+        if n:
+            assert (mark.replace("-", " "), text) == (row["strongest"], str(n))
+            assert radius**2 / n == pytest.approx(5.1**2, rel=0.05), "the area is the number"
+        else:
+            assert (mark, text) == (("extension", "ext.") if int(row["extensions"]) else ("", "·"))
+
+
+def test_an_objective_counts_each_publication_once(client: Client, review: Review) -> None:
+    shown = dict(re.findall(r'id="sort-([\w-]+)"[^\n]*?class="n">(\d+)<', get(client)))
+    assert set(shown) == set(Objective.values)
+    for objective, n in shown.items():
+        once = {
+            row.key
+            for row in counted_rows()
+            for position, claim in enumerate(row.claims)
+            if claim.objective == objective
+            and real_fixtures().claims[row.key, position].attribution.strategies
+        }
+        assert int(n) == len(once), objective
+
+
+def test_an_empty_cell_opens_the_nearest_evidence(client: Client, review: Review) -> None:
+    html = get(client)
+    claimed = {
+        (row["strategy"], row["objective"])
+        for row in exported(client)
+        if row["strongest"] != "none"
+    }
+    slugs = {s.name: s.slug for s in Strategy.objects.all()}
+    objectives = {label.lower(): value for value, label in Objective.choices}
+    empty = re.findall(r'<a class="none" href="([^"]+)" title="Nearest: ([^"]+)"', html)
+    assert len(empty) == 279 - len(claimed)
+    for address, nearest in empty:
+        name, _, objective = unescape(nearest).rpartition(", ")
+        assert (slugs[name], objectives[objective]) in claimed
+        assert address == f"/taxonomy/{slugs[name]}/#claims"
+    assert "Pruning, quality: no claim; nearest: Knowledge distillation, quality" in html
+
+
+def test_the_map_is_sorted_by_any_column_of_its_address(client: Client, review: Review) -> None:
+    def order(sort: str) -> list[str]:
+        html = get(client, f"?sort={sort}")
+        assert html.count('aria-sort="descending"') + html.count('aria-sort="ascending"') == 1
+        return re.findall(r'<th scope="row"><a href="/taxonomy/([\w-]+)/">', html)
+
+    rows = exported(client)
+    filed = {row["strategy"]: int(row["filed"]) for row in rows}
+    assert [filed[slug] for slug in order("filed")] == sorted(filed.values(), reverse=True)
+    for objective in Objective.values:
+        of = {r["strategy"]: int(r["publications"]) for r in rows if r["objective"] == objective}
+        assert [of[slug] for slug in order(objective)] == sorted(of.values(), reverse=True)
+    names = {s.slug: s.name.casefold() for s in Strategy.objects.all()}
+    assert [names[slug] for slug in order("name")] == sorted(names.values())
+
+
+def test_gaps_worth_closing_have_the_most_publications_and_no_isolated_claim(
+    client: Client, review: Review
+) -> None:
+    html = get(client)
+    rows = [
+        r for r in exported(client) if r["publications"] != "0" and r["strongest"] != "isolated"
+    ]
+    rows.sort(key=lambda row: (-int(row["publications"]), -int(row["claims_for_cpu"])))
+    names = {s.slug: s.name for s in Strategy.objects.all()}
+    gaps = re.search(r'<aside class="gaps.*?</aside>', html, re.DOTALL)
+    assert gaps
+    listed = re.findall(r'<li><a href="[^"]+">([^<]+)</a>.*?<b>(\d+)</b>', gaps[0], re.DOTALL)
+    assert [(unescape(name), n) for name, n in listed] == [
+        (f"{names[r['strategy']]} × {r['objective'].replace('-', ' ')}", r["publications"])
+        for r in rows[: len(listed)]
+    ]
+    assert f"And {len(rows) - len(listed)} more" in gaps[0]
+    assert "About reliability: of no strategy." in gaps[0]
+
+
+def cell_of(client: Client, strategy: str, objective: str) -> dict[str, str]:
+    return next(
+        row
+        for row in exported(client)
+        if (row["strategy"], row["objective"]) == (strategy, objective)
+    )
+
+
+def test_what_runs_here_found_shows_at_once(client: Client, review: Review) -> None:
+    claim = (
+        Claim.objects.effects_of(Strategy.objects.get(slug="pruning").pk)
+        .select_related("publication")
+        .filter(testable__in=CPU)[0]
+    )
+    about = Judged(a_finished_run().pk, "sparsegpt", "CPU, 2 cores")
+    place = "pruning", claim.objective
+    before = cell_of(client, *place)
+    keep(about, [Finding(claim.code, Status.NOT_RUN, "needs a GPU")])
+    spoken = cell_of(client, *place)
+    assert spoken["strongest"] == before["strongest"] != "tried here"
+    assert int(spoken["claims_for_cpu"]) == int(before["claims_for_cpu"]) - 1
+    keep(about, [Finding(claim.code, Status.NOT_REPRODUCED)])
+    assert cell_of(client, *place)["strongest"] == "tried here"
+    keep(replace(about, counts=False), [Finding(claim.code, Status.NOT_REPRODUCED)])
+    assert cell_of(client, *place) == before, "a changed run is listed and no more"
 
 
 @pytest.mark.parametrize("pivot", ["family", "class"])
 def test_every_count_opens_a_list_of_that_many(client: Client, review: Review, pivot: str) -> None:
-    state = revision()
-    links = [(n.list_url, n.publications) for n in tree(pivot, state).walk() if n.publications]
-    rows = [row for section in gap_map(pivot, state).sections for row in section.rows]
-    links += [(cell.url, cell.publications) for row in rows[::7] for cell in row.cells if cell.url]
+    links = [(n.list_url, n.publications) for n in tree(pivot, revision()).walk() if n.publications]
     for address, n in links:
         html = client.get(address).content.decode()
         assert re.search(rf'id="shown"[^>]*>\s*{n} publication', html), address
 
 
-def test_one_selection_marks_the_tree_and_narrows_the_map(client: Client, review: Review) -> None:
+def marked(html: str) -> list[str]:
+    return re.findall(r'<tr class="selected"><th scope="row"><a href="/taxonomy/([\w-]+)/"', html)
+
+
+def test_one_selection_marks_the_tree_and_the_map(client: Client, review: Review) -> None:
     html = get(client, "?select=strategy:pruning")
     assert len(re.findall(r'aria-selected="true"', html)) == 1
     assert re.search(r'id="in-tree-strategy:pruning"[^>]*aria-selected="true"', html)
-    assert re.findall(r'id="in-map-strategy:([\w-]+)"', html) == [
-        "distillation",
-        "quantization",
-        "pruning",
-    ]
-    assert html.count('<tr class="selected"') == 1
-    assert 'href="/taxonomy/pruning/"' in html
+    assert marked(html) == ["pruning"]
     assert "Removes what contributes least" in html
+    group = "select=group:size-reduction"
+    assert marked(get(client, f"?{group}")) == ["distillation", "quantization", "pruning"]
+    assert {r["strategy"] for r in exported(client, group)} == set(marked(get(client, f"?{group}")))
 
 
-def test_empty_columns_and_cells_stay_visible(client: Client, review: Review) -> None:
-    html = get(client)
-    assert '<th scope="col">Reliability</th>' in html
-    assert html.count("no publication makes such a claim") == 31 * 9 - html.count(
-        '<td class="shade'
-    )
+def test_the_filters_keep_the_order_and_the_selection(client: Client, review: Review) -> None:
+    html = get(client, "?sort=memory&select=strategy:pruning&memory=at-most&gb=16&from=2021")
+    assert "Filters: the review’s own, since 2021, device memory at most 16 GB" in html
+    assert '<input type="hidden" name="sort" value="memory">' in html
+    assert '<input type="hidden" name="select" value="strategy:pruning">' in html
+    for wanted in ("sort=memory", "gb=16", "memory=at-most", "from=2021"):
+        assert re.search(rf'id="in-tree-strategy:quantization" href="[^"]*{wanted}', html)
+    reset = re.search(r'id="reset-filters" href="/taxonomy/([^"]+)"', html)
+    assert reset
+    assert unescape(reset[1]) == "?sort=memory&select=strategy%3Apruning"
 
 
 def test_the_selection_survives_a_change_of_order(client: Client, review: Review) -> None:
@@ -153,7 +341,7 @@ def test_the_selection_survives_a_change_of_order(client: Client, review: Review
     assert other
     html = get(client, unescape(other[1]))
     assert 'id="in-tree-strategy:pruning@training"' in html
-    assert re.search(r'<tr class="selected"[^>]*><th[^>]*><a id="in-map-strategy:pruning@', html)
+    assert marked(html) == ["pruning"]
     back = re.search(r'id="pivot-1" href="/taxonomy/([^"]+)"', html)
     assert back
     assert 'aria-selected="true"' in get(client, unescape(back[1]))
@@ -198,6 +386,16 @@ def test_htmx_gets_the_same_content_without_the_page_around_it(
     [
         ("select=strategy:nope", "There is no “strategy:nope”"),
         ("select=pruning", "There is no “pruning”"),
+        ("sort=nope", "nope"),
+        ("class=nope", "nope"),
+        ("class=%00", "valid choice"),
+        ("membership=nope", "nope"),
+        ("memory=guessed", "guessed"),
+        ("memory=at-most&gb=0", "greater than or equal to 1"),
+        ("memory=at-most&gb=9999999", "less than or equal to"),
+        ("memory=at-most&gb=1_0", "whole number"),
+        ("memory=at-most&gb=" + "9" * 5_000, "whole number"),
+        ("from=%D9%A2", "whole number"),
         ("select=class:serving", "There is no “class:serving”"),
         ("select=%3Cscript%3E", "There is no “&lt;script&gt;”"),
         ("pivot=nope", "nope"),
@@ -221,26 +419,34 @@ def test_an_empty_database_has_an_empty_explorer(client: Client) -> None:
 
 
 def test_the_counts_follow_every_change_at_once(client: Client, review: Review) -> None:
-    def pruning() -> tuple[str, str]:
-        html = get(client)
-        count = re.search(r'id="in-tree-strategy:pruning".*?class="n">([^<]+)<', html)
-        row = re.search(r'id="in-map-strategy:pruning".*?</tr>', html, re.DOTALL)
-        assert count
-        assert row
-        return count[1], re.sub(r"<[^>]+>", "", row[0].split("</td>")[1])
+    pruning = Strategy.objects.get(slug="pruning")
 
-    assert pruning() == ("4 / 4", "2 pubs 3 claims")
+    def shown() -> tuple[str, str, str, str]:
+        count = re.search(r'id="in-tree-strategy:pruning".*?class="n">([^<]+)<', get(client))
+        assert count
+        row = cell_of(client, "pruning", "cost")
+        return count[1], row["publications"], row["claims"], row["strongest"]
+
+    assert shown() == ("4 / 4", "1", "1", "isolated")
     added = publication()
-    Evidence.objects.create(publication=added, strategy=Strategy.objects.get(slug="pruning"))
-    assert pruning() == ("5 / 5", "2 pubs 3 claims")
-    about = {"metric": "speedup", "unit": "x", "direction": "higher_better", "source": "paper"}
-    claim = factories.claim(added, **about)
-    assert pruning() == ("5 / 5", "3 pubs 4 claims")
-    claim.objective = "memory"
-    claim.save()
-    assert pruning() == ("5 / 5", "2 pubs 3 claims")
+    Evidence.objects.create(publication=added, strategy=pruning)
+    claims = [factories.claim(added, objective="cost", scope="combined") for _ in range(2)]
+    assert shown() == ("5 / 5", "1", "1", "isolated"), "no claim is attributed to it yet"
+    for claim in claims:
+        Attribution.objects.create(claim=claim, strategy=pruning, position=0)
+    assert shown() == ("5 / 5", "2", "3", "isolated")
+    claims[0].objective = "latency"
+    claims[0].save()
+    assert shown() == ("5 / 5", "2", "2", "isolated")
+    Attribution.objects.filter(claim=claims[1]).update(counted=False)
+    assert shown() == ("5 / 5", "1", "1", "isolated")
+    Attribution.objects.filter(claim=claims[1]).update(counted=True)
+    Claim.objects.filter(objective="cost").exclude(pk=claims[1].pk).update(objective="memory")
+    assert shown() == ("5 / 5", "1", "1", "combined")
     Publication.objects.filter(pk=added.pk).update(membership="extension")
-    assert pruning() == ("4 / 4", "2 pubs 3 claims")
+    assert shown() == ("4 / 4", "0", "0", "only an extension")
+    added.delete()
+    assert shown() == ("4 / 4", "0", "0", "none")
     Strategy.objects.filter(slug="pruning").update(name="Cutting")
     assert "Cutting" in get(client)
 
@@ -253,11 +459,11 @@ def test_the_number_of_queries_does_not_depend_on_the_corpus(
         gap_map.cache_clear()
         return count_queries(client, f"/taxonomy/{address}")
 
-    addresses = ["", "?pivot=class", "?select=group:size-reduction"]
+    addresses = ["", "?pivot=class", "?select=group:size-reduction", "?memory=not-stated&from=2020"]
     before = [queries(address) for address in addresses]
     add_publications(150)
     assert [queries(address) for address in addresses] == before
-    assert max(before) <= 14
+    assert max(before) <= 18
 
 
 @pytest.mark.django_db(transaction=True)

@@ -131,7 +131,16 @@ def test_a_publication_and_the_api_say_what_came_of_each_claim(
     assert [(row["outcome"], row["outcome_in_words"]) for row in listed] == [
         (None, "not run: no run yet"),
         (
-            {"status": "not run", "reason": "needs a GPU", "hardware": CPU, "run": run.pk},
+            {
+                "status": "not run",
+                "reason": "needs a GPU",
+                "hardware": CPU,
+                "run": run.pk,
+                "study": "sparsegpt",
+                "shipped": False,
+                "rule_written": "2026-11-26",
+                "numbers": [],
+            },
             "not run: needs a GPU",
         ),
         (None, "not run: no run yet"),

@@ -232,10 +232,3 @@ def test_traces_of_one_name_share_one_entry_of_the_legend() -> None:
 
 def test_thirty_six_variants_look_different() -> None:
     assert len({style_for(place) for place in range(36)}) == 36
-
-
-def test_a_chart_of_which_only_the_figure_is_known_has_no_drawing() -> None:
-    given_figure: dict[str, Any] = {"data": [], "layout": {}}
-    only = chart(kind="figure", figure=given_figure)
-    assert drawing(only) == ""
-    assert figure(only) is given_figure

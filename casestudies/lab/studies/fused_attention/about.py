@@ -79,7 +79,9 @@ def training_of_gpt2(result: Result) -> Judgement:
         return not_run("asks for all 12 blocks and 1,024 tokens")
     ratio = result.value("training speed-up", "stock")
     return judged(
-        Number("training speed-up of PyTorch’s fused attention", ratio, "x by definition"),
+        Number(
+            "training speed-up of PyTorch’s fused attention", ratio, "x by definition", claimed=True
+        ),
         supported=ratio >= 3.0,
         agrees=ratio >= 1.3,
     )

@@ -135,7 +135,7 @@ def reduction_for_gpt3(result: Result) -> Judgement:
         for shape in ("GPT-3 175B", "SmolLM2-135M")
     )
     return judged(
-        Number("all parameters by trainable ones, GPT-3 175B, rank 4", gpt3, "x"),
+        Number("all parameters by trainable ones, GPT-3 175B, rank 4", gpt3, "x", claimed=True),
         Number("the same, SmolLM2-135M", smollm2, "x"),
         supported=abs(gpt3 / 10_000 - 1) <= 0.15,
         agrees=10_000 / 3 <= gpt3 <= 30_000,
@@ -151,7 +151,7 @@ def memory_of_a_step(result: Result) -> Judgement:
     return judged(
         Number("most bytes of a step, full", full, "MiB"),
         Number("most bytes of a step, LoRA of rank 4", lora, "MiB"),
-        Number("full divided by LoRA", ratio, "x"),
+        Number("full divided by LoRA", ratio, "x", claimed=True),
         supported=ratio >= 3.0,
         agrees=ratio >= 1.5,
     )
@@ -164,7 +164,10 @@ def scales_of_alphatuning(result: Result) -> Judgement:
         for shape in ("GPT-2 medium", "GPT-2 large", "OPT-1.3B")
     }
     return judged(
-        *(Number(f"all parameters by first scales, {s}", r, "x") for s, r in ratios.items()),
+        *(
+            Number(f"all parameters by first scales, {s}", r, "x", claimed=True)
+            for s, r in ratios.items()
+        ),
         supported=sum(ratio > 1000 for ratio in ratios.values()) >= 2,
         agrees=min(ratios.values()) > 300,
     )
@@ -189,7 +192,7 @@ def gpus_for_65b(result: Result) -> Judgement:
     gpus = {name: math.ceil(size / GPU_BYTES) for name, size in (("full", full), ("lora", lora))}
     return judged(
         Number("LoRA of rank 4, 65 billion parameters", lora / 1e9, "GB"),
-        Number("GPUs of 80 GB for it", gpus["lora"], "GPUs"),
+        Number("GPUs of 80 GB for it", gpus["lora"], "GPUs", claimed=True),
         Number("full Adam, 65 billion parameters", full / 1e9, "GB"),
         Number("GPUs of 80 GB for it, full Adam", gpus["full"], "GPUs"),
         supported=gpus["lora"] <= 2 and gpus["full"] >= 8,

@@ -124,7 +124,7 @@ def compression_of_switch_c(result: Result) -> Judgement:
     return judged(
         Number("bits per expert weight at 88.5 % zeros", bits, "bits"),
         Number("bits per parameter at Switch-C’s shape", whole, "bits"),
-        Number("compression ratio", ratio, "x bfloat16"),
+        Number("compression ratio", ratio, "x bfloat16", claimed=True),
         supported=ratio >= 19.5,
         agrees=ratio >= 16,
     )
@@ -133,7 +133,8 @@ def compression_of_switch_c(result: Result) -> Judgement:
 def bits_at_published_zeros(result: Result) -> Judgement:
     """Claim 1: less than a bit per parameter, by the publication's own code."""
     bits = result.value("bits per random weight", "paper")
-    return judged(Number("bits per weight at 88.5 % zeros", bits, "bits"), supported=bits <= 0.8)
+    found = Number("bits per weight at 88.5 % zeros", bits, "bits", claimed=True)
+    return judged(found, supported=bits <= 0.8)
 
 
 def overhead_on_a_gpu(result: Result) -> Judgement:

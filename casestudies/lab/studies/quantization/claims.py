@@ -36,8 +36,8 @@ def halved_memory(result: Result) -> Judgement:
     linear = 16 / _bits_of_rows(result)
     whole = _ratio(result, "bfloat16", "rounded", model="OPT-175B", part=WHOLE)
     return judged(
-        Number("linear layers of the model that ran", linear, "x"),
-        Number("whole model at OPT-175B’s shape", whole, "x"),
+        Number("linear layers of the model that ran", linear, "x", claimed=True),
+        Number("whole model at OPT-175B’s shape", whole, "x", claimed=True),
         supported=linear >= 1.9 and whole >= 1.9,
         agrees=linear >= 1.9,
     )
@@ -52,7 +52,7 @@ def products_in_int8(result: Result) -> Judgement:
     share = result.value("products in 8 bits", "LLM.int8()")
     ratio = result.value("perplexity over 16 bits", "LLM.int8()")
     return judged(
-        Number("multiply-adds in int8", share, "%"),
+        Number("multiply-adds in int8", share, "%", claimed=True),
         Number("perplexity over 16 bits", ratio, "x"),
         agrees=share >= 99 and ratio <= 1.01,
     )
@@ -82,7 +82,7 @@ def smooth_memory(result: Result) -> Judgement:
     sizes = _ratio(result, "bfloat16", "SmoothQuant", model=PRETRAINED, part=BOTH)
     perplexity = result.value("perplexity over 16 bits", "SmoothQuant")
     return judged(
-        Number("bytes in 16 bits over those in 8", sizes, "x"),
+        Number("bytes in 16 bits over those in 8", sizes, "x", claimed=True),
         Number("perplexity over 16 bits", perplexity, "x"),
         supported=sizes >= 1.9 and perplexity <= 1.02,
         agrees=sizes >= 1.9,
@@ -106,7 +106,7 @@ def a_third_of_the_memory(result: Result) -> Judgement:
     """ZeroQuant, claim 2: 4 bits where layers are fully connected and 8 in attention."""
     ratio = _ratio(result, "bfloat16", "8 and 4 bits", model="GPT-3 350M", part=LINEAR)
     return judged(
-        Number("bytes in 16 bits over those in 4 and 8", ratio, "x"),
+        Number("bytes in 16 bits over those in 4 and 8", ratio, "x", claimed=True),
         supported=2.7 <= ratio <= 3.1,
         agrees=ratio >= 2,
     )
@@ -122,8 +122,8 @@ def binary_codes(result: Result) -> Judgement:
     return judged(
         Number(f"linear layers, {names[0]}", layers[0], "x"),
         Number(f"linear layers, {names[1]}", layers[1], "x"),
-        Number(f"whole model, {names[0]}", whole[0], "x"),
-        Number(f"whole model, {names[1]}", whole[1], "x"),
+        Number(f"whole model, {names[0]}", whole[0], "x", claimed=True),
+        Number(f"whole model, {names[1]}", whole[1], "x", claimed=True),
         supported=min(layers) > 10,
         agrees=min(layers) >= 6,
     )
@@ -137,7 +137,7 @@ def weights_and_cache(result: Result) -> Judgement:
     bits = result.value("bits per weight", FLEXGEN)
     return judged(
         Number("perplexity over 16 bits", ratio, "x"),
-        Number("bits per weight with scales", bits, "bits"),
+        Number("bits per weight with scales", bits, "bits", claimed=True),
         agrees=ratio <= 1.05 and bits <= 4.6,
     )
 

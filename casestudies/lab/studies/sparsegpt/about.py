@@ -146,7 +146,7 @@ def hours_for_175b(result: Result) -> Judgement:
     hours = result.value("OPT-175B pruning time", "sparsegpt")
     comparable = any(name in gpu.name for name in NO_FASTER_THAN_A100)
     return judged(
-        Number("96 blocks of OPT-175B’s shape", hours, "h"),
+        Number("96 blocks of OPT-175B’s shape", hours, "h", claimed=True),
         supported=comparable and hours <= 4.5,
         agrees=hours <= (12 if "A100" in gpu.name else 4.5),
     )
@@ -158,7 +158,7 @@ def weights_of_175b(result: Result) -> Judgement:
         return OTHER_SPARSITY
     billions = result.value("sparsity", "sparsegpt") * OPT_175B_LINEAR_WEIGHTS / 1e9
     return judged(
-        Number("weights left out at OPT-175B’s shape", billions, "billion weights"),
+        Number("weights left out at OPT-175B’s shape", billions, "billion weights", claimed=True),
         supported=billions >= 100,
         agrees=billions >= 90,
     )

@@ -131,7 +131,7 @@ def larger_models(result: Result) -> Judgement:
             for stage in STAGES
             if stage != PLAIN
         ),
-        Number("plain / stage 2, 400 ranks", at_400, "x"),
+        Number("plain / stage 2, 400 ranks", at_400, "x", claimed=True),
         agrees=_holds(result, *STAGES) and at_400 >= 7,
     )
 

@@ -1,6 +1,5 @@
 /* Each .chart has a drawing from the server. Plotly, which is large, is loaded only to draw one from
-   the JSON beside it when asked to, when it is saved as a picture, or when one comes into view that
-   has no drawing. A click on a mark that carries an address in customdata does what a link with
+   the JSON beside it when asked to, or when it is saved as a picture. A click on a mark that carries an address in customdata does what a link with
    that address on the page does, or opens the address. */
 "use strict";
 (() => {
@@ -20,14 +19,6 @@
 
   function axis(given, c) {
     return { gridcolor: c.line, linecolor: c.line, zerolinecolor: c.line, automargin: true, ...given };
-  }
-
-  // Areas that touch need a line between them, and text that reads on the theme's own colours.
-  function colourAreas(trace, c) {
-    trace.marker = { ...trace.marker, line: { color: c.panel, width: 1.5 } };
-    trace.root = { color: c.soft };
-    trace.textfont = { color: c.panel };
-    trace.pathbar = { ...trace.pathbar, textfont: { color: c.panel } };
   }
 
   // A trace that keeps its colour from chart to chart names it.
@@ -52,7 +43,6 @@
     for (const key of Object.keys(layout)) if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], c);
     for (const shape of layout.shapes ?? []) shape.line = { ...shape.line, color: c.ink };
     for (const trace of data) {
-      if (trace.type === "icicle") colourAreas(trace, c);
       if (trace.meta?.colour) colourNamed(trace, c);
     }
     return { data, layout };
@@ -153,18 +143,9 @@
     withPlotly(button.closest(".chart"), (chart) => (format ? save(chart, format) : setInteractive(chart, wanted)));
   });
 
-  const inView = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      inView.unobserve(target);
-      withPlotly(target, draw);
-    }
-  }, { rootMargin: "200px" });
-
   function prepare(chart) {
     for (const button of chart.querySelectorAll("button")) button.hidden = false;
     if (isShown(part(chart, ".plot"))) draw(chart);
-    else if (!part(chart, ".still")) inView.observe(chart);
   }
 
   const prepareAll = () => document.querySelectorAll(".chart").forEach(prepare);

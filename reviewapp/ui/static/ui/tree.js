@@ -1,10 +1,9 @@
 /* The keys of the WAI-ARIA tree pattern for each [role=tree] of links: arrows, Home, End, * and
-   typing a name. Enter follows the link. Branches that were closed stay closed after a swap, and
-   the tree stays where it was scrolled to unless the selected item would be out of sight. */
+   typing a name. Enter follows the link. Branches that were closed stay closed after a swap. */
 "use strict";
 (() => {
   const closed = new Set();
-  let typed = "", lastTyped = 0, scrolled = 0;
+  let typed = "", lastTyped = 0;
 
   const items = (tree) => [...tree.querySelectorAll("[role=treeitem]")];
   const branch = (item) => item.nextElementSibling?.matches("[role=group]") ? item.nextElementSibling : null;
@@ -69,15 +68,6 @@
     open(item, !isOpen(item));
   }
 
-  function scroll(tree, selected) {
-    const panel = tree.parentElement;
-    panel.scrollTop = scrolled;
-    panel.addEventListener("scroll", () => { scrolled = panel.scrollTop; }, { passive: true });
-    if (!selected) return;
-    const top = selected.getBoundingClientRect().top - panel.getBoundingClientRect().top;
-    if (top < 0 || top > panel.clientHeight - selected.offsetHeight) panel.scrollTop += top - panel.clientHeight / 2;
-  }
-
   function start(tree) {
     for (const item of items(tree)) if (closed.has(item.id)) open(item, false);
     const selected = tree.querySelector("[aria-selected=true]");
@@ -86,7 +76,6 @@
     rove(tree, focused ?? selected ?? items(tree)[0]);
     if (tree.dataset.bound) return;
     tree.dataset.bound = "yes";
-    scroll(tree, selected);
     tree.addEventListener("keydown", press);
     tree.addEventListener("click", toggle, true);
   }

@@ -1,42 +1,32 @@
 """Publications side by side."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from reviewapp.corpus.models import Publication
-from reviewapp.ui.charts import Chart
 from reviewapp.ui.units import number
-from taxonomy.comparison.charts import claims_chart, measures_to_draw, why_not_drawn
-from taxonomy.comparison.claim_rows import CLAIMS_NOTE, claim_rows
-from taxonomy.comparison.claims import Claimed, Measure, of_publications
-from taxonomy.comparison.measured import measured_section
-from taxonomy.comparison.selection import PUBLICATION
-from taxonomy.comparison.table import Cell, ComparisonTable, Item, Part, Row, Section, row, text
+from taxonomy.comparison.items.measured import measured_section
+from taxonomy.comparison.table import Cell, Described, Item, Part, Row, Section, row, text
 
 
-def compare_publications(keys: Sequence[str]) -> ComparisonTable:
-    """Return the comparison of the publications with these keys, in this order."""
+def describe_publications(keys: Sequence[str]) -> Described:
+    """Return what is known of the publications with these keys, in this order."""
     rows = Publication.objects.filter(key__in=keys).prefetch_related("strategies", "classes")
     found = {publication.key: publication for publication in rows.defer("search", "claims_text")}
     publications = [found[key] for key in keys]
     names = _names(publications)
-    claimed = of_publications(list(names))
-    counts = {m: {pk: len(claims) for pk, claims in found.items()} for m, found in claimed.items()}
-    return ComparisonTable(
+    return Described(
         tuple(Item(p.key, names[p.pk], p.get_absolute_url(), p.title) for p in publications),
+        names,
         (
             Section("What it is", tuple(_descriptions(publications))),
-            Section("Set-up", tuple(_set_up(publications))),
-            Section(
-                "Reported claims",
-                tuple(claim_rows(names, counts, lambda m, pk: _claims_cell(claimed[m][pk]))),
-                CLAIMS_NOTE,
-            ),
-            measured_section(PUBLICATION, keys),
+            Section("Set-up", tuple(_set_up(publications)), SET_UP_NOTE),
+            measured_section("publication", keys),
         ),
-        lambda: [_chart(m, names, claimed[m]) for m in measures_to_draw(counts)],
-        why_not_drawn(counts),
     )
+
+
+SET_UP_NOTE = "Of the whole publication; what a claim was measured on stands with the claim."
 
 
 def _names(publications: Sequence[Publication]) -> dict[int, str]:
@@ -103,14 +93,3 @@ def _limitation(publication: Publication) -> Cell:
 def _largest(publication: Publication) -> Cell:
     size = publication.max_params_billion
     return text(f"{number(size)} billion parameters" if size else "", "not reported")
-
-
-def _claims_cell(claims: Sequence[Claimed]) -> Cell:
-    return Cell(tuple(Part(claim.quantity, note=claim.circumstances) for claim in claims))
-
-
-def _chart(
-    measure: Measure, names: Mapping[int, str], claims: Mapping[int, Sequence[Claimed]]
-) -> Chart:
-    series = {name: claims[pk] for pk, name in names.items() if pk in claims}
-    return claims_chart(measure, series, sum(map(len, claims.values())))

@@ -67,7 +67,7 @@ DROP FUNCTION claim_tried(bigint);
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('taxonomy', '0012_facet_values'),
+        ('taxonomy', '0013_gap_map'),
     ]
 
     operations = [

@@ -1,0 +1,1 @@
+"""What is claimed of one strategy: sentence, chart and table of its page, from one gathering."""

@@ -1,0 +1,136 @@
+"""What supports the claims: how strong they are, on what they were made, what came of them here."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from django.db import connection
+
+from reviewapp.ui.units import number
+from taxonomy.choices import AxisKind, Scope, Status
+from taxonomy.claims.outcomes import Standing, standings
+from taxonomy.comparison.claims import Claims, linked
+from taxonomy.comparison.effects import named
+from taxonomy.comparison.selection import KindName
+from taxonomy.comparison.table import Cell, Part, Row, Section
+from taxonomy.models import Axis, Claim
+
+HARDWARE_SHOWN = 6
+EFFECTS = (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)
+# fmt: off
+WORDS = [
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "twenty",
+]
+# fmt: on
+STRENGTH_NOTE = "Hardware is what a claim’s own words name, never that of its whole publication."
+LINKED = "SELECT item, id FROM link WHERE id = ANY (%s)"
+Tried = Mapping[int, Sequence[Standing]]
+
+
+def tried_here(kind: KindName, items: Sequence[int]) -> Tried:
+    """Return for each item what runs here found of its claims; read anew on every page."""
+    found = standings(Claim.objects.tried().select_related("publication"))
+    by_claim = {standing.claim.pk: standing for standing in found if standing.outcomes}
+    of_items: dict[int, list[Standing]] = defaultdict(list)
+    if by_claim:
+        with connection.cursor() as cursor:
+            cursor.execute(linked(kind) + LINKED, [list(items), list(by_claim)])
+            for item, claim in sorted(cursor.fetchall()):
+                of_items[item].append(by_claim[claim])
+    return of_items
+
+
+def bottom_line(claims: Claims, tried: Tried, items: Sequence[int]) -> Section:
+    """Return the sentence that sums up each item."""
+    cells = (Cell((Part(_sentence(claims, item, tried.get(item, ()))),)) for item in items)
+    return Section("In short", (Row("Bottom line", tuple(cells)),))
+
+
+def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
+    """Return "Ten isolated claims, up to 20 x model-size reduction; one was tried here."."""
+    scope = next((scope for scope in EFFECTS if claims.count(item, scope)), None)
+    if scope is None:
+        return "No claim of an effect."
+    count = claims.count(item, scope)
+    effects = f"{_in_words(count)} {scope.label} claim{'' if count == 1 else 's'}".capitalize()
+    none = "no isolated claim; " if scope != Scope.ISOLATED else ""
+    judged = sum(standing.is_tried for standing in tried)
+    verb = "was" if judged < 2 else "were"
+    start = f"{none}{effects.lower()}".capitalize() if none else effects
+    of_all = f"{_in_words(judged) if judged else 'none'} of all {verb} tried here"
+    return f"{start}{_best(claims, item, scope)}; {of_all}."
+
+
+def _in_words(count: int) -> str:
+    return WORDS[count] if count < len(WORDS) else f"{count:,}"
+
+
+def _best(claims: Claims, item: int, scope: Scope) -> str:
+    """Return the highest factor of the quantity that most claims of the scope are about."""
+    found = [
+        (tally, axis)
+        for axis in claims.axes
+        if axis.quantity.axis_kind == AxisKind.RATIO
+        if (tally := claims.of(axis, item).get(scope)) and tally.high is not None
+    ]
+    if not found:
+        return ", none a factor"
+    tally, axis = max(found, key=lambda one: (one[0].drawn, -one[1].quantity.position))
+    return f", up to {number(round(tally.high or 0, 2))} x {_lower(axis)}"
+
+
+def _lower(axis: Axis) -> str:
+    name = str(axis)
+    return name[0].lower() + name[1:]
+
+
+def support_section(claims: Claims, tried: Tried, items: Sequence[int]) -> Section:
+    """Return how many claims there are of each scope, their devices and their outcomes."""
+    return Section(
+        "Strength, hardware, tried here",
+        (
+            *_strength(claims, items),
+            Row("Hardware seen", tuple(_hardware(claims.hardware.get(i, ())) for i in items)),
+            Row("Tried here", tuple(_tried(tried.get(item, ())) for item in items)),
+        ),
+        STRENGTH_NOTE,
+    )
+
+
+def _strength(claims: Claims, items: Sequence[int]) -> Iterable[Row]:
+    for scope in Scope:
+        counts = [claims.count(item, scope) for item in items]
+        if scope in EFFECTS or any(counts):
+            cells = (Cell((Part(f"{count:,}"),), amount=count) for count in counts)
+            yield Row(f"Claims, {scope.label}", tuple(cells))
+
+
+def _hardware(seen: Sequence[tuple[str | None, int]]) -> Cell:
+    names = [(name, count) for name, count in seen if name]
+    missing = sum(count for name, count in seen if name is None)
+    if not names:
+        return Cell(missing="no claim names its device")
+    parts = [Part(f"{name} ×{count:,}") for name, count in names[:HARDWARE_SHOWN]]
+    if rest := len(names) - len(parts):
+        parts.append(Part(f"and {rest:,} more"))
+    if missing:
+        parts.append(Part(f"device not stated ×{missing:,}"))
+    return Cell(tuple(parts))
+
+
+def _tried(found: Sequence[Standing]) -> Cell:
+    if not found:
+        return Cell(missing="no run here speaks to a claim")
+    counts = Counter(standing.status for standing in found)
+    order = [status for status in Status.values if status in counts]
+    return Cell(
+        tuple(Part(f"{status} ×{counts[status]:,}") for status in order),
+        details=tuple(_standing(standing) for standing in found),
+    )
+
+
+def _standing(standing: Standing) -> Part:
+    claim = standing.claim
+    note = f"{claim.as_stated}, {claim.metric}: {standing.in_words}"
+    return Part(named(claim), claim.get_absolute_url(), note)

@@ -1,0 +1,209 @@
+"""What the gap map counts: publications with attributed claims, by strategy and objective."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import connection
+from django.db.models import TextChoices
+
+from reviewapp.corpus.choices import COUNTED, Membership
+from taxonomy.choices import CPU_CAN_TRY, DeviceRole, Scope
+
+
+class Memory(TextChoices):
+    """What is asked of the memory of the devices that a claim itself names."""
+
+    AT_MOST = "at-most", "At most"
+    AT_LEAST = "at-least", "At least"
+    NOT_STATED = "not-stated", "Not stated"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which publications and claims are counted; without any choice all of the review's own.
+
+    `gb` belongs to a memory of at most or at least so many gigabytes. A claim passes if one of the
+    devices that it names does; what a claim does not state is not guessed.
+    """
+
+    class_: str = ""
+    first: int | None = None
+    last: int | None = None
+    members: tuple[str, ...] = COUNTED
+    memory: str = ""
+    gb: int | None = None
+
+    @property
+    def is_whole_review(self) -> bool:
+        """Whether all of the review's own publications are counted, and no others."""
+        return replace(self, memory="", gb=None) == Chosen()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            **{"class": self.class_, "first": self.first, "last": self.last, "gb": self.gb},
+            "members": list(map(str, self.members)),
+            "extension": str(Membership.EXTENSION),
+            "stated": str(DeviceRole.STATED),
+            "scopes": STRONGEST,
+            "cpu": list(map(str, CPU_CAN_TRY)),
+        }
+
+    @property
+    def publications(self) -> str:
+        """Return the SQL conditions on publications; extensions pass, to be shown as such."""
+        conditions = ["(membership = ANY(%(members)s) OR membership = %(extension)s)"]
+        if self.class_:
+            conditions.append(OF_CLASS)
+        if self.first is not None:
+            conditions.append("year >= %(first)s")
+        if self.last is not None:
+            conditions.append("year <= %(last)s")
+        return " AND ".join(conditions)
+
+
+OF_CLASS = "(SELECT id FROM taxonomy_taxonomyclass WHERE slug = %(class)s) = ANY(classes)"
+STATED = """
+    (SELECT claim_id FROM taxonomy_claimdevice
+     WHERE role = %(stated)s AND memory_gb IS NOT NULL {size})
+"""
+CLAIMS = {
+    "": "TRUE",
+    Memory.AT_MOST: "claim_id IN" + STATED.format(size="AND memory_gb <= %(gb)s"),
+    Memory.AT_LEAST: "claim_id IN" + STATED.format(size="AND memory_gb >= %(gb)s"),
+    Memory.NOT_STATED: "claim_id NOT IN" + STATED.format(size=""),
+}
+CLASS_ID = {"family": "NULL::int", "class": "unnest(classes)"}
+# From the strongest evidence to the weakest; only these three are effects of a strategy.
+STRONGEST = [str(scope) for scope in (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)]
+
+CHOSEN = """
+    SELECT publication_id, strategies, {class_id} AS class_id,
+           membership = ANY(%(members)s) AS counts
+    FROM taxonomy_publicationfacets WHERE {publications}
+"""
+# What each publication claims of a strategy about an objective, as PublicationEffect has it, or of
+# the claims that pass.
+KEPT = "taxonomy_publicationeffect"
+EFFECTS = """
+    SELECT publication_id, strategy_id, objective, count(*) AS claims,
+           count(*) FILTER (WHERE testable = ANY(%(cpu)s)) AS on_cpu,
+           min(array_position(%(scopes)s, scope)) AS strength,
+           row_number() OVER (PARTITION BY publication_id, objective ORDER BY strategy_id) = 1
+               AS first
+    FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
+    WHERE a.counted AND scope = ANY(%(scopes)s) AND {claims}
+    GROUP BY publication_id, strategy_id, objective
+"""
+CELLS = """
+    SELECT class_id, strategy_id, objective,
+           count(*) FILTER (WHERE counts), coalesce(sum(claims) FILTER (WHERE counts), 0)::int,
+           min(strength) FILTER (WHERE counts),
+           coalesce(sum(on_cpu) FILTER (WHERE counts), 0)::int,
+           count(*) FILTER (WHERE NOT counts), min(strength) FILTER (WHERE NOT counts)
+    FROM {effects} AS effects JOIN ({chosen}) AS chosen USING (publication_id)
+    GROUP BY class_id, strategy_id, objective
+"""
+OBJECTIVES = """
+    SELECT objective, count(*)
+    FROM {effects} AS effects JOIN ({chosen}) AS chosen USING (publication_id)
+    WHERE first AND counts GROUP BY objective
+"""
+HEARD = """
+    SELECT class_id, strategy_id, objective, claim_id, testable = ANY(%(cpu)s)
+    FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
+    JOIN ({chosen}) AS chosen USING (publication_id)
+    WHERE a.counted AND counts AND claim_id = ANY(%(heard)s) AND {claims}
+"""
+FILED = """
+    SELECT class_id, strategy_id, count(*)
+    FROM ({chosen}) AS chosen, unnest(strategies) AS strategy_id
+    WHERE counts GROUP BY class_id, strategy_id
+"""
+
+Place = tuple[int | None, int, str]
+
+
+@dataclass(frozen=True)
+class Count:
+    """The publications and claims of one cell, the strongest scope, and what a CPU could try.
+
+    Extensions are apart. A scope is empty where there is no claim.
+    """
+
+    publications: int
+    claims: int
+    scope: str
+    on_cpu: int
+    extensions: int
+    scope_of_extensions: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A claim in one cell, and whether a CPU could try it."""
+
+    place: Place
+    claim: int
+    on_cpu: bool
+
+
+def cells(pivot: str, chosen: Chosen) -> dict[Place, Count]:
+    """Return the cells with a claim by (class id, strategy id, objective).
+
+    The class id is None unless the pivot is "class".
+    """
+    return {
+        (class_id, strategy, objective): Count(
+            publications, claims, _scope(strength), on_cpu, extensions, _scope(theirs)
+        )
+        for (
+            class_id,
+            strategy,
+            objective,
+            publications,
+            claims,
+            strength,
+            on_cpu,
+            extensions,
+            theirs,
+        ) in _rows(CELLS, pivot, chosen)
+    }
+
+
+def effects(pivot: str, chosen: Chosen, claims: Collection[int]) -> list[Effect]:
+    """Return in which cells these claims are counted; extensions are left out."""
+    return [
+        Effect((class_id, strategy, objective), claim, on_cpu)
+        for class_id, strategy, objective, claim, on_cpu in _rows(
+            HEARD, pivot, chosen, heard=list(claims)
+        )
+    ]
+
+
+def filed(pivot: str, chosen: Chosen) -> dict[tuple[int | None, int], int]:
+    """Return the number of publications under each strategy, with or without a claim."""
+    return {(class_id, strategy): n for class_id, strategy, n in _rows(FILED, pivot, chosen)}
+
+
+def publications_by_objective(chosen: Chosen) -> dict[str, int]:
+    """Return the number of publications that claim an effect, each once, by objective."""
+    return dict(_rows(OBJECTIVES, "family", chosen))
+
+
+def _rows(sql: str, pivot: str, chosen: Chosen, **more: Any) -> list[Any]:
+    """Return the rows of one of the queries above, of what is chosen."""
+    claims = CLAIMS[chosen.memory]
+    effects = f"({EFFECTS.format(claims=claims)})" if chosen.memory else KEPT
+    publications = CHOSEN.format(class_id=CLASS_ID[pivot], publications=chosen.publications)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.format(chosen=publications, effects=effects, claims=claims),
+            {**chosen.parameters, **more},
+        )
+        return cursor.fetchall()
+
+
+def _scope(strength: int | None) -> str:
+    return STRONGEST[strength - 1] if strength else ""

@@ -1,0 +1,314 @@
+"""The page of one strategy: how strong its evidence is, its chart, its claims, its files."""
+
+import csv
+import io
+import re
+from collections import Counter
+from html import unescape
+
+import bibtexparser
+import pytest
+import rispy
+from django.test import Client
+
+from benchmarks.synthetic import add_publications
+from reviewapp.corpus.models import Publication, Review
+from taxonomy.choices import AxisKind, Direction, Scope, Status
+from taxonomy.claims.evidence.gathering import MOST_DRAWN, MOST_READ, evidence_of
+from taxonomy.claims.evidence.plot import plot_of
+from taxonomy.claims.evidence.sentence import verdict_of
+from taxonomy.claims.evidence.wording import EFFECTS, WORDS
+from taxonomy.explorer import strategy as page_of
+from taxonomy.models import Attribution, Axis, Claim, Evidence, Outcome, Quantity, Strategy
+from tests import factories
+from tests.casestudies.making import a_finished_run
+from tests.conftest import real_fixtures
+from tests.factories import publication
+from tests.queries import count_queries
+
+pytestmark = pytest.mark.django_db
+
+
+def page(client: Client, slug: str) -> str:
+    response = client.get(f"/taxonomy/{slug}/")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def text(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+def table(html: str) -> str:
+    found = re.search(r'<table class="data strategy-claims">.*?</table>', html, re.DOTALL)
+    return found[0] if found else ""
+
+
+def codes(html: str) -> list[str]:
+    return re.findall(r'<tr id="claim-([^"]+)">', html)
+
+
+def number(word: str) -> int:
+    word = word.lower()
+    return (
+        WORDS.index(word) if word in WORDS else {"both": 2, "its one": 1}.get(word, 0) or int(word)
+    )
+
+
+def said_counts(sentences: str) -> Counter[str]:
+    """How many claims the sentences give to each scope."""
+    patterns = {
+        Scope.ISOLATED: r"([\w-]+) claims?,? (?:the two ends of one range, )?isolates? ",
+        Scope.COMBINED: r"([\w-]+)(?: claims?)? combines? it with",
+        Scope.AGAINST_ANOTHER: r"(Its one|Both|[\w-]+)(?: claims?)? compares? whole",
+    }
+    found = {s: re.search(p, sentences, re.IGNORECASE) for s, p in patterns.items()}
+    return Counter({s: number(m[1]) for s, m in found.items() if m and number(m[1])})
+
+
+def test_sentence_chart_and_table_of_every_strategy_agree(client: Client, review: Review) -> None:
+    for strategy in Strategy.objects.all():
+        html = page(client, strategy.slug)
+        attributed = list(
+            Claim.objects.effects_of(strategy.pk).select_related("publication", "axis__quantity")
+        )
+        assert sorted(codes(html)) == sorted(claim.code for claim in attributed)
+        evidence = evidence_of(strategy.pk)
+        verdict = verdict_of(evidence, strategy.name, 1)
+        assert verdict.strong in unescape(html)
+        assert verdict.more in unescape(html)
+        said = said_counts(f"{verdict.strong} {verdict.more}")
+        assert said == Counter(claim.scope for claim in attributed), strategy
+        for group in evidence.groups:
+            assert {row.claim.axis_id for row in group.rows} == {group.axis.pk}
+        chart = html.partition('id="evidence"')[2].partition("</figure>")[0]
+        drawn = [claim for group in evidence.panels for m in group.marks for claim in m.claims]
+        assert len(drawn) == len(set(drawn))
+        assert all(c.axis.quantity.axis_kind == AxisKind.RATIO and c.plotted for c in drawn)
+        lines = [*drawn, *(m for g in evidence.panels for m in g.measured)]
+        assert chart.count("dot-row") <= len(lines)
+        assert f"Drawn: {len(drawn)} of {len(attributed)} claims" in text(chart) or not drawn
+
+
+def test_the_ends_of_a_range_are_one_mark(client: Client, review: Review) -> None:
+    strategy = Strategy.objects.get(slug="pipeline-parallelism")
+    marks = [mark for group in evidence_of(strategy.pk).panels for mark in group.marks]
+    ends = {claim.pk: n for n, mark in enumerate(marks) for claim in mark.claims}
+    ranges = [c for m in marks for c in m.claims if c.other_end_id]
+    assert ranges
+    assert all(ends[claim.pk] == ends[claim.other_end_id or 0] for claim in ranges)
+    assert "Two claims, the two ends of one range, isolate" in page(client, "speculative-decoding")
+
+
+def test_each_quantity_of_factors_has_its_words(review: Review) -> None:
+    factors = Quantity.objects.filter(axis_kind=AxisKind.RATIO).values_list("slug", flat=True)
+    assert set(factors) == set(EFFECTS)
+
+
+def _attributed(slug: str, of: Publication, **values: object) -> Claim:
+    speedup = Axis.objects.get(quantity__slug="speedup-end-to-end", phase="inference")
+    facts = {
+        "axis": speedup,
+        "phase": "inference",
+        "scope": "isolated",
+        "ratio": 2,
+        "plotted": values.get("ratio", 2),
+        "ratio_rule": "factor",
+        "ratio_how": "as published",
+        "baseline": "without it",
+        "baseline_kind": "unmodified",
+        **values,
+    }
+    made = factories.claim(of, **facts)
+    Attribution.objects.create(claim=made, strategy=Strategy.objects.get(slug=slug), position=0)
+    return made
+
+
+def test_what_is_slower_is_drawn_left_of_one_and_said_to_be_less(review: Review) -> None:
+    made = publication()
+    for ratio in (0.5, 3):
+        _attributed("decentralized-execution", made, ratio=ratio, value=ratio)
+    plot = plot_of(evidence_of(Strategy.objects.get(slug="decentralized-execution").pk))
+    assert plot
+    (panel,) = plot.panels
+    low = min(dot.shape.low for dot in panel.dots)
+    assert 0 < low < plot.one == panel.slower < 100
+
+
+def test_every_position_lies_inside_the_plot_and_keeps_the_order(review: Review) -> None:
+    for strategy in Strategy.objects.all():
+        plot = plot_of(evidence_of(strategy.pk))
+        for panel in plot.panels if plot else ():
+            ends = [(c.row.claim.plotted, c.shape.high) for c in panel.dots if not c.shape.is_range]
+            assert [at for _, at in sorted(ends)] == sorted(at for _, at in ends)
+            shapes = [dot.shape for dot in panel.dots] + [here.shape for here in panel.here]
+            assert all(0 <= shape.low <= shape.high <= 100 for shape in shapes)
+
+
+def test_a_measurement_stands_beside_the_claim_only_where_it_is_the_same_quantity(
+    client: Client, review: Review
+) -> None:
+    for code, claimed in (("dettmers2022llmint8-0", True), ("frantar2023qmoe-0", False)):
+        (claim,) = Claim.objects.by_code([code])
+        Outcome.objects.create(
+            claim=claim,
+            run=a_finished_run().pk,
+            study="quantization",
+            hardware="a machine",
+            status=Status.SUPPORTED,
+            numbers=[{"name": "n", "value": 1.99, "unit": "x", "claimed": claimed}],
+        )
+    chart = text(
+        page(client, "quantization").partition('id="evidence"')[2].partition("<details")[0]
+    )
+    assert "LLM.int8()’s claim measured here · a machine" in chart
+    assert "QMoE’s claim measured" not in chart
+    assert "were tried here and are supported" in page(client, "quantization")
+    Outcome.objects.all().delete()
+    assert "measured here ·" not in page(client, "quantization")
+    assert "none was tried here" in page(client, "quantization")
+
+
+def test_no_chart_is_made_of_one_point(client: Client, review: Review) -> None:
+    html = page(client, "decentralized-execution")
+    assert "Nothing to draw" in html
+    assert 'id="evidence"' not in html
+    assert "Its one claim compares whole systems that differ in it" in html
+    Attribution.objects.filter(strategy__slug="decentralized-execution").delete()
+    assert "No claim can be attributed to decentralized execution" in page(
+        client, "decentralized-execution"
+    )
+
+
+def test_a_claim_says_its_conditions_and_what_is_missing(client: Client, review: Review) -> None:
+    rows = dict(
+        re.findall(r'<tr id="claim-([^"]+)">(.*?)</tr>', page(client, "quantization"), re.DOTALL)
+    )
+    assert "FP16" in text(rows["xiao2022smoothquant-1"])
+    assert "device not stated" in text(rows["xiao2022smoothquant-1"])
+    assert 'href="/claims/xiao2022smoothquant-1/"' in rows["xiao2022smoothquant-1"]
+    both = text(page(client, "model-partitioning") + page(client, "layer-specific-kernels"))
+    assert "may be read as 3.08 × or 4.08 ×" in both
+
+
+def test_extensions_are_tagged_and_not_counted_as_publications(
+    client: Client, review: Review
+) -> None:
+    html = page(client, "quantization")
+    assert "Two claims come from an extension outside the review’s 65" in html
+    assert text(table(html)).count("extension") >= 2
+    extensions = {
+        row.key for row in real_fixtures().publications if row.membership.status == "extension"
+    }
+    keys = {code.rpartition("-")[0] for code in codes(html)}
+    counted = len(keys - extensions)
+    assert f"{counted} publications of the review and 1 extension make these claims" in text(html)
+
+
+def test_it_says_what_the_strategy_is_and_how_it_got_here(client: Client, review: Review) -> None:
+    html = page(client, "pruning")
+    strategy = Strategy.objects.get(slug="pruning")
+    for part in (strategy.idea, strategy.trade, strategy.not_when):
+        assert part in text(html)
+    how = html.partition('id="how"')[2]
+    assert "several summaries of the review that agree" in how
+    for place in ("family:training-optimization", "group:size-reduction", "strategy:pruning"):
+        assert f'href="/taxonomy/?select={place}"' in html
+    assert "The review’s case study: SparseGPT" in text(html)
+    assert "descriptions name &#x27;model compression&#x27;" in page(client, "distillation")
+
+
+def test_only_the_chart_alone_may_be_framed(client: Client, review: Review) -> None:
+    whole, alone = (client.get(f"/taxonomy/quantization/{end}") for end in ("", "chart/"))
+    assert "frame-ancestors 'none'" in whole["Content-Security-Policy"]
+    assert whole["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors *" in alone["Content-Security-Policy"]
+    assert "script-src 'self'" in alone["Content-Security-Policy"]
+    assert "X-Frame-Options" not in alone
+    assert 'id="evidence"' in alone.content.decode()
+    assert 'href="/taxonomy/quantization/"' in alone.content.decode()
+
+
+def test_files_hold_only_what_is_attributed_with_all_its_fields(
+    client: Client, review: Review
+) -> None:
+    about = "/taxonomy/pruning/export."
+    strategy = Strategy.objects.get(slug="pruning")
+    attributed = {
+        c.code for c in Claim.objects.effects_of(strategy.pk).select_related("publication")
+    }
+    sent = client.get(about + "csv")
+    rows = list(csv.DictReader(io.StringIO(sent.getvalue().decode("utf-8-sig"))))
+    assert {row["code"] for row in rows} == attributed
+    assert len(rows) == len(attributed)
+    assert all("pruning" in row["strategies"].split("; ") for row in rows)
+    assert "/taxonomy/pruning/export.csv" in rows[0]["export_query"]
+    claims = client.get(about + "json").getvalue()
+    assert all(
+        name in claims for name in (b'"scope"', b'"axis"', b'"ratio"', b'"devices"', b'"phase"')
+    )
+    keys = {row.key for row in real_fixtures().publications if "pruning" in row.strategies}
+    bibtex = bibtexparser.parse_string(client.get(about + "bib").content.decode())
+    assert {entry.key for entry in bibtex.entries} == keys
+    assert len(rispy.loads(client.get(about + "ris").content.decode())) == len(keys)
+    assert {item["id"] for item in client.get(about + "csl.json").json()} == keys
+    assert client.get(about + "xlsx").status_code == 404
+
+
+def test_hostile_text_is_shown_as_text_and_runs_nowhere(client: Client, review: Review) -> None:
+    evil = '=cmd()<script>alert("x")</script>\u202e'
+    made = publication(artifact_name=evil, title=evil)
+    Evidence.objects.create(publication=made, strategy=Strategy.objects.get(slug="pruning"))
+    for ratio in (1e300, 1e-300):
+        _attributed(
+            "pruning",
+            made,
+            ratio=ratio,
+            value=ratio,
+            metric=evil,
+            unit=evil,
+            baseline=evil,
+            hardware=evil,
+            conditions=evil,
+            direction=Direction.HIGHER,
+        )
+    html = page(client, "pruning")
+    assert "<script>alert" not in html + client.get("/taxonomy/pruning/chart/").content.decode()
+    assert "&lt;script&gt;alert" in html
+    assert "'=cmd()" in client.get("/taxonomy/pruning/export.csv").getvalue().decode()
+
+
+def test_a_strategy_that_does_not_exist_is_not_found(client: Client, review: Review) -> None:
+    for address in ("nope/", "nope/chart/", "nope/export.csv", "a" * 300 + "/"):
+        assert client.get(f"/taxonomy/{address}").status_code == 404
+
+
+def test_a_change_of_a_publication_shows_at_once(client: Client, review: Review) -> None:
+    page(client, "pruning")
+    Publication.objects.filter(artifact_name="DejaVu").update(artifact_name="Renamed")
+    assert "Renamed" in table(page(client, "pruning"))
+
+
+def test_of_very_many_claims_the_best_supported_are_shown(client: Client, review: Review) -> None:
+    add_publications(4 * MOST_READ * 2)
+    strategy = max(Strategy.objects.all(), key=lambda s: Claim.objects.effects_of(s.pk).count())
+    total = Claim.objects.effects_of(strategy.pk).count()
+    assert total > MOST_READ
+    html = page(client, strategy.slug)
+    assert len(codes(html)) == MOST_READ
+    assert f"Of {total:,} claims the {MOST_READ} with the best support are read here" in html
+    plot = plot_of(evidence_of(strategy.pk))
+    assert plot
+    assert all(len(panel.dots) <= MOST_DRAWN for panel in plot.panels)
+
+
+def test_the_number_of_queries_does_not_depend_on_the_corpus(
+    client: Client, review: Review
+) -> None:
+    def queries() -> int:
+        page_of.strategy_page.cache_clear()
+        return count_queries(client, "/taxonomy/quantization/")
+
+    before = queries()
+    add_publications(150)
+    assert queries() == before <= 24
