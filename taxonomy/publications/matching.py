@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from django.db.models import BaseExpression, Count, Exists, F, OuterRef, Window
+from django.db.models import Count, Exists, F, OuterRef, Window
 from django.db.models.functions import RowNumber
 
 from reviewapp.corpus.models import Publication
@@ -85,7 +85,7 @@ def _first(shown: PublicationFilter, claims: ClaimQuerySet) -> ClaimQuerySet:
         leading["attributed"] = Exists(effects.filter(claim=OuterRef("pk")))
     if shown.search:
         leading["worded"] = Exists(shown.search.claims().filter(pk=OuterRef("pk")))
-    order: list[BaseExpression | F] = [*(F(name).desc() for name in leading), F("position")]
+    order = [*(F(name).desc() for name in leading), F("position").asc()]
     return (
         claims.annotate(**leading)
         .annotate(

@@ -366,7 +366,7 @@ def band(number: float | None, limits: list[int]) -> str:
 
 def values_of_claim(claim: Claim) -> dict[str, Any]:
     """Return what the facets say of a claim, from its devices, models and outcomes."""
-    own = claim.devices.filter(role__in=["stated", "implied"]).exclude(memory_gb=None)
+    own = claim.devices.filter(role__in=["stated", "implied"])
     stated = [device.is_product for device in claim.devices.filter(role="stated")]
     sizes = [model.parameters_billion or model.at_most_billion for model in claim.models.all()]
     memory = min((device.memory_gb for device in own if device.memory_gb), default=None)
