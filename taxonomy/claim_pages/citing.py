@@ -1,5 +1,7 @@
 """Texts to copy from a claim's page: how to cite it, and how to report an error in it."""
 
+from django.utils.text import capfirst
+
 from reviewapp import __version__
 from reviewapp.corpus.citations.reference import reference
 from taxonomy.models import Claim
@@ -10,10 +12,10 @@ NOT_REPORTED = "not reported"
 def citation(claim: Claim, address: str, today: str) -> str:
     """Return a sentence that cites the claim: the number, its publication, and this record."""
     against = f", against {claim.baseline}" if claim.baseline else ""
+    stated = f"{capfirst(claim.metric)}: {claim.as_stated}{against}"
     return (
-        f"{claim.metric}: {claim.as_stated}{against} (source: {claim.get_source_display()}). "
-        f"{reference(claim.publication)} "
-        f"As recorded by Peak Atlas {__version__}, claim {claim.code}, {address}, {today}."
+        f"{stated} (source: {claim.get_source_display()}). {reference(claim.publication)}; "
+        f"as recorded by Peak Atlas {__version__}, claim {claim.code}, {address}, {today}."
     )
 
 

@@ -27,6 +27,13 @@ def doubts_of(remarks: Iterable[Remark]) -> list[Remark]:
     return sorted(doubts, key=lambda remark: remark.settled)
 
 
+def is_doubted(claim: Claim) -> bool:
+    """Return whether a doubt about the claim stands, or its second reading differs."""
+    second = getattr(claim, "second_reading", None)
+    differs = second is not None and second.agrees is False
+    return differs or any(not doubt.settled for doubt in doubts_of(claim.remarks.all()))
+
+
 def corrections_of(remarks: Iterable[Remark]) -> list[Correction]:
     """Return the corrections in the words that readers see."""
     return [

@@ -18,7 +18,7 @@ from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
 from taxonomy.claims.certainty import Certainty, certainty_of
 from taxonomy.claims.outcomes import Standing, standing_of
-from taxonomy.claims.remarks import corrections_of, doubts_of
+from taxonomy.claims.remarks import corrections_of, doubts_of, is_doubted
 from taxonomy.measured import studies_about
 from taxonomy.models import Claim, Evidence, Strategy
 from taxonomy.publications.exports import in_batches, parts, with_claims
@@ -62,12 +62,13 @@ class SaidClaim:
     strategies: list[Strategy]
     certainty: Certainty
     standing: Standing
+    doubted: bool
 
     @classmethod
     def of(cls, claim: Claim) -> "SaidClaim":
         """Return the claim, which `with_claims` read, as its publication's page shows it."""
         counted = [one.strategy for one in claim.attributions.all() if one.counted]
-        return cls(claim, counted, certainty_of(claim), standing_of(claim))
+        return cls(claim, counted, certainty_of(claim), standing_of(claim), is_doubted(claim))
 
 
 @require_safe

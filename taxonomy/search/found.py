@@ -209,7 +209,7 @@ class ClaimHits:
                 "claim",
                 row.code,
                 str(row),
-                f"{row.publication.get_absolute_url()}#claims",
+                row.get_absolute_url(),
                 " · ".join(filter(None, (row.publication.artifact_name, row.conditions))),
                 because[row],
             )

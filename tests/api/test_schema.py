@@ -55,6 +55,7 @@ def there(review: Review) -> dict[str, dict[str, Any]]:
     shown, waiting = a_finished_run(), a_run(owner=a_person("owner"))
     return {
         "/api/v1/publications/{key}/": {"key": "frantar2023sparsegpt"},
+        "/api/v1/claims/{code}/": {"code": "frantar2023sparsegpt-0"},
         "/api/v1/strategies/{slug}/": {"slug": "pruning"},
         "/api/v1/studies/{slug}/": {"slug": "sparsegpt"},
         "/api/v1/runs/{id}/": {"id": shown.pk},
@@ -102,7 +103,7 @@ pytestmark = pytest.mark.usefixtures("_one_connection", "_no_limits")
 
 def test_whatever_is_asked_is_answered_as_described(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(a_person("ada", "add_run", "change_run"), there)
-    assert len(seen) == 14
+    assert len(seen) == 16
     assert all(200 in statuses for label, statuses in seen.items() if label.startswith("GET"))
     assert seen["POST /api/v1/runs/"] >= {201, 400, 415}
     assert seen["POST /api/v1/runs/{id}/cancel/"] >= {202, 404, 409}
@@ -110,7 +111,7 @@ def test_whatever_is_asked_is_answered_as_described(there: dict[str, dict[str, A
 
 def test_nobody_reads_everything_and_writes_nothing(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(None, there)
-    assert len(seen) == 14
+    assert len(seen) == 16
     for label, statuses in seen.items():
         assert 200 in statuses if label.startswith("GET") else statuses <= {401, 404, 405}, label
     assert_no_run_changed()

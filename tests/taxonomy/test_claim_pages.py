@@ -144,17 +144,18 @@ def test_neighbours_are_the_nearest_of_the_axis(client: Client, review: Review) 
     claim = Claim.objects.by_code(["kurtic2022obert-0"]).get()
     others = Claim.objects.filter(axis=claim.axis).exclude(pk=claim.pk).exclude(plotted=None)
     assert others.count() > 12
-    distances = sorted(
-        max(one.plotted / claim.plotted, claim.plotted / one.plotted) for one in others
-    )
+    distances = {one.code: apart(claim, one) for one in others.select_related("publication")}
     html = main(client, claim.code)
     codes = re.findall(r'<li><a href="/claims/([\w-]+)/"', html)
-    shown = {one.code: one for one in others.select_related("publication")}
-    assert [
-        max(shown[code].plotted / claim.plotted, claim.plotted / shown[code].plotted)
-        for code in codes
-    ] == distances[:12]
+    assert [distances[code] for code in codes] == sorted(distances.values())[:12]
     assert "an axis is not a ranking" in html
+
+
+def apart(one: Claim, other: Claim) -> float:
+    """Return how many times one number is the other, the larger over the smaller."""
+    assert one.plotted
+    assert other.plotted
+    return max(one.plotted / other.plotted, other.plotted / one.plotted)
 
 
 def rows(client: Client, query: str) -> list[dict[str, str]]:

@@ -49,8 +49,8 @@ def test_an_outcome_keeps_its_numbers_and_the_date_of_its_rule(review: Review) -
     kept = claim(SPARSITY).outcomes.get()
     assert (kept.run, kept.study, kept.hardware) == (run.pk, "sparsegpt", CPU)
     assert kept.numbers == [
-        {"name": "sparsity", "value": 0.6, "unit": ""},
-        {"name": "pruning time", "value": 15.3, "unit": "s"},
+        {"name": "sparsity", "value": 0.6, "unit": "", "claimed": False},
+        {"name": "pruning time", "value": 15.3, "unit": "s", "claimed": False},
     ]
     assert kept.rule_written == claim(SPARSITY).rule_written == date(2026, 11, 26)
 
@@ -131,7 +131,16 @@ def test_a_publication_and_the_api_say_what_came_of_each_claim(
     assert [(row["outcome"], row["outcome_in_words"]) for row in listed] == [
         (None, "not run: no run yet"),
         (
-            {"status": "not run", "reason": "needs a GPU", "hardware": CPU, "run": run.pk},
+            {
+                "status": "not run",
+                "reason": "needs a GPU",
+                "hardware": CPU,
+                "run": run.pk,
+                "study": "sparsegpt",
+                "shipped": False,
+                "rule_written": "2026-11-26",
+                "numbers": [],
+            },
             "not run: needs a GPU",
         ),
         (None, "not run: no run yet"),

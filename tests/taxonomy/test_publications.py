@@ -305,7 +305,7 @@ def test_one_publication_shows_its_evidence_and_where_it_is_from(
     html = text(client.get("/publications/frantar2023sparsegpt/").content.decode())
     assert "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot" in html
     assert "less than 4.5 h" in html
-    assert "not stated for this claim ; the publication used: NVIDIA A100 80GB" in html
+    assert "device not stated" in html
     assert "The review’s case study on SparseGPT" in html
     assert "Result: not run" in html
     assert "a machine-written summary of the review names this publication" in html
