@@ -49,8 +49,8 @@ def test_an_outcome_keeps_its_numbers_and_the_date_of_its_rule(review: Review) -
     kept = claim(SPARSITY).outcomes.get()
     assert (kept.run, kept.study, kept.hardware) == (run.pk, "sparsegpt", CPU)
     assert kept.numbers == [
-        {"name": "sparsity", "value": 0.6, "unit": ""},
-        {"name": "pruning time", "value": 15.3, "unit": "s"},
+        {"name": "sparsity", "value": 0.6, "unit": "", "claimed": False},
+        {"name": "pruning time", "value": 15.3, "unit": "s", "claimed": False},
     ]
     assert kept.rule_written == claim(SPARSITY).rule_written == date(2026, 11, 26)
 
