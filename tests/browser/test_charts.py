@@ -46,10 +46,10 @@ def test_drawings_are_readable_without_javascript(
     assert page.evaluate(UNREADABLE) == []
 
 
-def test_a_mark_names_its_claim_and_leads_to_its_publication(page: Page) -> None:
+def test_a_mark_names_its_claim_and_leads_to_it(page: Page) -> None:
     page.goto("/compare/?strategies=distillation,pruning,quantization")
     page.locator(".drawing").get_by_role("link", name="29 x: oBERT (2022)").first.click()
-    expect(page).to_have_url(re.compile("/publications/kurtic2022obert/$"))
+    expect(page).to_have_url(re.compile(r"/claims/kurtic2022obert-\d+/$"))
 
 
 def test_drawings_follow_the_theme(open_page: OpenPage) -> None:
