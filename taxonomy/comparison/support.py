@@ -57,8 +57,8 @@ def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
     none = "no isolated claim; " if scope != Scope.ISOLATED else ""
     judged = sum(standing.is_tried for standing in tried)
     start = f"{none}{effects.lower()}".capitalize() if none else effects
-    best, count = _best(claims, item, scope), _in_words(judged) if judged else "none"
-    return f"{start}{best}; {count} tried here."
+    here = _in_words(judged) if judged else "none"
+    return f"{start}{_best(claims, item, scope)}; {here} tried here."
 
 
 def _in_words(count: int) -> str:
