@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import connection
 
-from reviewapp.ui.units import number
+from reviewapp.ui.units import rounded
 from taxonomy.choices import AxisKind, Scope, Status
 from taxonomy.claims.outcomes import Standing, standings
 from taxonomy.comparison.claims import Claims, linked
@@ -48,18 +48,17 @@ def bottom_line(claims: Claims, tried: Tried, items: Sequence[int]) -> Section:
 
 
 def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
-    """Return "Ten isolated claims, up to 20 x model-size reduction; one was tried here."."""
+    """Return "Ten isolated claims, up to 20 x model-size reduction; one tried here."."""
     scope = next((scope for scope in EFFECTS if claims.count(item, scope)), None)
     if scope is None:
         return "No claim of an effect."
     count = claims.count(item, scope)
-    effects = f"{_in_words(count)} {scope.label} claim{'' if count == 1 else 's'}".capitalize()
-    none = "no isolated claim; " if scope != Scope.ISOLATED else ""
+    plural = "" if count == 1 else "s"
+    none = "" if scope == Scope.ISOLATED else "no isolated claim; "
+    effects = f"{none}{_in_words(count)} {scope.label} claim{plural}".capitalize()
     judged = sum(standing.is_tried for standing in tried)
-    verb = "was" if judged < 2 else "were"
-    start = f"{none}{effects.lower()}".capitalize() if none else effects
-    of_all = f"{_in_words(judged) if judged else 'none'} of all {verb} tried here"
-    return f"{start}{_best(claims, item, scope)}; {of_all}."
+    tried_words = f"{_in_words(judged) if judged else 'none'} tried here"
+    return f"{effects}{_best(claims, item, scope)}; {tried_words}."
 
 
 def _in_words(count: int) -> str:
@@ -77,7 +76,7 @@ def _best(claims: Claims, item: int, scope: Scope) -> str:
     if not found:
         return ", none a factor"
     tally, axis = max(found, key=lambda one: (one[0].drawn, -one[1].quantity.position))
-    return f", up to {number(round(tally.high or 0, 2))} x {_lower(axis)}"
+    return f", up to {rounded(tally.high or 0)} x {_lower(axis)}"
 
 
 def _lower(axis: Axis) -> str:
