@@ -53,12 +53,12 @@ def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
     if scope is None:
         return "No claim of an effect."
     count = claims.count(item, scope)
-    effects = f"{_in_words(count)} {scope.label} claim{'' if count == 1 else 's'}".capitalize()
-    none = "no isolated claim; " if scope != Scope.ISOLATED else ""
+    plural = "" if count == 1 else "s"
+    none = "" if scope == Scope.ISOLATED else "no isolated claim; "
+    effects = f"{none}{_in_words(count)} {scope.label} claim{plural}".capitalize()
     judged = sum(standing.is_tried for standing in tried)
-    start = f"{none}{effects.lower()}".capitalize() if none else effects
-    here = _in_words(judged) if judged else "none"
-    return f"{start}{_best(claims, item, scope)}; {here} tried here."
+    tried_words = f"{_in_words(judged) if judged else 'none'} tried here"
+    return f"{effects}{_best(claims, item, scope)}; {tried_words}."
 
 
 def _in_words(count: int) -> str:
