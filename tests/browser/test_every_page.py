@@ -15,6 +15,8 @@ PAGES = [
     "/taxonomy/model-cascade/",
     "/publications/",
     "/publications/?q=sparse&class=inference&from=2022",
+    "/publications/?strategy=pruning&phase=inference",
+    "/publications/?objective=memory&phase=inference&device_memory=24",
     "/publications/?q=nothingmatchesthis",
     "/search/?q=quantizaton",
     "/search/?q=nothingmatchesthis",
