@@ -361,7 +361,7 @@ class ClaimDevice(models.Model):
     memory_gb = models.FloatField(null=True)
 
     class Meta:
-        ordering = ["claim", "role", "position"]
+        ordering = ["claim_id", "role", "position"]
         constraints = [
             models.UniqueConstraint(fields=["claim", "role", "position"], name="device_once"),
             one_of("role", DeviceRole.values, name="device_role_known"),
@@ -387,7 +387,7 @@ class ClaimModel(models.Model):
     at_most_billion = models.FloatField(null=True)
 
     class Meta:
-        ordering = ["claim", "position"]
+        ordering = ["claim_id", "position"]
         constraints = [
             models.UniqueConstraint(fields=["claim", "position"], name="claim_model_once")
         ]
@@ -432,7 +432,7 @@ class FormerRule(models.Model):
     after_result = models.BooleanField()
 
     class Meta:
-        ordering = ["claim", "written", "id"]
+        ordering = ["claim_id", "written", "id"]
 
     def __str__(self) -> str:
         return f"rule of {self.claim_id} until {self.replaced}"

@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 ('memory_gb', models.FloatField(null=True)),
             ],
             options={
-                'ordering': ['claim', 'role', 'position'],
+                'ordering': ['claim_id', 'role', 'position'],
             },
         ),
         migrations.CreateModel(
@@ -104,7 +104,7 @@ class Migration(migrations.Migration):
                 ('at_most_billion', models.FloatField(null=True)),
             ],
             options={
-                'ordering': ['claim', 'position'],
+                'ordering': ['claim_id', 'position'],
             },
         ),
         migrations.CreateModel(
@@ -119,7 +119,7 @@ class Migration(migrations.Migration):
                 ('after_result', models.BooleanField()),
             ],
             options={
-                'ordering': ['claim', 'written', 'id'],
+                'ordering': ['claim_id', 'written', 'id'],
             },
         ),
         migrations.CreateModel(
