@@ -61,7 +61,7 @@ FIELDS = (
 
 def with_evidence(publications: PublicationQuerySet) -> PublicationQuerySet:
     """Return the publications, each to be read with its classes, strategies and claims."""
-    claims = Prefetch("claims", Claim.objects.order_by("publication", "position"))
+    claims = Prefetch("claims", Claim.objects.order_by("publication_id", "position"))
     strategies = Prefetch("strategies", Strategy.objects.only("slug", "name"))
     found = publications.defer("search", "claims_text")
     return found.prefetch_related("classes", strategies, claims)
@@ -69,7 +69,7 @@ def with_evidence(publications: PublicationQuerySet) -> PublicationQuerySet:
 
 def with_claims(publications: PublicationQuerySet) -> PublicationQuerySet:
     """Return the publications with their evidence and everything that is known of their claims."""
-    claims = with_all_but_publication(Claim.objects.order_by("publication", "position"))
+    claims = with_all_but_publication(Claim.objects.order_by("publication_id", "position"))
     found = publications.defer("search", "claims_text")
     strategies = Prefetch("strategies", Strategy.objects.only("slug", "name"))
     return found.prefetch_related("classes", strategies, Prefetch("claims", claims))

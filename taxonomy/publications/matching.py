@@ -93,6 +93,6 @@ def _first(shown: PublicationFilter, claims: ClaimQuerySet) -> ClaimQuerySet:
             matching=Window(Count("*"), partition_by="publication"),
         )
         .filter(place__lte=MOST)
-        .order_by("publication", "place")
+        .order_by("publication_id", "place")
         .defer("search")
     )
