@@ -52,6 +52,7 @@ def test_a_cell_of_the_gap_map_opens_the_claims_behind_it(page: Page) -> None:
 
 def test_facets_narrow_the_list_and_a_chip_widens_it_again(page: Page) -> None:
     page.goto("/publications/")
+    page.locator("#facets summary", has_text="Membership").click()
     page.get_by_role("checkbox", name=re.compile("^Named")).check()
     expect(page).to_have_url(re.compile("membership=named"))
     expect(page.get_by_text(re.compile("^12 publications"))).to_be_visible()
@@ -84,6 +85,7 @@ def test_a_facet_that_is_ticked_stays_where_it_stands(
 def test_facets_work_without_javascript(open_page: OpenPage) -> None:
     page = open_page(java_script_enabled=False, viewport={"width": 1440, "height": 900})
     page.goto("/publications/")
+    page.locator("#facets summary", has_text="Membership").click()
     page.get_by_role("checkbox", name=re.compile("^Named")).check()
     page.locator("form").filter(
         has=page.get_by_role("checkbox", name=re.compile("^Named"))
