@@ -67,6 +67,10 @@ class Scope(TextChoices):
     DESCRIPTIVE = "descriptive", "descriptive"
 
 
+# The scopes of effects, from what is shown alone to what only differs between two systems.
+EFFECTS = (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)
+
+
 class Sureness(TextChoices):
     """How sure the reader of a claim was of its scope and strategies."""
 

@@ -10,6 +10,7 @@ from django.db.models import Q
 from reviewapp.corpus.choices import Membership
 from taxonomy.choices import Status
 
+NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
 CODE = re.compile(r"(?P<key>[-\w]+)-(?P<position>0|[1-9]\d{0,3})", re.ASCII)
 
 

@@ -14,6 +14,7 @@ from reviewapp.corpus.choices import COUNTED, Membership
 HIT_START, HIT_STOP = "\ue000", "\ue001"
 
 
+NEWEST = ("-year", "-month", "key")
 Rows = TypeVar("Rows", bound=models.QuerySet[Any])
 FIRST = 100.0  # above every rank that a text can have
 

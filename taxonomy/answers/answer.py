@@ -9,10 +9,11 @@ from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 
 from reviewapp.ui.units import number
 from taxonomy.answers.question import OWN, Question, on_such_devices
-from taxonomy.answers.wording import counted, listed, sentence, spelled
+from taxonomy.answers.wording import counted, sentence
 from taxonomy.choices import AxisKind, Phase, Qualifier, QuantityGroup, Scope
 from taxonomy.claims.outcomes import Standing, standing_of
 from taxonomy.claims.reading import with_facts
+from taxonomy.claims.words import in_words, listed
 from taxonomy.measured import MeasuredStudy, studies_about
 from taxonomy.models import Attribution, Claim, ClaimDevice
 from taxonomy.querysets import ClaimQuerySet
@@ -108,7 +109,7 @@ def verdict(question: Question, counts: Counts) -> str:
     who = {0: "none of the", 1: "one of the", total: "all" if total > 2 else "both"}
     claims = "claims" if n == total == 2 else counted(total, "claim")
     verb = "names or implies" if n <= 1 else "name or imply"
-    said = f"{who.get(n, f'{spelled(n)} of the')} {claims} {about} {verb} {device}"
+    said = f"{who.get(n, f'{in_words(n)} of the')} {claims} {about} {verb} {device}"
     nowhere = ", or any device" if counts.unstated == total else ""
     return sentence(said + nowhere)
 
@@ -130,7 +131,7 @@ def context_of(question: Question, counts: Counts) -> str:
     others = "claim reports" if total <= 1 else "claims report"
     what = listed(nearby) if nearby else "anything else"
     where = f"{question.in_phase} on devices of up to {number(question.memory)}\u202fGB".strip()
-    said.append(sentence(f"{where}, {spelled(total)} {others} {what}"))
+    said.append(sentence(f"{where}, {in_words(total)} {others} {what}"))
     return " ".join(said)
 
 

@@ -1,16 +1,27 @@
 """What all claims say together: by scope, by certainty, by strategy. Home and method show it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count
 
 from reviewapp.corpus.choices import Membership
-from taxonomy.choices import BaselineKind, DeviceRole, Scope
-from taxonomy.claims.certainty import OWN_SOURCES
-from taxonomy.models import Attribution, Claim, ClaimDevice, Strategy
+from taxonomy.choices import EFFECTS, Scope
+from taxonomy.claims.certainty import Degree
+from taxonomy.claims.degrees import answered
+from taxonomy.models import Attribution, Claim, Strategy
 
-EFFECTS = (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)
+# What is said of the claims that answer a question of certainty in full, in part, not.
+QUESTIONS = {
+    "source_read": (
+        "Source read",
+        ("in its own words", "partly from general knowledge", "read elsewhere"),
+    ),
+    "baseline_named": ("Baseline named", ("named", "", "not stated")),
+    "device_named": ("Device named", ("named", "kind only", "not stated")),
+}
+DEGREES = (Degree.YES, Degree.PARTLY, Degree.NO)
 
 
 @dataclass(frozen=True)
@@ -84,41 +95,23 @@ def overview(state: str) -> Overview:
     rows = Claim.objects.order_by().values_list("scope").annotate(n=Count("pk"))
     by_scope = dict(rows)
     claims = sum(by_scope.values())
-    n = _numbers()
-    return Overview(claims, n["extensions"], by_scope, *_extents(claims, n), _strategies())
+    extensions = Claim.objects.filter(publication__membership=Membership.EXTENSION).count()
+    source, baseline, device = _extents()
+    return Overview(claims, extensions, by_scope, source, baseline, device, _strategies())
 
 
-def _numbers() -> dict[str, int]:
-    """Return how many claims are of extensions, and how many answer what `certainty_of` asks."""
-    stated = ClaimDevice.objects.filter(claim=OuterRef("pk"), role=DeviceRole.STATED)
-    own = Q(source__in=OWN_SOURCES)
-    doubtful = Q(publication__from_general_knowledge=True)
-    return Claim.objects.aggregate(
-        extensions=Count("pk", filter=Q(publication__membership=Membership.EXTENSION)),
-        read=Count("pk", filter=own & ~doubtful),
-        partly=Count("pk", filter=own & doubtful),
-        baseline=Count("pk", filter=~Q(baseline_kind__in=["", BaselineKind.UNNAMED])),
-        named=Count("pk", filter=Exists(stated.filter(is_product=True))),
-        kind=Count("pk", filter=Exists(stated) & ~Exists(stated.filter(is_product=True))),
+def _extents() -> Iterator[Extent]:
+    """Yield how far the claims answer each question of certainty."""
+    counts = Claim.objects.aggregate(
+        **{
+            f"{question}_{degree.value}": Count("pk", filter=answered(question, degree))
+            for question in QUESTIONS
+            for degree in DEGREES
+        }
     )
-
-
-def _extents(claims: int, n: dict[str, int]) -> tuple[Extent, Extent, Extent]:
-    """Return how far the claims answer each question."""
-    source = ("in its own words", "partly from general knowledge", "read elsewhere")
-    return (
-        Extent("Source read", n["read"], n["partly"], claims - n["read"] - n["partly"], source),
-        Extent(
-            "Baseline named", n["baseline"], 0, claims - n["baseline"], ("named", "", "not stated")
-        ),
-        Extent(
-            "Device named",
-            n["named"],
-            n["kind"],
-            claims - n["named"] - n["kind"],
-            ("named", "kind only", "not stated"),
-        ),
-    )
+    for question, (name, words) in QUESTIONS.items():
+        yes, partly, no = (counts[f"{question}_{degree.value}"] for degree in DEGREES)
+        yield Extent(name, yes, partly, no, words)
 
 
 def _strategies() -> tuple[StrategyEvidence, ...]:

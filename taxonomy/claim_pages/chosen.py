@@ -13,10 +13,9 @@ from taxonomy.claims.degrees import QUESTIONS, with_degrees, with_standing
 from taxonomy.models import Claim, ClaimDevice, ClaimModel, Strategy
 from taxonomy.publications.filter import read_filter
 from taxonomy.publications.kinds import Facet
-from taxonomy.querysets import ClaimQuerySet
+from taxonomy.querysets import NEWEST, ClaimQuerySet
 from taxonomy.search.reading import read
 
-NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
 SAME = {
     "publication": "publication__key",
     "quantity": "axis__quantity__slug",

@@ -16,11 +16,19 @@ from taxonomy.querysets import ClaimQuerySet
 NOWHERE = Q(pk__in=[])
 
 
+def answered(question: str, degree: Degree) -> Q:
+    """Return the condition that claims answer the question to this degree.
+
+    Whether they were tried asks for a column that only `with_degrees` gives them.
+    """
+    return QUESTIONS[question](degree)
+
+
 def with_degrees(claims: ClaimQuerySet, question: str, degrees: Collection[str]) -> ClaimQuerySet:
     """Keep the claims whose answer to the question is one of these degrees."""
     condition = NOWHERE
     for degree in degrees:
-        condition |= QUESTIONS[question](Degree(degree))
+        condition |= answered(question, Degree(degree))
     if question == "tried_here":
         claims = claims.alias(first_status=_first_status())
     return claims.filter(condition)

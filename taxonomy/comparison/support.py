@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from django.db import connection
 
 from reviewapp.ui.units import rounded
-from taxonomy.choices import AxisKind, Scope, Status
+from taxonomy.choices import EFFECTS, AxisKind, Scope, Status
 from taxonomy.claims.outcomes import Standing, standings
+from taxonomy.claims.words import in_words
 from taxonomy.comparison.claims import Claims, linked
 from taxonomy.comparison.effects import named
 from taxonomy.comparison.selection import KindName
@@ -15,14 +16,6 @@ from taxonomy.comparison.table import Cell, Part, Row, Section
 from taxonomy.models import Axis, Claim
 
 HARDWARE_SHOWN = 6
-EFFECTS = (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)
-# fmt: off
-WORDS = [
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-    "twenty",
-]
-# fmt: on
 STRENGTH_NOTE = "Hardware is what a claim’s own words name, never that of its whole publication."
 LINKED = "SELECT item, id FROM link WHERE id = ANY (%s)"
 Tried = Mapping[int, Sequence[Standing]]
@@ -55,14 +48,10 @@ def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
     count = claims.count(item, scope)
     plural = "" if count == 1 else "s"
     none = "" if scope == Scope.ISOLATED else "no isolated claim; "
-    effects = f"{none}{_in_words(count)} {scope.label} claim{plural}".capitalize()
+    effects = f"{none}{in_words(count)} {scope.label} claim{plural}".capitalize()
     judged = sum(standing.is_tried for standing in tried)
-    tried_words = f"{_in_words(judged) if judged else 'none'} tried here"
+    tried_words = f"{in_words(judged) if judged else 'none'} tried here"
     return f"{effects}{_best(claims, item, scope)}; {tried_words}."
-
-
-def _in_words(count: int) -> str:
-    return WORDS[count] if count < len(WORDS) else f"{count:,}"
 
 
 def _best(claims: Claims, item: int, scope: Scope) -> str:

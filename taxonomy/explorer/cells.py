@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import TextChoices
 
 from reviewapp.corpus.choices import COUNTED, Membership
-from taxonomy.choices import CPU_CAN_TRY, DeviceRole, Scope
+from taxonomy.choices import CPU_CAN_TRY, EFFECTS, DeviceRole
 
 
 class Memory(TextChoices):
@@ -76,7 +76,7 @@ CLAIMS = {
 }
 CLASS_ID = {"family": "NULL::int", "class": "unnest(classes)"}
 # From the strongest evidence to the weakest; only these three are effects of a strategy.
-STRONGEST = [str(scope) for scope in (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)]
+STRONGEST = [str(scope) for scope in EFFECTS]
 
 CHOSEN = """
     SELECT publication_id, strategies, {class_id} AS class_id,
@@ -86,7 +86,7 @@ CHOSEN = """
 # What each publication claims of a strategy about an objective, as PublicationEffect has it, or of
 # the claims that pass.
 KEPT = "taxonomy_publicationeffect"
-EFFECTS = """
+EFFECT_ROWS = """
     SELECT publication_id, strategy_id, objective, count(*) AS claims,
            count(*) FILTER (WHERE testable = ANY(%(cpu)s)) AS on_cpu,
            min(array_position(%(scopes)s, scope)) AS strength,
@@ -195,7 +195,7 @@ def publications_by_objective(chosen: Chosen) -> dict[str, int]:
 def _rows(sql: str, pivot: str, chosen: Chosen, **more: Any) -> list[Any]:
     """Return the rows of one of the queries above, of what is chosen."""
     claims = CLAIMS[chosen.memory]
-    effects = f"({EFFECTS.format(claims=claims)})" if chosen.memory else KEPT
+    effects = f"({EFFECT_ROWS.format(claims=claims)})" if chosen.memory else KEPT
     publications = CHOSEN.format(class_id=CLASS_ID[pivot], publications=chosen.publications)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -21,8 +21,7 @@ from taxonomy.explorer.tree import publications_url
 from taxonomy.measured import studies_about
 from taxonomy.models import Claim, Strategy
 from taxonomy.queries import revision
-
-NEWEST = ("-publication__year", "-publication__month", "publication__key", "position")
+from taxonomy.querysets import NEWEST
 
 
 class CitationsForm(forms.Form):

@@ -10,12 +10,11 @@ from django.http import QueryDict
 
 from reviewapp.corpus.choices import ArtifactKind
 from reviewapp.corpus.models import Publication
-from reviewapp.corpus.querysets import PublicationQuerySet
+from reviewapp.corpus.querysets import NEWEST, PublicationQuerySet
 from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.models import Evidence, Strategy, TaxonomyClass
 
 SOFTWARE = (ArtifactKind.FRAMEWORK, ArtifactKind.LIBRARY, ArtifactKind.SYSTEM)
-NEWEST = ("-year", "-month", "key")
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "newest": ("Newest first", NEWEST),
     "name": ("Name", (Lower("artifact_name"), "key")),

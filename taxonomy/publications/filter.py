@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from reviewapp.corpus.models import Publication
-from reviewapp.corpus.querysets import PublicationQuerySet
+from reviewapp.corpus.querysets import NEWEST, PublicationQuerySet
 from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.models import Claim
 from taxonomy.publications.kinds import AnyOf, Chip, Choice, Facet, Filter, Rows
@@ -20,7 +20,6 @@ from taxonomy.querysets import ClaimQuerySet
 from taxonomy.search.reading import Search, read
 from taxonomy.search.syntax import MOST_CHARACTERS
 
-NEWEST = ("-year", "-month", "key")
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "relevance": ("Best match", ("-rank", *NEWEST)),
     "newest": ("Newest", NEWEST),

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from reviewapp.corpus.models import Publication
-from reviewapp.corpus.querysets import FIRST
+from reviewapp.corpus.querysets import FIRST, NEWEST
 from taxonomy.models import Claim
 from taxonomy.search.entries import Entry, EntryKind, FoundEntry
 from taxonomy.search.folding import fold, stems
@@ -19,7 +19,6 @@ from taxonomy.search.reading import Search, read
 
 SHOWN = 5  # of each group, where all groups are shown
 LITERALLY = 1.0  # the least rank of what holds what was typed
-NEWEST = ("-year", "-month", "key")
 NEWEST_CLAIM = ("-publication__facets__year", "publication", "position")
 
 

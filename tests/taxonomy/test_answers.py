@@ -11,10 +11,11 @@ from reviewapp.corpus.models import Review
 from taxonomy.answers.answer import answer_to, verdict
 from taxonomy.answers.overview import overview
 from taxonomy.answers.question import Question
-from taxonomy.answers.wording import counted, listed, spelled
+from taxonomy.answers.wording import counted
 from taxonomy.choices import DeviceRole, Phase, QuantityGroup, Scope
 from taxonomy.claims.certainty import Degree, certainty_of
 from taxonomy.claims.reading import with_facts
+from taxonomy.claims.words import in_words, listed
 from taxonomy.loading.claim_facts import ClaimFacts
 from taxonomy.models import Attribution, Claim, ClaimDevice
 from taxonomy.queries import revision
@@ -134,5 +135,5 @@ def test_the_overview_counts_what_each_claim_says(review: Review) -> None:
 def test_counts_are_said_as_a_sentence_says_them() -> None:
     assert counted(0, "claim", "names", "name") == "no claims name"
     assert counted(1, "claim", "names", "name") == "one claim names"
-    assert (spelled(20), spelled(21), spelled(1234)) == ("twenty", "21", "1,234")
+    assert (in_words(20), in_words(21), in_words(1234)) == ("twenty", "21", "1,234")
     assert [listed([]), listed(["a"]), listed(["a", "b", "c"])] == ["", "a", "a, b and c"]

@@ -17,7 +17,8 @@ from taxonomy.choices import AxisKind, Direction, Scope, Status
 from taxonomy.claims.evidence.gathering import MOST_DRAWN, MOST_READ, evidence_of
 from taxonomy.claims.evidence.plot import plot_of
 from taxonomy.claims.evidence.sentence import verdict_of
-from taxonomy.claims.evidence.wording import EFFECTS, WORDS
+from taxonomy.claims.evidence.wording import EFFECTS
+from taxonomy.claims.words import WORDS
 from taxonomy.explorer import strategy as page_of
 from taxonomy.models import Attribution, Axis, Claim, Evidence, Outcome, Quantity, Strategy
 from tests import factories

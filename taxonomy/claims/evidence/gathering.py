@@ -10,14 +10,13 @@ from django.db import connection
 from django.db.models import Case, Exists, OuterRef, Value, When
 
 from reviewapp.corpus.choices import COUNTED, Membership
-from taxonomy.choices import AxisKind, RatioRule, RemarkKind, Scope
+from taxonomy.choices import EFFECTS, AxisKind, RatioRule, RemarkKind, Scope
 from taxonomy.claims.certainty import Certainty, Degree, certainty_of
 from taxonomy.claims.marks import Mark, marks_of
 from taxonomy.claims.outcomes import CONCLUSIVE, Standing, standing_of
 from taxonomy.claims.reading import with_facts
 from taxonomy.models import Axis, Claim, Outcome
 
-EFFECTS = (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)
 # Of more claims than these, the best supported are read.
 MOST_READ = 200
 MOST_DRAWN = 30

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reviewapp.ui.units import number
-from taxonomy.choices import Scope, Status
+from taxonomy.choices import EFFECTS, Status
 from taxonomy.claims.certainty import Degree
 from taxonomy.claims.evidence.gathering import Evidence, Row
-from taxonomy.claims.evidence.wording import capital, effect, in_words, inside, listed, span
+from taxonomy.claims.evidence.wording import effect, inside, span
 from taxonomy.claims.marks import marks_of
+from taxonomy.claims.words import capital, in_words, listed
 from taxonomy.models import Axis
 
 MOST_EFFECTS = 3
@@ -35,9 +36,7 @@ def verdict_of(evidence: Evidence, name: str, filed: int) -> Verdict:
     `filed` is the number of publications of the review that are filed under it.
     """
     name = inside(name)
-    isolated, combined, against = map(
-        evidence.of_scope, (Scope.ISOLATED, Scope.COMBINED, Scope.AGAINST_ANOTHER)
-    )
+    isolated, combined, against = map(evidence.of_scope, EFFECTS)
     if isolated:
         strong, more = _isolating(isolated, name), [(combined, _COMBINE), (against, _COMPARE)]
     elif combined:

@@ -7,13 +7,6 @@ from taxonomy.choices import Phase, Qualifier, RatioRule
 from taxonomy.claims.marks import Mark
 from taxonomy.models import Axis
 
-# fmt: off
-WORDS = [
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
-    "nineteen", "twenty",
-]
-# fmt: on
 TIMES = "\u202f×"
 # What a factor of each quantity means to a reader; {} is the phase.
 EFFECTS = {
@@ -46,24 +39,9 @@ EFFECTS = {
 }
 
 
-def in_words(count: int) -> str:
-    """Return the count in words up to twenty, and in digits beyond."""
-    return WORDS[count] if count < len(WORDS) else number(count)
-
-
-def capital(text: str) -> str:
-    """Return the text with its first letter large and all others as they are."""
-    return text[:1].upper() + text[1:]
-
-
 def inside(name: str) -> str:
     """Return the name as it stands inside a sentence: "quantization", but "KV-cache"."""
     return name if name[1:2].isupper() else name[:1].lower() + name[1:]
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Return "a", "a and b", or "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def factor(value: float, *, published: bool = False) -> str:
