@@ -2,17 +2,21 @@
 
 import functools
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dj_database_url
+import psycopg
 import pytest
+import pytest_django
 import pytest_socket
 from django.conf import settings
+from django.db import connection
 
 from reviewapp.server.postgres import wheel_binaries
-from tests.database import temporary_server
+from tests.database import temporary_server, use_database
 
 if TYPE_CHECKING:
     from reviewapp.corpus.models import Review
@@ -50,9 +54,51 @@ def real_fixtures() -> "Fixtures":
     return read(Path(__file__).parents[1] / "fixtures")
 
 
-@pytest.fixture
-def review(db: None) -> "Review":
-    """The review, loaded into the test's database."""
+@pytest.fixture(scope="session")
+def reviewed_database(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[str]:
+    """The name of a copy of the test database in which the review is loaded, once a process.
+
+    Loading it in the transaction of each test costs minutes in all, and leaves so many dead rows
+    that the planner's guesses are off by any factor.
+    """
     from taxonomy.loading.writing import load
 
-    return load(real_fixtures())
+    empty = connection.settings_dict["NAME"]
+    name = f"{empty}_reviewed"
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        connection.close()  # a database that is in use cannot be copied
+        server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{empty}"')
+        with django_db_blocker.unblock(), use_database(name):
+            load(real_fixtures())
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE")
+        yield name
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def _database_of_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Connect to the database that holds the review where the test asks for it, and undoes all."""
+    mark = request.node.get_closest_marker("django_db")
+    commits = {"transactional_db", "live_server"}.intersection(request.fixturenames)
+    if "review" not in request.fixturenames or commits or (mark and mark.kwargs.get("transaction")):
+        yield
+        return
+    with use_database(request.getfixturevalue("reviewed_database")):
+        yield
+
+
+@pytest.fixture
+def _django_db_helper(_database_of_the_test: None, _django_db_helper: None) -> None:
+    """The transaction of a test: the plugin's own, begun in the database that the test asks for."""
+
+
+@pytest.fixture
+def review(db: None) -> "Review":
+    """The review: loaded before, unless the test commits what it writes."""
+    from reviewapp.corpus.models import Review
+    from taxonomy.loading.writing import load
+
+    return Review.objects.first() or load(real_fixtures())

@@ -436,19 +436,24 @@ def test_every_error_has_the_same_shape(
 
 
 @pytest.mark.parametrize(
-    "address", ["publications/", "strategies/", "claims/", "prisma/", "publications/?q=memory"]
+    ("address", "most"),
+    # A claim is told with what ten other tables say of it; a search first learns of all texts.
+    [
+        ("publications/", 22),
+        ("strategies/", 22),
+        ("claims/", 22),
+        ("prisma/", 22),
+        ("publications/?q=memory", 33),
+    ],
 )
 def test_the_number_of_queries_does_not_depend_on_the_corpus(
-    client: Client, review: Review, address: str
+    client: Client, review: Review, address: str, most: int
 ) -> None:
     counts = []
     for publications in (0, 150):
         add_publications(publications)
-        # What a search knows of all texts is read once after each change, and kept.
-        count_queries(client, f"{V1}{address}")
         counts.append(count_queries(client, f"{V1}{address}"))
-    # A claim is told with what ten other tables say of it.
-    assert counts[0] == counts[1] <= 22
+    assert counts[0] == counts[1] <= most
 
 
 @pytest.mark.parametrize("address", ["runs/", "measurements/", "studies/sparsegpt/"])

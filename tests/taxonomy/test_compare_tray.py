@@ -34,7 +34,6 @@ def test_an_empty_tray_also_varies_by_cookie(client: Client, review: Review):
 
 
 def test_the_tray_costs_one_query_and_no_session(client: Client, review: Review):
-    client.get("/about/")  # what the page remembers is gathered, once
     empty = count_queries(client, "/about/")
     press(client, "add", "pruning")
     client.get("/about/")  # shows the message, once
