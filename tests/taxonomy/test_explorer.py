@@ -347,6 +347,12 @@ def test_the_selection_survives_a_change_of_order(client: Client, review: Review
     assert 'aria-selected="true"' in get(client, unescape(back[1]))
 
 
+def test_classes_first_leads_to_their_comparison(client: Client, review: Review) -> None:
+    link = re.search(r'href="([^"]+)">Compare all classes<', get(client, "?pivot=class"))
+    assert link
+    assert "3 classes side by side" in client.get(link[1]).content.decode()
+
+
 def names(html: str) -> list[str]:
     return re.findall(r'class="name">([^<]+)<', html)
 

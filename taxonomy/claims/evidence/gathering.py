@@ -15,7 +15,7 @@ from taxonomy.claims.certainty import Certainty, Degree, certainty_of
 from taxonomy.claims.marks import Mark, marks_of
 from taxonomy.claims.outcomes import CONCLUSIVE, Standing, standing_of
 from taxonomy.claims.reading import with_facts
-from taxonomy.models import Axis, Claim, Outcome
+from taxonomy.models import Attribution, Axis, Claim, Outcome
 
 # Of more claims than these, the best supported are read.
 MOST_READ = 200
@@ -42,9 +42,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """A claim with how sure it is, what came of it here, and what was doubted of it."""
+    """A claim with how sure it is, what came of it here, and what was doubted of it.
+
+    `others` are the strategies beside the page's own that it is an effect of too.
+    """
 
     claim: Claim
+    others: tuple[Attribution, ...]
     certainty: Certainty
     standing: Standing
     doubts: tuple[str, ...]
@@ -174,7 +178,7 @@ def evidence_of(strategy: int) -> Evidence:
         "publication__key",
         "position",
     )
-    return _evidence([_row(claim) for claim in with_facts(best)[:MOST_READ]], total)
+    return _evidence([_row(claim, strategy) for claim in with_facts(best)[:MOST_READ]], total)
 
 
 def _evidence(rows: list[Row], total: int) -> Evidence:
@@ -206,10 +210,11 @@ def _place(row: Row) -> tuple[int, int, int, float, str]:
     return claim.axis.quantity.position, claim.axis_id, place, claim.plotted or 0, claim.code
 
 
-def _row(claim: Claim) -> Row:
+def _row(claim: Claim, strategy: int) -> Row:
     standing = standing_of(claim)
+    others = tuple(one for one in claim.attributions.all() if one.strategy_id != strategy)
     measured = tuple(_measured(claim, standing.outcomes))
-    return Row(claim, certainty_of(claim), standing, tuple(_doubts(claim)), measured)
+    return Row(claim, others, certainty_of(claim), standing, tuple(_doubts(claim)), measured)
 
 
 def _doubts(claim: Claim) -> Iterable[str]:
