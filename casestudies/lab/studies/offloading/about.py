@@ -224,8 +224,8 @@ STUDY = Study(
         " as a link of the stated speed would take."
         " The device is a pool that is counted; what operations make is not in it. On a GPU the"
         " texts use the card’s own memory and link, which nobody has tried yet; training is"
-        " counted on the CPU everywhere, and never timed. Several devices, compression, and attention"
-        " on the host are left out."
+        " counted on the CPU everywhere, and never timed. Several devices, compression, and"
+        " attention on the host are left out."
     ),
     publications=(
         "sheng2023flexgen",
