@@ -1,0 +1,1 @@
+"""Offloading: weights, caches and optimizer lie on the host, and come to the device when needed."""

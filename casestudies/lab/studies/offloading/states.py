@@ -1,0 +1,138 @@
+"""What each placement of the training states holds and carries, and how large a model it trains."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from casestudies.lab.measure.tensors import Device, NoRoom
+from casestudies.lab.models import shapes
+from casestudies.lab.report import Report, Stage
+from casestudies.lab.studies.offloading import placements
+from casestudies.lab.studies.offloading.about import (
+    BUCKETS,
+    CHUNKED,
+    CHUNKS,
+    HERE,
+    HOST,
+    ON_DISK,
+    WIDE,
+    WINDOW,
+)
+from casestudies.lab.studies.offloading.placements import Disk
+from casestudies.lab.studies.offloading.training import WEIGHT, Training, units_of
+
+RATE = 0.001
+NO_CAP = 2**62
+SEARCHED = (HERE, HOST, WINDOW, CHUNKS)
+SEARCHED_WIDTH, SEARCHED_VOCABULARY = 32, 128
+
+
+def makers(bucket: int) -> dict[str, Callable[..., Any]]:
+    """Return by variant what places the states; `bucket` are the numbers of a bucket."""
+    return {
+        HERE: placements.OnDevice,
+        WIDE: partial(placements.OnDevice, wide=True),
+        HOST: placements.OptimizerOnHost,
+        BUCKETS: partial(placements.Buckets, numbers=bucket),
+        WINDOW: placements.LayerWindow,
+        ON_DISK: placements.LayerWindow,
+        CHUNKS: placements.Chunks,
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training found: peak bytes, bytes carried in a step, and all weights."""
+
+    parameters: int
+    device: int
+    host: int
+    carried: float
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """The sizes of the model, the batches (steps, B, T) that it is trained on, and the seed."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    batches: Tensor
+    seed: int
+    bucket: int
+
+    def train(self, variant: str, device: int = NO_CAP, host: int = NO_CAP) -> Trained:
+        """Return what training finds with so many bytes; raise NoRoom where they are too few."""
+        generator = torch.Generator().manual_seed(self.seed)
+        model = shapes.small(self.vocabulary, self.width, self.layers, generator)
+        units = units_of(model)
+        number = sum(map(len, units))
+        here = Device("cpu", device)
+        with tempfile.TemporaryDirectory() as folder:
+            there = Disk(Path(folder)) if variant == ON_DISK else Device("cpu", host)
+            placement = makers(self.bucket)[variant](units, here, there)
+            training = Training(model, placement, RATE)
+            for batch in self.batches:
+                training.step(batch)
+            carried = placement.carried / len(self.batches)
+            return Trained(number, here.peak, there.peak, carried, placement.whole())
+
+
+def account(task: Task, report: Report) -> dict[str, float]:
+    """Report where states lie and that all end alike; return device bytes of a parameter."""
+    found: dict[str, Trained] = {}
+    for variant in makers(task.bucket):
+        cap = NO_CAP
+        if variant == CHUNKS:
+            cap = CHUNKED * found[HERE].parameters
+        found[variant] = one = task.train(variant, cap)
+        report.measure("device states", variant, one.device / one.parameters)
+        report.measure("host states", variant, one.host / one.parameters)
+        report.measure("carried in a step", variant, one.carried / one.parameters)
+        apart = (one.weights - found[HERE].weights).abs().max().item()
+        report.measure("weight difference", variant, apart)
+        whole = found[WIDE if variant == BUCKETS else HERE]
+        report.measure("states saved", variant, whole.device / one.device)
+    return {variant: one.device / one.parameters for variant, one in found.items()}
+
+
+def growth(task: Task, report: Report) -> None:
+    """Report how the device's bytes grow with a block, as a share of the block's weights."""
+    for variant in (HERE, HOST, WINDOW, ON_DISK):
+        small = task.train(variant)
+        large = replace(task, layers=task.layers + 1).train(variant)
+        weights = WEIGHT.itemsize * (large.parameters - small.parameters)
+        report.measure("growth", variant, 100 * (large.device - small.device) / weights)
+
+
+def search(device: int, times: Sequence[int], seed: int, stage: Stage, report: Report) -> None:
+    """Report the largest model that each placement trains, with so many times that on the host."""
+    batches = torch.arange(9).view(1, 1, 9)
+    task = Task(SEARCHED_VOCABULARY, SEARCHED_WIDTH, 1, batches, seed, 0)
+    for done, host in enumerate(times):
+        stage.at(done / len(times), f"host {host} x the device")
+        for variant in SEARCHED:
+            most = largest(task, variant, device, host * device) / 1e6
+            report.measure("largest model", variant, most, host=host)
+            report.point("largest model by host memory", variant, host, most)
+
+
+def largest(task: Task, variant: str, device: int, host: int) -> int:
+    """Return the parameters of the deepest model that takes a step within these bytes, or 0."""
+    block = 12 * task.width**2  # and more, so that no model has more blocks than this allows
+    fits, fails, parameters = 0, (device + host) // (12 * block) + 1, 0
+    while fails - fits > 1:
+        layers = (fits + fails) // 2
+        try:
+            parameters = replace(task, layers=layers).train(variant, device, host).parameters
+            fits = layers
+        except NoRoom:
+            fails = layers
+    return parameters

@@ -1,0 +1,150 @@
+"""Offloading: the same numbers with weights, caches and optimizer elsewhere, and what is held."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casestudies.lab.measure.tensors import Device, NoRoom
+from casestudies.lab.models import shapes
+from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.studies.offloading import placements
+from casestudies.lab.studies.offloading.carrying import EmulatedLink
+from casestudies.lab.studies.offloading.inference import stock
+from casestudies.lab.studies.offloading.placements import Disk
+from casestudies.lab.studies.offloading.schedule import Offloaded, OnDevice
+from casestudies.lab.studies.offloading.training import Placement, Training, units_of
+from casestudies.lab.train import loop
+
+NO_CAP, FAST = 2**62, 1e12  # bytes, and bytes a second
+WIDTH, LAYERS, VOCABULARY = 32, 5, 96
+
+
+def a_model(layers: int = LAYERS) -> LanguageModel:
+    return shapes.small(VOCABULARY, WIDTH, layers, torch.Generator().manual_seed(0))
+
+
+def size(*tensors: torch.Tensor) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batches=st.integers(1, 4),
+    sequences=st.integers(1, 3),
+    prompt=st.integers(1, 9),
+    tokens=st.integers(1, 4),
+    prefetch=st.booleans(),
+)
+def test_a_device_with_room_for_two_blocks_gives_the_logits_of_the_whole_model(
+    batches: int, sequences: int, prompt: int, tokens: int, prefetch: bool
+) -> None:
+    model = a_model()
+    prompts = list(torch.randint(VOCABULARY, (batches, sequences, prompt)))
+    expected = stock(model, prompts, tokens, "cpu")
+    # Keys and values of a block and batch: of the batch that is read, those before and after it.
+    cache = 3 * 2 * sequences * (prompt + tokens) * WIDTH * 4
+    ends = size(model.embedding.weight, model.norm.weight)
+    device = Device("cpu", ends + 2 * size(*model.blocks[0].parameters()) + cache)
+    link = EmulatedLink(FAST)
+    schedule = Offloaded(model, device, link, prefetch=prefetch)
+    schedule.begin(batches, sequences, prompt + tokens)
+    read = prompts
+    for logits in expected:
+        torch.testing.assert_close(torch.stack(schedule.step(read)), logits, atol=1e-4, rtol=0)
+        read = [batch.argmax(-1, keepdim=True) for batch in logits]
+    link.close()
+    # The weights go over the link once a step, whatever the batches; a cache once each way.
+    weights = LAYERS * size(*model.blocks[0].parameters())
+    one_token = 2 * LAYERS * batches * sequences * WIDTH * 4
+    carried = sum(prompt + step for step in range(tokens - 1)) + (prompt + tokens - 1)
+    assert link.bytes == tokens * weights + carried * one_token
+
+
+def test_the_whole_model_does_not_fit_there() -> None:
+    model = a_model()
+    with pytest.raises(NoRoom):
+        OnDevice(model, Device("cpu", size(*model.parameters()) - 1))
+
+
+def test_a_link_takes_as_long_as_its_speed_says() -> None:
+    waits: list[float] = []
+    link = EmulatedLink(1000, wait=waits.append, clock=lambda: 5.0)
+    for _ in range(3):
+        link.carry(torch.ones(25), torch.empty(25))()
+    link.close()
+    assert waits == pytest.approx([0.1, 0.2, 0.3])
+    assert link.bytes == 300
+
+
+PLACED: dict[str, Callable[..., Placement]] = {
+    "float32 gradients": partial(placements.OnDevice, wide=True),
+    "optimizer on the host": placements.OptimizerOnHost,
+    "buckets": partial(placements.Buckets, numbers=1000),
+    "window": placements.LayerWindow,
+    "chunks": placements.Chunks,
+}
+
+
+def trained(make: Callable[..., Placement], device: Device, host) -> torch.Tensor:
+    """Return all weights after three steps."""
+    model = a_model()
+    placement = make(units_of(model), device, host)
+    training = Training(model, placement, 1e-3)
+    for batch in torch.randint(VOCABULARY, (3, 2, 9), generator=torch.Generator().manual_seed(1)):
+        training.step(batch)
+    return placement.whole()
+
+
+@pytest.mark.parametrize("variant", PLACED)
+def test_training_ends_with_the_same_weights_wherever_its_states_lie(variant: str) -> None:
+    expected = trained(placements.OnDevice, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
+    assert trained(PLACED[variant], Device("cpu", NO_CAP), Device("cpu", NO_CAP)).equal(expected)
+
+
+def test_states_may_lie_in_files(tmp_path) -> None:
+    expected = trained(placements.OnDevice, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
+    assert trained(placements.LayerWindow, Device("cpu", NO_CAP), Disk(tmp_path)).equal(expected)
+
+
+def test_a_step_unit_by_unit_is_a_step_of_the_whole_model() -> None:
+    """Its first step has the loss, and moves weights where, autograd over all says."""
+    batch = torch.randint(VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(1))
+    whole = a_model().to(torch.bfloat16)
+    loss = loop.token_loss(whole(batch[:, :-1]).float(), batch)
+    loss.backward()
+    gradients = torch.cat(
+        [torch.cat([w.grad.flatten() for w in module.parameters()])
+         for module in (whole.embedding, whole.norm, *whole.blocks)]
+    )  # fmt: skip
+    model = a_model()
+    before = torch.cat(units_of(model))
+    placement = placements.OptimizerOnHost(
+        units_of(model), Device("cpu", NO_CAP), Device("cpu", NO_CAP)
+    )
+    found = Training(model, placement, 1e-3).step(batch)
+    assert found == pytest.approx(loss.item(), abs=0.01)
+    # The first step of Adam moves each weight by the rate, against its gradient.
+    clear = gradients.abs() > gradients.abs().median()
+    moved = (placement.whole() - before)[clear]
+    assert (moved.sign() == -gradients[clear].sign()).float().mean() > 0.99
+
+
+@settings(max_examples=20, deadline=None)
+@given(device=st.integers(40, 160), host=st.integers(0, 160))
+def test_chunks_train_alike_in_any_memory_that_is_enough_or_are_refused(
+    device: int, host: int
+) -> None:
+    expected = trained(placements.OnDevice, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
+    memories = (
+        Device("cpu", device * len(expected) // 10),
+        Device("cpu", host * len(expected) // 10),
+    )
+    if device + host < 140:  # 14 bytes a parameter are needed
+        with pytest.raises(NoRoom):
+            trained(placements.Chunks, *memories)
+    elif device + host > 190:  # and room for what a step works with, and for what moves
+        assert trained(placements.Chunks, *memories).equal(expected)
