@@ -8,6 +8,7 @@ from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
+from casestudies.lab.studies.recomputation import about as recomputation
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.zero import about as zero
 
@@ -22,6 +23,7 @@ STUDIES: dict[str, Study] = {
         lora,
         pipeline_parallel,
         quantization,
+        recomputation,
     )
 }
 
