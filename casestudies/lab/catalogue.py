@@ -5,6 +5,7 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lora import about as lora
+from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
@@ -24,6 +25,7 @@ STUDIES: dict[str, Study] = {
         pipeline_parallel,
         quantization,
         recomputation,
+        mixed_precision,
     )
 }
 
