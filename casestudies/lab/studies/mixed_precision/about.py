@@ -31,7 +31,7 @@ class MixedPrecisionParameters(Parameters):
         multiple_of=32,
         role="workload",
     )
-    layers: int = parameter(3, "Layers of that model", unit="layers", ge=1, le=48, role="workload")
+    layers: int = parameter(2, "Layers of that model", unit="layers", ge=1, le=48, role="workload")
     window: int = parameter(
         64,
         "Tokens of a sequence, 16 of which are a step",
@@ -41,13 +41,13 @@ class MixedPrecisionParameters(Parameters):
         role="workload",
     )
     steps: int = parameter(
-        80, "Steps of training, by each recipe", unit="steps", ge=4, le=20_000, role="workload"
+        60, "Steps of training, by each recipe", unit="steps", ge=4, le=20_000, role="workload"
     )
     repeats: int = parameter(
         1, "Trainings by each recipe, from other seeds", unit="runs", ge=1, le=20, role="effort"
     )
     rounds: int = parameter(
-        7, "Times that a step is measured", unit="rounds", ge=2, le=100, role="effort"
+        5, "Times that a step is measured", unit="rounds", ge=2, le=100, role="effort"
     )
 
 
