@@ -5,10 +5,12 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lora import about as lora
+from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.offloading import about as offloading
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
+from casestudies.lab.studies.recomputation import about as recomputation
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.zero import about as zero
 
@@ -24,6 +26,8 @@ STUDIES: dict[str, Study] = {
         pipeline_parallel,
         quantization,
         offloading,
+        recomputation,
+        mixed_precision,
     )
 }
 

@@ -1,0 +1,1 @@
+"""Activation recomputation: what the backward pass needs is computed again instead of kept."""
