@@ -49,7 +49,7 @@ def calibrated(
     with reading([layers[0] for layers in groups], look):
         for window in windows:
             model.hidden(window[None])
-    scales = {}
+    scales: dict[nn.Linear, Tensor] = {}
     for layers in groups:
         s = smoothing(largest[layers[0]], [linear.weight for linear in layers], strength)
         scales |= dict.fromkeys(layers, s)
