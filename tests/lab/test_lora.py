@@ -11,18 +11,13 @@ from torch import Tensor, nn
 from casestudies.lab.contract import Judgement, Setup
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.shapes import SHAPES
+from casestudies.lab.quantize import nf4
 from casestudies.lab.result import Result
-from casestudies.lab.studies.lora import about, adapters, counting, methods, nf4
+from casestudies.lab.studies.lora import about, adapters, counting, methods
 from casestudies.lab.studies.lora.cost import Training
+from casestudies.lab.studies.lora.nf4 import Nf4Linear
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
-# Dettmers et al., 2023, appendix E.
-PUBLISHED_LEVELS = [
-    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
-    *(-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0),
-    *(0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224),
-    *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
-]
 LOW_RANK = [name for name in methods.METHODS if "lora" in name]
 # Whatever rounds the weights changes the model; these must not.
 EXACT = [name for name in methods.METHODS if name not in ("qlora 4", "alphatuning")]
@@ -129,37 +124,8 @@ def test_gpt_3_has_as_many_parameters_trained_as_in_table_4(rank: int, millions:
     assert count / 1e6 == pytest.approx(millions, abs=0.05)
 
 
-def test_nf4_has_the_published_levels() -> None:
-    assert nf4.levels().tolist() == pytest.approx(PUBLISHED_LEVELS, abs=1e-6)
-
-
-@settings(max_examples=50, deadline=None)
-@given(outputs=st.integers(1, 70), inputs=st.integers(1, 70), scale=st.floats(1e-3, 1e3))
-def test_nf4_is_off_by_half_a_gap_at_most(outputs: int, inputs: int, scale: float) -> None:
-    weight = scale * torch.randn(outputs, inputs, generator=generator(outputs))
-    stored = nf4.quantize(weight)
-    off = (nf4.dequantize(stored, weight.shape) - weight).abs()
-    # Half of the widest gap, and a constant's own rounding: 1/16 of how far it is from their mean.
-    assert off.max() <= (max(gaps()) / 2 + 1 / 16) * weight.abs().max() * 1.001
-    blocks = -(-weight.numel() // 64)
-    assert stored.packed.numel() == 32 * blocks
-    assert stored.constants.numel() * stored.constants.element_size() == blocks
-    assert stored.scales.numel() == -(-blocks // 256)
-
-
-def gaps() -> list[float]:
-    return nf4.levels().diff().tolist()
-
-
-def test_double_quantization_leaves_an_eighth_of_a_bit() -> None:
-    stored = nf4.quantize(torch.randn(1024, 1024, generator=generator()))
-    constants = stored.constants.nbytes + stored.scales.nbytes
-    assert 8 * constants / 2**20 == 8 / 64 + 32 / (64 * 256)
-    assert 8 * stored.packed.nbytes / 2**20 == 4
-
-
 def test_a_product_with_nf4_has_the_gradient_of_the_plain_one() -> None:
-    layer = nf4.Nf4Linear(nn.Linear(24, 17, bias=False))
+    layer = Nf4Linear(nn.Linear(24, 17, bias=False))
     x = torch.randn(2, 3, 24, generator=generator(), requires_grad=True)
     found = torch.autograd.grad(layer(x).square().sum(), x)[0]
     expected = torch.autograd.grad((x @ layer.weight.T).square().sum(), x)[0]

@@ -1,6 +1,7 @@
-"""Rounded activations, kernels of packed weights, published shapes, and what a run says."""
+"""Scaled weights, rounded activations, kernels of packed weights, and what a run says."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -9,8 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from casestudies.lab.models import attention
-from casestudies.lab.studies.quantization import activations, sizes, speed
+from casestudies.lab.quantize.quantized import Format, rounded
+from casestudies.lab.studies.quantization import int8, sizes, speed
 from casestudies.lab.studies.quantization.about import STUDY
+from casestudies.lab.studies.quantization.awq import awq
+from casestudies.lab.studies.quantization.llm_int8 import OutliersApart
+from casestudies.lab.studies.quantization.smoothquant import smoothing
 from casestudies.lab.studies.quantization.study import with_rounded_cache
 from tests.lab.smoke import shares_the_smoke_run, smoke_run
 
@@ -38,8 +43,8 @@ def with_outlier(tokens: int, columns: int, size: float) -> Tensor:
 def test_no_activation_moves_further_than_half_a_scale(tokens, columns, width) -> None:
     linear, x = layer(4, columns), width * normal(tokens, columns)
     for read, scale in (
-        (activations.per_tensor, x.abs().max() / 127),
-        (activations.per_token, x.abs().amax(-1, keepdim=True) / 127),
+        (int8.per_tensor, x.abs().max() / 127),
+        (int8.per_token, x.abs().amax(-1, keepdim=True) / 127),
     ):
         assert ((read(linear, x) - x).abs() <= 0.501 * scale).all()
 
@@ -47,40 +52,103 @@ def test_no_activation_moves_further_than_half_a_scale(tokens, columns, width) -
 def test_one_outlier_takes_all_tokens_numbers_but_with_a_scale_a_token_only_its_own() -> None:
     linear, x = layer(4, 30), with_outlier(8, 30, 3000.0)
     others = torch.arange(8) != 4
-    assert (activations.per_tensor(linear, x)[others] == 0).all()
-    kept = activations.per_token(linear, x)
+    assert (int8.per_tensor(linear, x)[others] == 0).all()
+    kept = int8.per_token(linear, x)
     assert (kept[others] - x[others]).abs().max() < 0.02
     assert (kept[4] == 0).sum() == 29
 
 
 def test_outliers_apart_stay_as_they_are_and_the_rest_is_rounded_without_them() -> None:
     linear, x = layer(4, 30), with_outlier(8, 30, 3000.0)
-    apart = activations.OutliersApart(6.0)
+    apart = OutliersApart(6.0)
     found = apart(linear, x)
     assert found[:, 10].equal(x[:, 10])
     assert (found - x).abs().max() < 0.02
     assert apart.share == 29 / 30
     # Where there are none, all is in 8 bits.
-    assert activations.OutliersApart(6.0)(linear, x[:4]).equal(activations.per_token(linear, x[:4]))
+    assert OutliersApart(6.0)(linear, x[:4]).equal(int8.per_token(linear, x[:4]))
+
+
+@settings(deadline=None, max_examples=20)
+@given(tokens=st.integers(1, 9), columns=st.integers(1, 40), seed=st.integers(0, 99))
+def test_a_threshold_of_zero_is_the_exact_product_and_of_infinity_plain_int8(
+    tokens, columns, seed
+) -> None:
+    linear, x = layer(4, columns), 10 * normal(tokens, columns, seed=seed)
+    for threshold, plain, share in ((0.0, x, 0), (math.inf, int8.per_token(linear, x), 1)):
+        apart = OutliersApart(threshold)
+        with int8.reading([linear], apart):
+            assert linear(x).equal(plain @ linear.weight.T)
+        assert apart.share == share
+
+
+def test_quantize_dynamic_is_rounded_as_pytorch_does() -> None:
+    weight, x = normal(24, 40, seed=7), with_outlier(9, 40, 30.0)
+    with warnings.catch_warnings():
+        # Tensors of these types will go; what they hold is what is shown.
+        warnings.simplefilter("ignore", UserWarning)
+        scale = float(int8.scale_of(weight))
+        stored = torch.quantize_per_tensor(weight, scale, 0, torch.qint8)
+        packed = torch.ops.quantized.linear_prepack(stored, None)
+        wanted = torch.ops.quantized.linear_dynamic(x, packed, True)
+    found = int8.as_quantize_dynamic(layer(24, 40), x) @ int8.rounded_whole(weight).T
+    # A number between two values may go to either.
+    assert (found - wanted).square().mean().sqrt() < 0.05 * wanted.square().mean().sqrt()
+
+
+def with_salient_columns(tokens: int, columns: int) -> Tensor:
+    x = normal(tokens, columns, seed=3)
+    x[:, ::16] *= 30
+    return x
+
+
+def error_of(x: Tensor, d: Tensor) -> float:
+    return (x @ d.T).square().sum().item()
+
+
+@settings(deadline=None, max_examples=20)
+@given(columns=st.integers(1, 80), bits=st.integers(3, 8), group=st.sampled_from([16, 64, 100]))
+def test_awq_changes_what_layers_say_no_more_than_rounding(columns, bits, group) -> None:
+    weights, x = [normal(6, columns), normal(3, columns, seed=5)], normal(50, columns, seed=1)
+    form = Format(bits, group)
+    s, matrices = awq(weights, [x], form)
+    pairs = list(zip(weights, matrices, strict=True))
+    ours = sum(error_of(x, w - q.weights() / s.float()) for w, q in pairs)
+    nearest = sum(error_of(x, w - rounded(w, form).weights()) for w in weights)
+    assert ours <= 1.001 * nearest
+
+
+def test_awq_scales_up_what_large_activations_meet_and_errs_much_less() -> None:
+    weight, x, form = normal(32, 128), with_salient_columns(300, 128), Format(4, 64)
+    s, (found,) = awq([weight], [x], form)
+    assert s[::16].min() > s[1::16].max()
+    ours = error_of(x, weight - found.weights() / s.float())
+    assert ours < 0.6 * error_of(x, weight - rounded(weight, form).weights())
+
+
+def test_scales_of_awq_change_no_product_before_rounding() -> None:
+    weight, x = normal(6, 32).double(), with_salient_columns(50, 32).double()
+    s, _ = awq([weight.float()], [x.float()], Format(4, 32))
+    torch.testing.assert_close((x / s) @ (weight * s).T, x @ weight.T)
 
 
 @settings(deadline=None, max_examples=30)
 @given(strength=st.sampled_from([0.0, 0.3, 0.5, 0.8, 1.0]), seed=st.integers(0, 99))
 def test_smoothing_changes_no_product_before_rounding(strength, seed) -> None:
     weight, x = normal(6, 20, seed=seed).double(), with_outlier(9, 20, 200.0).double()
-    s = activations.smoothing(x.abs().amax(0), [weight], strength)
+    s = smoothing(x.abs().amax(0), [weight], strength)
     torch.testing.assert_close((x / s) @ (weight * s).T, x @ weight.T)
 
 
 def test_smoothing_by_half_gives_inputs_and_weights_the_same_range() -> None:
     weight, x = normal(6, 20), with_outlier(9, 20, 200.0)
-    s = activations.smoothing(x.abs().amax(0), [weight], 0.5)
+    s = smoothing(x.abs().amax(0), [weight], 0.5)
     torch.testing.assert_close((x / s).abs().amax(0), (weight * s).abs().amax(0))
 
 
 def test_layers_read_what_they_are_given_only_inside_the_context() -> None:
     linear, x = layer(4, 8), normal(3, 8)
-    with activations.reading([linear], lambda layer, given: given * 2):
+    with int8.reading([linear], lambda layer, given: given * 2):
         torch.testing.assert_close(linear(x), 2 * x @ linear.weight.T)
     torch.testing.assert_close(linear(x), x @ linear.weight.T)
 
@@ -90,7 +158,7 @@ def test_layers_read_what_they_are_given_only_inside_the_context() -> None:
 def test_kernels_multiply_with_the_weights_as_rounded(shape, tokens) -> None:
     weight, x = normal(*shape) / shape[1] ** 0.5, normal(tokens, shape[1], seed=1).bfloat16()
     wanted = x.float() @ weight.T
-    for variant, make in speed.kernels("cpu").items():
+    for variant, make in speed.kernels("cpu", tokens).items():
         found = make(weight)(x).float()
         # What 4 and 8 bits and bfloat16 leave of unit variance.
         error = (found - wanted).square().mean().sqrt()

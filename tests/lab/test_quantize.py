@@ -6,11 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from casestudies.lab.quantize import nf4
 from casestudies.lab.quantize.gptq import gptq
 from casestudies.lab.quantize.grid import Grid
 from casestudies.lab.quantize.hessian import gram
 from casestudies.lab.quantize.quantized import Format, Quantized, pack, rounded, unpack
 
+# Dettmers et al., 2023, appendix E.
+PUBLISHED_LEVELS = [
+    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
+    *(-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0),
+    *(0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224),
+    *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
+]
 WIDTHS = st.sampled_from([0.0, 1e-6, 1e-3, 1.0, 100.0])
 formats = st.builds(Format, st.integers(2, 8), st.sampled_from([16, 64, 128, 1000]))
 
@@ -113,3 +121,33 @@ def test_an_input_that_is_always_zero_loses_its_weights() -> None:
     (found,) = gptq([normal(8, 64)], gram([x]), Format(4, 64))
     assert isinstance(found, Quantized)
     assert (found.weights()[:, 5] == 0).all()
+
+
+def test_nf4_has_the_published_levels() -> None:
+    assert nf4.levels().tolist() == pytest.approx(PUBLISHED_LEVELS, abs=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(outputs=st.integers(1, 70), inputs=st.integers(1, 70), scale=st.floats(1e-3, 1e3))
+def test_nf4_is_off_by_half_a_gap_at_most(outputs: int, inputs: int, scale: float) -> None:
+    weight = scale * normal(outputs, inputs, seed=outputs)
+    stored = nf4.quantize(weight)
+    off = (nf4.dequantize(stored, weight.shape) - weight).abs()
+    # Half of the widest gap, and a constant's own rounding: 1/16 of how far it is from their mean.
+    assert off.max() <= (max(gaps()) / 2 + 1 / 16) * weight.abs().max() * 1.001
+    blocks = -(-weight.numel() // 64)
+    assert stored.packed.numel() == 32 * blocks
+    assert stored.constants.numel() * stored.constants.element_size() == blocks
+    assert stored.scales.numel() == -(-blocks // 256)
+
+
+def gaps() -> list[float]:
+    return nf4.levels().diff().tolist()
+
+
+def test_double_quantization_leaves_an_eighth_of_a_bit() -> None:
+    stored = nf4.quantize(normal(1024, 1024))
+    constants = stored.constants.nbytes + stored.scales.nbytes
+    assert 8 * constants / 2**20 == 8 / 64 + 32 / (64 * 256)
+    assert stored.stored_bytes == stored.packed.nbytes + constants + 4
+    assert 8 * stored.packed.nbytes / 2**20 == 4

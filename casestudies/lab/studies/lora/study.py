@@ -10,6 +10,7 @@ from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.rounds import ratios
 from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.quantize.nf4 import Nf4
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.lora import counting
 from casestudies.lab.studies.lora.about import BLOCKS, LoraParameters
@@ -24,7 +25,7 @@ from casestudies.lab.studies.lora.adaptation import (
 )
 from casestudies.lab.studies.lora.cost import StepBytes, step_times, trainings
 from casestudies.lab.studies.lora.methods import METHODS, QUERY_AND_VALUE, merge, trained
-from casestudies.lab.studies.lora.nf4 import Nf4, Nf4Linear
+from casestudies.lab.studies.lora.nf4 import Nf4Linear
 
 MIB = 2**20
 RANK = 4  # of the counts and of the step

@@ -136,6 +136,13 @@ class QuantizationParameters(Parameters):
         le=1000,
         role="workload",
     )
+    pretrained_bits: Literal["8", "4", "3"] = parameter(
+        "8",
+        "Fewest bits that the pretrained model's weights are rounded to; the bundled model's had 4"
+        " before, so fewer than 8 say little of it",
+        unit="bits",
+        role="workload",
+    )
     rounds: int = parameter(
         5, "Times that each product is measured", unit="rounds", ge=2, le=100, role="effort"
     )
@@ -158,16 +165,18 @@ STUDY = Study(
     name="Quantization",
     subject="weights and activations in few bits",
     summary=(
-        "Rounds the weights of a real language model and of one trained in the run to 8, 4 and 3"
-        " bits, to the nearest value and by GPTQ, and writes them as bytes. Rounds activations to 8"
-        " bits in four ways, of which one ruins the model, and multiplies with packed weights in"
+        "Rounds the weights of a real language model to 8 bits and those of one trained in the run"
+        " to 8, 4 and 3, to the nearest value, by GPTQ, AWQ and in NF4, and writes them as bytes."
+        " Rounds activations to 8 bits in six ways, among them LLM.int8() and SmoothQuant, of which"
+        " those with one scale for all tokens ruin the model, and multiplies with packed weights in"
         " PyTorch's own kernels."
     ),
     limits=(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
-        " it: the trained model is the fair one, but small and trained for a minute. Activations"
-        " are rounded and then computed with in float32, so their speed on integer units is not"
-        " seen; nor are kernels for 3 bits, or anything of 175 billion parameters but its bytes."
+        " it: the trained model is the fair one, but small and trained for a minute. Perplexities"
+        " of rounded activations are computed in float32, and integer products timed by themselves."
+        " Not seen are kernels of AWQ, NF4 and 3 bits, the speed of a whole model, or anything of"
+        " 175 billion parameters but its bytes."
     ),
     publications=(
         "frantar2022gptq",
@@ -177,6 +186,7 @@ STUDY = Study(
         "yao2022zeroquant",
         "kwon2022alphatuning",
         "lin2023awq",
+        "dettmers2023qlora",
     ),
     strategies=("quantization",),
     parameters=QuantizationParameters,
@@ -194,13 +204,12 @@ STUDY = Study(
                 "calibration_windows": 1,
                 "evaluation_windows": 1,
                 "blocks": 1,
+                "pretrained_bits": "3",
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(3.5),
-        CLAIMS: Preset(
-            5, {"steps": 600, "calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}
-        ),
+        QUICK: Preset(2),
+        CLAIMS: Preset(4, {"calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}),
         FULL: Preset(
             30,
             {
@@ -212,6 +221,7 @@ STUDY = Study(
                 "window": 512,
                 "calibration_windows": 16,
                 "evaluation_windows": 16,
+                "pretrained_bits": "3",
                 "rounds": 15,
             },
         ),
@@ -221,6 +231,15 @@ STUDY = Study(
         Variant("bfloat16", "all of the model in 16 bits, unrounded", "baseline"),
         Variant("rounded", "each weight to the nearest value of its group's grid", "baseline"),
         Variant("gptq", "weights rounded column by column, later columns making up for the error"),
+        Variant("awq", "columns that large activations meet scaled up before they are rounded"),
+        Variant("nf4", "16 values as a normal distribution has them, one constant for 64 weights"),
+        Variant("8-bit weights", "weights in 8 bits, activations as they are", "control"),
+        Variant(
+            "quantize_dynamic",
+            "as PyTorch's function of that name: one scale for a layer's weights, and one of 7 bits"
+            " for its activations",
+            "baseline",
+        ),
         Variant(
             "W8A8 per tensor",
             "weights and activations in 8 bits, one scale for all activations of a layer",
@@ -311,20 +330,23 @@ STUDY = Study(
     charts=(
         StudyChart(
             "curves",
-            "Of the trained model 8 bits lose nothing; at 4 and 3 GPTQ loses less than rounding,"
-            " most so where a whole row shares one grid.",
+            "8 bits lose next to nothing, of either model. At 4 and 3 GPTQ loses less than"
+            " rounding, most so where a whole row shares one grid; AWQ needs inputs far larger"
+            " than others to gain. NF4's 16 values stand at 4.13 bits.",
             series=CURVES[TRAINED],
         ),
         StudyChart(
             "bars",
-            "With 8 bits for activations, too, one scale for all tokens ruins the model: a few"
-            " outliers take all of it. A scale a token, or outliers apart, or smoothed, do not.",
+            "With 8 bits for activations, too, one scale for all tokens ruins the model, as in"
+            " PyTorch's quantize_dynamic: a few outliers take all of it. A scale a token, or"
+            " outliers apart, or smoothed, do not.",
             y="perplexity over 16 bits",
         ),
         StudyChart(
             "bars",
             "One token reads every weight once, so fewer bytes are faster, unless they are unpacked"
-            " first. 256 tokens compute more than they read; there bfloat16 is as fast or faster.",
+            " first. 256 tokens compute more than they read: there packed weights gain nothing over"
+            " bfloat16, but integer products of rounded activations do, one scale a token or not.",
             y="product speed",
         ),
     ),

@@ -16,11 +16,10 @@ from casestudies.lab.models import shapes
 from casestudies.lab.models.files import Pretrained
 from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.quantize import layerwise
-from casestudies.lab.quantize.gptq import gptq
-from casestudies.lab.quantize.hessian import gram
-from casestudies.lab.quantize.quantized import Format, Quantized, pack, rounded, unpack
+from casestudies.lab.quantize.quantized import Format
 from casestudies.lab.report import Stage
 from casestudies.lab.studies.quantization.about import QuantizationParameters
+from casestudies.lab.studies.quantization.methods import Method
 from casestudies.lab.train import loop
 
 VOCABULARY = 1024
@@ -74,10 +73,10 @@ class Bench:
         self.restore()
         return perplexity(copy.deepcopy(self.model).bfloat16(), self.evaluation)
 
-    def rounded(self, method: str, bits: int, group: int, damping: float) -> RoundedModel:
+    def rounded(self, write: Method, form: Format, fitted: bool) -> RoundedModel:
         """Give the linear layers weights read back from the bytes of a method; return what is left.
 
-        `group` weights of a row share a grid, or all of them if it is 0.
+        A form whose group is 0 has whole rows. Methods that are not fitted look at no text.
         """
         self.restore()
         written = 0
@@ -86,31 +85,21 @@ class Bench:
         def round_them(weights: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
             nonlocal written
             columns = weights[0].shape[1]
-            form = Format(bits, min(group or columns, columns))
-            if method == "gptq":
-                matrices = gptq(weights, gram(inputs), form, damping)
-            else:
-                matrices = [rounded(weight, form) for weight in weights]
-            files = [pack(matrix) for matrix in matrices]
-            written += sum(map(len, files))
-            return [_read(data, matrix) for data, matrix in zip(files, matrices, strict=True)]
+            found = write(weights, inputs, Format(form.bits, min(form.group or columns, columns)))
+            written += found.size
+            return found.weights
 
         def observe(name: str, old: Tensor, new: Tensor, inputs: Sequence[Tensor]) -> None:
             errors.append(layerwise.relative_error(old, new, inputs))
 
-        # Rounding looks at no text; one window serves to measure its error.
-        windows = self.calibration if method == "gptq" else self.calibration[:1]
+        # One window serves to measure the error of what is not fitted.
+        windows = self.calibration if fitted else self.calibration[:1]
         with Measured(windows.device.type) as cost:
             layerwise.compress(self.model, windows, round_them, self.blocks, observe)
         number = sum(weight.numel() for weight in self.weights.values())
         return RoundedModel(
             self.perplexity(), 8 * written / number, sum(errors) / len(errors), cost
         )
-
-
-def _read(data: bytes, matrix: Quantized) -> Tensor:
-    rows, columns = matrix.codes.shape
-    return unpack(data, rows, columns, matrix.format).weights().to(matrix.codes.device)
 
 
 def pretrained(

@@ -1,10 +1,12 @@
 """What packed weights buy in speed: the linear layers of a model in turn, as a step reads them.
 
-The kernels are PyTorch's own, with activations in bfloat16: int8 with one scale a row, and int4
-with a scale and a zero for each group.
+The kernels are PyTorch's own. Where only weights are packed, activations are bfloat16: int8 with
+one scale a row, and int4 with a scale and a zero for each group. Where activations are rounded,
+too, each product rounds them first, multiplies whole numbers and scales the sums.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.measure.rounds import alternately, ratios
-from casestudies.lab.studies.quantization.activations import scale_of, to_int8
+from casestudies.lab.studies.quantization.int8 import scale_of, to_int8
 
 TOKENS = (1, 256)
 INT4_GROUP, INT4_MIDDLE, INT4_LEVELS = 64, 8, 15
+LEAST_TOKENS_OF_GPU = 16
 INT8_KERNEL, INT4_KERNEL = "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu"
 aten: Any = torch.ops.aten
 
@@ -37,6 +40,20 @@ def unpacked(weight: Tensor) -> Product:
     return lambda x: F.linear(x, codes.to(x.dtype) * scale)
 
 
+def both_in_int8(weight: Tensor, dim: int | None) -> Product:
+    """Return the product of whole numbers: one scale for all of X, or one a token along `dim`."""
+    scale = scale_of(weight, dim=1)
+    codes = to_int8(weight, scale).to(torch.int8).T
+    scales = scale.bfloat16().flatten()
+
+    def product(x: Tensor) -> Tensor:
+        of_x = scale_of(x, dim)
+        whole = torch._int_mm(to_int8(x, of_x).to(torch.int8), codes)
+        return whole.to(x.dtype) * of_x * scales
+
+    return product
+
+
 def int4(weight: Tensor) -> Product:
     """Return the product with W (rows, columns) in half a byte a weight, in groups of 64."""
     groups = weight.unflatten(1, (-1, INT4_GROUP))  # rows, groups, columns of a group
@@ -50,8 +67,8 @@ def int4(weight: Tensor) -> Product:
     return lambda x: aten._weight_int4pack_mm_for_cpu(x, packed, INT4_GROUP, grids)
 
 
-def kernels(device: str) -> dict[str, Callable[[Tensor], Product]]:
-    """Return by variant what makes a product with packed weights, where the device has a kernel."""
+def kernels(device: str, tokens: int) -> dict[str, Callable[[Tensor], Product]]:
+    """Return by variant what makes a product of so many tokens, where the device has a kernel."""
     key = device.upper()
     has = torch._C._dispatch_has_kernel_for_dispatch_key
     made: dict[str, Callable[[Tensor], Product]] = {"unpacked first": unpacked}
@@ -59,6 +76,10 @@ def kernels(device: str) -> dict[str, Callable[[Tensor], Product]]:
         made["int8 kernel"] = int8
     if has(f"aten::{INT4_KERNEL}", key):
         made["int4 kernel"] = int4
+    # On a GPU the product of whole numbers asks for more than 16 tokens.
+    if device == "cpu" or tokens > LEAST_TOKENS_OF_GPU:
+        made["W8A8 per tensor"] = partial(both_in_int8, dim=None)
+        made["W8A8 per token"] = partial(both_in_int8, dim=-1)
     return made
 
 
@@ -95,6 +116,6 @@ def speeds(
 
     runs = {"float32": in_float32, "bfloat16": in_bfloat16} | {
         variant: of([make(weight) for weight in weights])
-        for variant, make in kernels(device).items()
+        for variant, make in kernels(device, tokens).items()
     }
     return ratios(alternately(runs, rounds, device), to="float32")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
@@ -14,18 +14,18 @@ from casestudies.lab.models import files
 from casestudies.lab.models.attention import Attention
 from casestudies.lab.quantize.quantized import Format, rounded
 from casestudies.lab.report import Report, Stage
-from casestudies.lab.studies.quantization import activations, models, sizes
+from casestudies.lab.studies.quantization import models, sizes
 from casestudies.lab.studies.quantization.about import CURVES, QuantizationParameters, groups_of
+from casestudies.lab.studies.quantization.activations import round_activations
 from casestudies.lab.studies.quantization.claims import BOTH, FLEXGEN, PRETRAINED, TRAINED
+from casestudies.lab.studies.quantization.methods import FITTED, NF4, methods
 from casestudies.lab.studies.quantization.models import Bench, RoundedModel
 from casestudies.lab.studies.quantization.speed import TOKENS, speeds
 
-METHODS = ("rounded", "gptq")
+METHODS = ("rounded", "gptq", "awq")
 BITS = (8, 4, 3)
 OF_64 = Format(4, 64)
 MB = 1e6
-
-Scales = dict[nn.Linear, Tensor]
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,27 @@ def unrounded(
 
 
 def plan(parameters: QuantizationParameters) -> Iterator[RoundingTrial]:
-    """Yield the reader's own trials, then those of other bits, groups and the bundled model."""
+    """Yield the reader's own trials, then those of other bits and groups, and of both models.
+
+    The pretrained model's weights are rounded to the nearest value, or by all methods in so few
+    bits that it matters.
+    """
     p = parameters
     for method in METHODS:
         yield RoundingTrial(TRAINED, method, int(p.bits), p.group)
-        for bits in BITS:
-            if bits != int(p.bits):
-                yield RoundingTrial(TRAINED, method, bits, p.group)
-            if p.group:
-                yield RoundingTrial(TRAINED, method, bits, 0)
-            yield RoundingTrial(PRETRAINED, method, bits, p.group)
-    if p.group:
-        yield RoundingTrial(PRETRAINED, "rounded", 8, 0)
+    yield RoundingTrial(TRAINED, "nf4", NF4.bits, NF4.group)
+    own = int(p.bits), p.group
+    forms = {(bits, group) for bits in BITS for group in (p.group, 0)} | {(NF4.bits, NF4.group)}
+    for bits, group in sorted(forms - {own}, reverse=True):
+        # Groups as small as NF4's are for rounding alone, to be held beside it.
+        for method in METHODS if group in (p.group, 0) else METHODS[:1]:
+            yield RoundingTrial(TRAINED, method, bits, group)
+    for group in sorted({p.group, 0}):
+        yield RoundingTrial(PRETRAINED, "rounded", 8, group)
+    for bits in BITS[1:]:
+        if bits >= int(p.pretrained_bits):
+            for method in METHODS:
+                yield RoundingTrial(PRETRAINED, method, bits, p.group)
 
 
 def round_weights(
@@ -105,30 +114,42 @@ def round_weights(
     report: Report,
     stage: Stage,
 ) -> dict[RoundingTrial, RoundedModel]:
-    """Carry out and report all trials; the reader's own have no settings."""
+    """Carry out and report all trials; the reader's own, and NF4's, have no settings."""
     p, trials, outcomes = parameters, list(plan(parameters)), {}
+    writers = methods(p.damping)
     for done, trial in enumerate(trials):
         stage.at(done / len(trials), f"{trial.model}, {trial.method}, {trial.bits} bits")
-        outcome = benches[trial.model].rounded(trial.method, trial.bits, trial.group, p.damping)
+        form = Format(trial.bits, trial.group)
+        outcome = benches[trial.model].rounded(writers[trial.method], form, trial.method in FITTED)
         outcomes[trial] = outcome
         own = trial == RoundingTrial(TRAINED, trial.method, int(p.bits), p.group)
-        named = {} if own else trial.settings
+        named = {} if own or trial.method == "nf4" else trial.settings
         ratio = outcome.perplexity / dense[trial.model]
         report.measure("perplexity", trial.method, outcome.perplexity, **named)
         report.measure("perplexity ratio", trial.method, ratio, **named)
         report.measure("bits per weight", trial.method, outcome.bits, **named)
-        if own:
+        if not named:
             report.measure("reconstruction error", trial.method, outcome.error)
             report.measure("compression time", trial.method, outcome.cost.seconds)
-        if trial.group == p.group or trial.model == TRAINED:
-            group = groups_of(trial.group)
-            report.point(CURVES[trial.model], trial.method, outcome.bits, ratio, group=group)
+        draw(trial, outcome.bits, ratio, report)
     return outcomes
+
+
+def draw(trial: RoundingTrial, bits: float, ratio: float, report: Report) -> None:
+    """Add a point to the figure: of the trained model, and of the pretrained one in 8 bits."""
+    group = groups_of(trial.group)
+    if trial.model == TRAINED:
+        report.point(CURVES[TRAINED], trial.method, bits, ratio, group=group)
+        return
+    if trial.bits == 8:
+        report.point(CURVES[TRAINED], trial.method, bits, ratio, model=PRETRAINED, group=group)
+    if trial.group:
+        report.point(CURVES[PRETRAINED], trial.method, bits, ratio, group=group)
 
 
 def flexgen(bench: Bench, sixteen: float, report: Report) -> None:
     """Report what 4 bits in groups of 64 leave where keys and values are rounded, too."""
-    outcome = bench.rounded("rounded", OF_64.bits, OF_64.group, 0.0)
+    outcome = bench.rounded(methods(0.0)["rounded"], OF_64, fitted=False)
     blocks = bench.rounded_blocks()
     before = [block.attention for block in blocks]
     for block in blocks:
@@ -157,68 +178,6 @@ def _rounded_tokens(x: Tensor) -> Tensor:
     tokens = x.transpose(1, 2)  # B, T, K, D
     found = rounded(tokens.flatten(2).flatten(0, 1), OF_64).weights()
     return found.view_as(tokens).transpose(1, 2)
-
-
-def round_activations(
-    bench: Bench,
-    sixteen: float,
-    parameters: QuantizationParameters,
-    report: Report,
-    stage: Stage,
-) -> dict[str, float]:
-    """Report and return perplexity over that in 16 bits with 8-bit weights and activations."""
-    p = parameters
-    apart = activations.OutliersApart(p.threshold)
-    bench.restore()
-    scales = smoothing_scales(bench, p.smoothing)
-    per_tensor, per_token = activations.per_tensor, activations.per_token
-    ways: dict[str, tuple[Scales, activations.Reading]] = {
-        "W8A8 per tensor": ({}, per_tensor),
-        "W8A8 per token": ({}, per_token),
-        "LLM.int8()": ({}, apart),
-        "SmoothQuant": (scales, activations.smoothed(scales, per_tensor)),
-        "SmoothQuant per token": (scales, activations.smoothed(scales, per_token)),
-    }
-    ratios = {}
-    for done, (variant, (of_weights, reading)) in enumerate(ways.items()):
-        stage.at(done / len(ways), variant)
-        found = perplexity_in_8_bits(bench, of_weights, reading)
-        ratios[variant] = found / sixteen
-        report.measure("perplexity", variant, found)
-        report.measure("perplexity over 16 bits", variant, ratios[variant])
-    report.measure("products in 8 bits", "LLM.int8()", 100 * apart.share)
-    bench.restore()
-    return ratios
-
-
-def perplexity_in_8_bits(bench: Bench, scales: Scales, reading: activations.Reading) -> float:
-    """Return that with weights in 8 bits, times s where there is one, and inputs as `reading`."""
-    bench.restore()
-    for linear in bench.linears.values():
-        weight = linear.weight * scales[linear] if linear in scales else linear.weight
-        linear.weight.copy_(activations.rounded_rows(weight))
-    with activations.reading(bench.linears.values(), reading):
-        return bench.perplexity()
-
-
-def smoothing_scales(bench: Bench, strength: float) -> Scales:
-    """Return SmoothQuant's s of each layer, fitted to the calibration text."""
-    largest: dict[nn.Linear, Tensor] = {}
-
-    def look(linear: nn.Linear, x: Tensor) -> Tensor:
-        found = x.abs().flatten(0, -2).amax(0)
-        largest[linear] = torch.maximum(found, largest.get(linear, found))
-        return x
-
-    with activations.reading(bench.linears.values(), look), torch.inference_mode():
-        for window in bench.calibration:
-            bench.model.hidden(window[None])
-    scales: Scales = {}
-    for layers in bench.sharing_inputs():
-        weights = [linear.weight for linear in layers]
-        s = activations.smoothing(largest[layers[0]], weights, strength)
-        scales |= dict.fromkeys(layers, s)
-    return scales
 
 
 def count(bench: Bench, parameters: QuantizationParameters, report: Report) -> None:
@@ -261,16 +220,17 @@ def verdict(
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
     p = parameters
-    ours, nearest = (
-        outcomes[RoundingTrial(TRAINED, method, int(p.bits), p.group)]
-        for method in ("gptq", "rounded")
+    nearest, ours, scaled = (
+        outcomes[RoundingTrial(TRAINED, method, int(p.bits), p.group)].perplexity
+        for method in METHODS
     )
+    own = RoundingTrial(TRAINED, "gptq", int(p.bits), p.group)
     one_token = products.get(("int8 kernel", 1))
-    fast = f", and one token's products with int8 weights run at {one_token:.2f} x float32"
+    fast = f" One token's products with int8 weights run at {one_token:.2f} x float32."
     return (
-        f"At {ours.bits:.2f} bits a weight GPTQ takes the trained model's perplexity from"
-        f" {dense[TRAINED]:.4g} to {ours.perplexity:.4g}, rounding to {nearest.perplexity:.4g}"
-        f"{fast if one_token else ''}. With activations in 8 bits, too, one scale for all tokens"
-        f" makes the pretrained model's perplexity {activations['W8A8 per tensor']:.2f} x that in"
-        f" 16 bits, one a token {activations['W8A8 per token']:.2f} x."
+        f"At {outcomes[own].bits:.2f} bits a weight GPTQ takes the trained model's perplexity from"
+        f" {dense[TRAINED]:.4g} to {ours:.4g}, AWQ to {scaled:.4g} and rounding to {nearest:.4g}."
+        f"{fast if one_token else ''} With activations in 8 bits, too, PyTorch's quantize_dynamic"
+        f" makes the pretrained model's perplexity {activations['quantize_dynamic']:.2f} x that in"
+        f" 16 bits, one scale a token {activations['W8A8 per token']:.2f} x."
     )

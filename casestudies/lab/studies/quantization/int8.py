@@ -1,0 +1,75 @@
+"""Weights and activations in 8 bits, with one scale for all numbers, one a token or one a row.
+
+Numbers are rounded to those that 8 bits hold and computed with in float32, which is what an
+integer product says, but for the order of its sums.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor, nn
+
+from casestudies.lab.quantize.grid import Grid
+
+INT8 = 127
+# What a linear layer reads in place of its inputs X (..., columns).
+Reading = Callable[[nn.Linear, Tensor], Tensor]
+
+
+def to_int8(x: Tensor, scale: Tensor) -> Tensor:
+    """Return x / scale as whole numbers, -127 to 127."""
+    return (x / scale).round_().clamp_(-INT8, INT8)
+
+
+def scale_of(x: Tensor, dim: int | None = None) -> Tensor:
+    """Return the scale by which the largest of x, or of each row along `dim`, becomes 127."""
+    largest = x.abs().max() if dim is None else x.abs().amax(dim, keepdim=True)
+    return (largest / INT8).clamp(min=1e-12)
+
+
+def rounded_rows(weight: Tensor) -> Tensor:
+    """Return W (rows, columns) on 8 bits with one scale a row (vector-wise)."""
+    scale = scale_of(weight, dim=1)
+    return to_int8(weight, scale) * scale
+
+
+def rounded_whole(weight: Tensor) -> Tensor:
+    """Return W (rows, columns) on 8 bits with one scale for all of it."""
+    scale = scale_of(weight)
+    return to_int8(weight, scale) * scale
+
+
+def unrounded(linear: nn.Linear, x: Tensor) -> Tensor:
+    """Return X as it is."""
+    return x
+
+
+def per_tensor(linear: nn.Linear, x: Tensor) -> Tensor:
+    """Return X on 8 bits with one scale for all of it."""
+    scale = scale_of(x)
+    return to_int8(x, scale) * scale
+
+
+def per_token(linear: nn.Linear, x: Tensor) -> Tensor:
+    """Return X on 8 bits with one scale a token."""
+    scale = scale_of(x, dim=-1)
+    return to_int8(x, scale) * scale
+
+
+def as_quantize_dynamic(linear: nn.Linear, x: Tensor) -> Tensor:
+    """Return X as PyTorch's `quantize_dynamic` rounds it for x86: 7 bits, one grid for all of it.
+
+    The eighth bit is left out so that sums of two products fit into 16.
+    """
+    flat = x.reshape(-1, 1)
+    return Grid.of(flat.T, bits=7).nearest(flat).view_as(x)
+
+
+@contextmanager
+def reading(linears: Iterable[nn.Linear], read: Reading) -> Iterator[None]:
+    """Let the layers read what `read` makes of their inputs, until the context is left."""
+    with ExitStack() as stack:
+        for linear in linears:
+            handle = linear.register_forward_pre_hook(lambda layer, given: (read(layer, given[0]),))
+            stack.callback(handle.remove)
+        yield
