@@ -214,7 +214,7 @@ STUDY = Study(
     settings=(
         Setting("budget", "most tokens of a text that the cache holds or a window has", "tokens"),
         Setting("sequences", "sequences that take a step together", "sequences"),
-        Setting("after", "what the model was trained for before"),
+        Setting("when", "before or after a twentieth more steps of training"),
         Setting("ranks", "devices that share the cache", "ranks"),
     ),
     metrics=(

@@ -9,6 +9,8 @@ SINKS, HEAVY = "sinks and recent", "heavy hitters"
 MULTI_HEAD, GROUPED, SHARED = "multi-head", "grouped heads", "shared head"
 BY_HEADS, BY_BATCH = "split by heads", "shared head, split by batch"
 
+BEFORE, AFTER = "before extra steps", "after extra steps"
+
 # What the rules ask for.
 WINDOWS = (128, 256, 512, 1024)
 CONTEXT = 2048
@@ -46,9 +48,7 @@ def uptraining(result: Result) -> Judgement:
     if int(result.parameters["steps"] or 0) < LEAST_STEPS:
         return not_run(f"the model of this run was trained for fewer than {LEAST_STEPS} steps")
     closed = result.value("gap closed", GROUPED)
-    after = {
-        name: result.value("loss", name, after="extra steps") for name in (MULTI_HEAD, GROUPED)
-    }
+    after = {name: result.value("loss", name, when=AFTER) for name in (MULTI_HEAD, GROUPED)}
     apart = after[GROUPED] - after[MULTI_HEAD]
     return judged(
         Number("gap closed", closed, "%"),

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from casestudies.lab.models import attention
 from casestudies.lab.models.attention import Attention
-from casestudies.lab.models.language_model import Block, Config, LanguageModel, turn
+from casestudies.lab.models.language_model import Block, Config, LanguageModel, turn, turns
 
 
 def read(model: LanguageModel, tokens: Tensor, mixing: Sequence[Attention]) -> Tensor:
@@ -52,13 +52,17 @@ def at(x: Tensor, positions: Tensor, base: float) -> Tensor:
 
 def scores(query: Tensor, key: Tensor) -> Tensor:
     """Return the scaled products (B, K, G, Q, T) of queries (B, H, Q, D) and keys (B, K, T, D)."""
-    grouped = query.unflatten(1, (key.shape[1], -1))
-    return grouped @ key[:, :, None].transpose(-2, -1) / query.shape[-1] ** 0.5
+    scaled = query / query.shape[-1] ** 0.5
+    grouped = scaled.unflatten(1, (key.shape[1], -1))  # B, K, G, Q, D
+    # Queries of a group in one matrix: keys are not copied for each head.
+    products = grouped.flatten(2, 3) @ key.transpose(-2, -1)
+    return products.unflatten(2, grouped.shape[2:4])
 
 
 def mixed(weights: Tensor, value: Tensor) -> Tensor:
     """Return values (B, K, T, D) mixed by weights (B, K, G, Q, T): (B, H, Q, D)."""
-    return (weights @ value[:, :, None]).flatten(1, 2)
+    found = weights.flatten(2, 3) @ value
+    return found.unflatten(2, weights.shape[2:4]).flatten(1, 2)
 
 
 class LayerCache(ABC):
@@ -108,6 +112,8 @@ class RollingCache(LayerCache):
             raise ValueError(f"a cache of {budget} tokens has no room after {sinks} sinks")
         super().__init__(config, sequences, budget, device)
         self.sinks = sinks
+        width = self.keys.shape[-1]
+        self._turns = turns(budget, width, self.base, 0, self.keys.device)  # each budget, D / 2
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write the token over the oldest one after the sinks, if there is no room."""
@@ -119,9 +125,10 @@ class RollingCache(LayerCache):
         positions = torch.arange(self.held, device=key.device)
         if self.read > self.budget:
             positions[self.sinks :] = self.sinks + (positions[:ring] - newest - 1) % ring
-        keys = at(self.keys[:, :, : self.held], positions, self.base)
-        last = torch.tensor([self.held - 1], device=key.device)
-        return attention.stock(at(query, last, self.base), keys, self.values[:, :, : self.held])
+        cos, sin = self._turns
+        keys = turn(self.keys[:, :, : self.held], cos[positions], sin[positions])
+        query = turn(query, cos[self.held - 1], sin[self.held - 1])
+        return attention.stock(query, keys, self.values[:, :, : self.held])
 
 
 @dataclass(frozen=True)
@@ -141,12 +148,12 @@ class Rolling:
         sinks, base = self.sinks, self.base
         places = torch.arange(key.shape[-2], device=key.device)
         inside = at(query, places.clamp(max=self.budget - 1), base)
-        to_sinks = scores(inside, at(key[..., :sinks, :], places[:sinks], base))
-        to_recent = scores(at(query, places, base), at(key, places, base))[..., sinks:]
+        turned = at(key, places, base)
+        found = scores(at(query, places, base), turned)
+        found[..., :sinks] = scores(inside, turned[..., :sinks, :])
         distance = places[:, None] - places
         held = (distance >= 0) & ((distance < self.budget - sinks) | (places < sinks))
-        found = torch.cat((to_sinks, to_recent), dim=-1).masked_fill(~held, -torch.inf)
-        return mixed(found.softmax(-1), value)
+        return mixed(found.masked_fill_(~held, -torch.inf).softmax(-1), value)
 
 
 class HeavyHitterCache(LayerCache):
