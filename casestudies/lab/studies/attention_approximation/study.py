@@ -1,5 +1,6 @@
 """Reads long texts with caches that hold less, and merges heads: what is lost, held and saved."""
 
+import hashlib
 import math
 import statistics
 from collections.abc import Callable
@@ -62,7 +63,9 @@ def run(parameters: AttentionApproximationParameters, setup: Setup, report: Repo
         pretrained = files.load(setup.model, setup.device, setup.shared)
         corpus = text.corpus(setup.text)
         report.source("model", pretrained.name, pretrained.sha256)
-        report.source("text", corpus.name, corpus.sha256)
+        other = text.split("docstrings of NumPy", text.docstrings(["numpy"]))
+        both = hashlib.sha256(f"{corpus.sha256} {other.sha256}".encode()).hexdigest()
+        report.source("text", f"{corpus.name}; {other.name} to train on", both)
         model = pretrained.model
         texts = text.windows(corpus.evaluation, pretrained.tokenizer, p.length)
         texts = text.spaced(texts, p.texts).to(setup.device)
@@ -74,7 +77,7 @@ def run(parameters: AttentionApproximationParameters, setup: Setup, report: Repo
             faster = time_windows(model, p, setup, report, stage)
             time_batches(model, p, setup, report)
     with report.stage("merging the heads of a trained model", 0.2) as stage:
-        closed = merge_heads(corpus, p, setup, report, stage)
+        closed = merge_heads(other, p, setup, report, stage)
     with report.stage("splitting a cache over ranks", 0.05):
         split_cache(p.ranks, setup.seed, report)
     return lost + faster + closed
@@ -145,7 +148,9 @@ def predict(model: LanguageModel, texts: Tensor, sinks: int, report: Report, sta
     stage.at(5 / 6, SHARED)
     shared = grouped.merged(model, 1)
     value = perplexity(shared, texts, shared.hidden)
-    report_kept(SHARED, value, cache_bytes(shared.config, length), full, report)
+    report.measure("perplexity", SHARED, value)
+    report.measure("perplexity ratio", SHARED, value / full)
+    report.measure("cache size", SHARED, cache_bytes(shared.config, length) / MIB)
     return (
         f"Where texts are {STREAM} times as long as the cache, perplexity is"
         f" {found[SINKS, smallest]:.1f} with the first {sinks} tokens kept,"
