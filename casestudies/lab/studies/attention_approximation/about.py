@@ -41,7 +41,7 @@ class AttentionApproximationParameters(Parameters):
         "First tokens that a rolling cache keeps besides the latest",
         unit="tokens",
         ge=1,
-        le=7,
+        le=5,
         role="method",
     )
     length: int = parameter(

@@ -49,8 +49,8 @@ from casestudies.lab.train import loop
 MIB = 2**20
 SMALLEST_WINDOW = 128  # that is timed
 WINDOWS_TOKENS = 4096  # recomputed together
-CHECKED = 10  # tokens read one by one to see that both ways agree
-VOCABULARY, TRAINED_WINDOW, EVALUATED = 1024, 64, 512
+CHECKED = 8  # tokens read one by one to see that both ways agree
+VOCABULARY, TRAINED_WINDOW, EVALUATED = 1024, 64, 256
 GROUP = 4  # heads that share a key-value head
 EXTRA = 0.05  # of the steps
 
