@@ -50,7 +50,7 @@ PAGES = {
     "search": "/search/?q=sparse+cache",
     f"search{AFTER_A_CHANGE}": "/search/?q=sparse+cache",
     "compare": "/compare/?strategies=distillation,pruning,quantization",
-    "compare, classes": "/compare/?classes=training,inference,serving",
+    "compare, classes": "/compare/?classes=inference,serving,training",
 }
 
 
