@@ -7,10 +7,10 @@ from collections.abc import Collection
 
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
 
-from taxonomy.choices import BaselineKind, DeviceRole, Status
+from taxonomy.choices import BaselineKind, DeviceNamed, Status
 from taxonomy.claims.certainty import OWN_SOURCES, Degree
 from taxonomy.claims.outcomes import CONCLUSIVE, standing_outcomes
-from taxonomy.models import ClaimDevice, Outcome
+from taxonomy.models import Outcome
 from taxonomy.querysets import ClaimQuerySet
 
 NOWHERE = Q(pk__in=[])
@@ -57,9 +57,12 @@ def _baseline_named(degree: Degree) -> Q:
 
 
 def _device_named(degree: Degree) -> Q:
-    stated = ClaimDevice.objects.filter(claim=OuterRef("pk"), role=DeviceRole.STATED)
-    named, product = Q(Exists(stated)), Q(Exists(stated.filter(is_product=True)))
-    return {Degree.YES: product, Degree.PARTLY: named & ~product, Degree.NO: ~named}[degree]
+    named = {
+        Degree.YES: DeviceNamed.PRODUCT,
+        Degree.PARTLY: DeviceNamed.KIND,
+        Degree.NO: DeviceNamed.NONE,
+    }
+    return Q(device_named=named[degree])
 
 
 def _tried_here(degree: Degree) -> Q:

@@ -30,10 +30,10 @@ def run(parameters: MixedPrecisionParameters, setup: Setup, report: Report) -> s
     with report.stage("training by every recipe", 0.75) as stage:
         over = bench.train(stage)
     with report.stage("counting what 16 bits lose", 0.1):
-        lost = bench.count()
+        lost, unchanged = bench.count(), bench.unchanged()
     with report.stage("timing a step", 0.15):
         speed = bench.time()
-    return verdict(over, lost, bench.trained["bfloat16, no masters"].lost, speed)
+    return verdict(over, lost, unchanged, speed)
 
 
 class Bench:
@@ -82,11 +82,14 @@ class Bench:
             self.report.measure("skipped steps", variant, training.skipped)
             self._count_bytes(variant, training, batch)
         self.report.measure("loss scale", "float16", self.trained["float16"].scale.value)
-        changes = self.trained["bfloat16, no masters"].lost
-        self.report.measure("changes lost", "bfloat16, no masters", 100 * statistics.mean(changes))
+        self.report.measure("changes lost", "bfloat16, no masters", self.unchanged())
         for variant in ("bfloat16", "float16"):
             self._try_scales(self._beginning(exact, variant), variant, gradient, batch)
         return lost
+
+    def unchanged(self) -> float:
+        """Return the share of weights that a step so far left as they were, in percent."""
+        return 100 * statistics.mean(self.trained["bfloat16, no masters"].lost)
 
     def time(self) -> dict[str, float]:
         """Report the time of a step by each recipe; return the speed-ups over float32."""
@@ -152,16 +155,16 @@ class Bench:
 def verdict(
     over: dict[str, float],
     lost: dict[str, float],
-    unchanged: list[float],
+    unchanged: float,
     speed: dict[str, float],
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
-    stuck = 100 * statistics.mean(unchanged)
     return (
-        f"After the same tokens the loss is {over['bfloat16']:+.1f} % of float32’s in bfloat16 and"
-        f" {over['float16']:+.1f} % in float16, at {speed['bfloat16']:.2f} x and"
+        f"After the same tokens the loss is {over['bfloat16']:+.2f} % of float32’s in bfloat16 and"
+        f" {over['float16']:+.2f} % in float16, at {speed['bfloat16']:.2f} x and"
         f" {speed['float16']:.2f} x its speed. Without a scale float16 loses"
         f" {lost['float16, no scale']:.1f} % of the gradients and ends at"
-        f" {over['float16, no scale']:+.1f} %; without master weights a step leaves {stuck:.0f} %"
-        f" of the weights as they were, and training ends at {over['bfloat16, no masters']:+.1f} %."
+        f" {over['float16, no scale']:+.2f} %; without master weights a step leaves"
+        f" {unchanged:.0f} % of the weights as they were, and training ends at"
+        f" {over['bfloat16, no masters']:+.2f} %."
     )
