@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-SubjectKind = Literal["strategy", "publication"]
+SubjectKind = Literal["strategy", "publication", "claim"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class MeasuredStudy:
     result: StudyResult | None
 
 
-# Return the studies about any of these strategies (slugs) or publications (keys), each with the
-# result that stands for it.
+# Return the studies about any of these strategies (slugs) or publications (keys), or that answer
+# any of these claims (codes), each with the result that stands for it.
 Measurer = Callable[[SubjectKind, Collection[str]], Sequence[MeasuredStudy]]
 _registered: list[Measurer] = []
 _titles: dict[str, str] = {}

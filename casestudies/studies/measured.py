@@ -31,7 +31,13 @@ def measured_studies(kind: SubjectKind, slugs: Collection[str]) -> Sequence[Meas
 
 
 def _subjects(study: Study, kind: SubjectKind) -> frozenset[str]:
-    return frozenset(study.strategies if kind == "strategy" else study.publications)
+    match kind:
+        case "strategy":
+            return frozenset(study.strategies)
+        case "publication":
+            return frozenset(study.publications)
+        case "claim":
+            return frozenset(answer.claim for answer in study.answers)
 
 
 def _result(run: Run) -> StudyResult:

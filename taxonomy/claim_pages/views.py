@@ -64,10 +64,7 @@ def _bibtex(publication: Publication) -> str:
 
 def _study(claim: Claim) -> MeasuredStudy | None:
     """Return the study that could speak to the claim, if this site has it."""
-    if not claim.study:
-        return None
-    known = studies_about("publication", [claim.publication.key])
-    return next((study for study in known if study.slug == claim.study), None)
+    return next(iter(studies_about("claim", [claim.code])), None)
 
 
 def _unknown(request: HttpRequest, code: str) -> HttpResponse:

@@ -100,8 +100,8 @@ def test_the_catalogue_counts_from_data_which_strategies_run(
     [
         ("q=pruning", {"sparsegpt"}),
         ("q=mixture+expert", {"qmoe"}),
-        ("q=gqa", {"kv-cache"}),
-        ("class=serving&q=cache", {"kv-cache"}),
+        ("q=gqa", {"attention-approximation", "kv-cache"}),
+        ("class=serving&q=cache", {"attention-approximation", "kv-cache", "offloading"}),
         ("class=training&q=key-value+cache", set()),
         ("q=no+such+method", set()),
     ],
