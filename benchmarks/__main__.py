@@ -22,8 +22,7 @@ from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
 
 SMALL, LARGE = 1_000, 100_000
 ROUNDS = 15
-# Some pages remember what they read until the corpus changes;
-# these rows forget them.
+# Some pages remember what they read until the corpus changes; these rows forget them.
 AFTER_A_CHANGE = ", after a change"
 PAGES = {
     "home": "/",

@@ -17,6 +17,8 @@ from torch.profiler import ProfilerActivity, profile
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no line on each start and end
 
+NO_CAP = 2**62  # bytes, more than any device has
+
 
 def peak_bytes(run: Callable[[], object], device: str = "cpu") -> int:
     """Return the most bytes that the call holds at one time beyond what was held before.

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from casestudies.lab.train.adamw import BETAS, DECAY
+
 PEAK_RATE = 2e-3
 BATCH = 16  # windows a step
 WARM_UP, LAST_RATE = 0.1, 0.1  # shares of the steps and of the peak
@@ -48,7 +50,7 @@ def train(
     """Train the weights by AdamW; `observe` each step, from 1 on, and its tokens' loss."""
     weights = list(weights)
     optimizer = torch.optim.AdamW(
-        weights, schedule.peak_rate, betas=(0.9, 0.95), weight_decay=0.01, fused=True
+        weights, schedule.peak_rate, betas=BETAS, weight_decay=DECAY, fused=True
     )
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.rate)
     for step, batch in zip(range(schedule.steps), batches, strict=False):
@@ -67,6 +69,11 @@ def token_loss(logits: Tensor, windows: Tensor) -> Tensor:
     `logits` (B, T - 1, vocabulary) are those of all but the last token of `windows` (B, T).
     """
     return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+
+
+def next_token_loss(model: nn.Module, windows: Tensor) -> Tensor:
+    """Return `token_loss` of a model that gives logits for tokens, reading `windows` (B, T)."""
+    return token_loss(model(windows[:, :-1]).float(), windows)
 
 
 def drawn(windows: Tensor, generator: torch.Generator, size: int = BATCH) -> Iterator[Tensor]:

@@ -50,7 +50,7 @@ def train(
     """Train the model on batches drawn from `windows` (count, length) and return it."""
 
     def loss_of(batch: Tensor) -> loop.Loss:
-        return loop.Loss(loop.token_loss(model(batch[:, :-1]), batch))
+        return loop.Loss(loop.next_token_loss(model, batch))
 
     loop.train(model.parameters(), loss_of, loop.drawn(windows, generator), schedule, observe)
     return model
@@ -75,4 +75,4 @@ def trained_on(
 @torch.inference_mode()
 def loss(model: LanguageModel, windows: Tensor) -> float:
     """Return the mean negative log-likelihood, in nats, of all but the first token of each."""
-    return loop.token_loss(model(windows[:, :-1]), windows).item()
+    return loop.next_token_loss(model, windows).item()

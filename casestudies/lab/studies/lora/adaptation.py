@@ -142,7 +142,7 @@ def loss(model: LanguageModel, windows: Tensor) -> float:
     """Return the mean negative log-likelihood of all tokens but the first of each window."""
     total = 0.0
     for batch in windows.split(TOGETHER):
-        total += len(batch) * _loss(model, batch).item()
+        total += len(batch) * loop.next_token_loss(model, batch).item()
     return total / len(windows)
 
 
@@ -154,10 +154,10 @@ def _train(
     observe: Observe,
 ) -> None:
     batches = loop.drawn(windows, generator)
-    loop.train(trained(model), lambda b: loop.Loss(_loss(model, b)), batches, schedule, observe)
-
-
-def _loss(model: LanguageModel, batch: Tensor) -> Tensor:
-    """Return the mean loss of the batch (B, T) as a scalar that takes gradients back."""
-    logits = model(batch[:, :-1])
-    return loop.token_loss(logits, batch)
+    loop.train(
+        trained(model),
+        lambda b: loop.Loss(loop.next_token_loss(model, b)),
+        batches,
+        schedule,
+        observe,
+    )

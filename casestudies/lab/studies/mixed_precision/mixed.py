@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.train import loop
+from casestudies.lab.train.adamw import BETAS, DECAY
 
 FIRST_SCALE = 2.0**16
 GROWTH_STEPS = 25  # without an overflow, before the scale is doubled
@@ -74,7 +75,7 @@ class Training:
             else self.weights
         )
         self.optimizer = torch.optim.AdamW(
-            self.masters, 0.0, betas=(0.9, 0.95), weight_decay=0.01, fused=True
+            self.masters, 0.0, betas=BETAS, weight_decay=DECAY, fused=True
         )
         self.scale = LossScale()
         self.skipped = 0
@@ -137,16 +138,14 @@ class Training:
         for state in self.optimizer.state.values():
             held += [part for part in state.values() if part.dim()]
         size = sum(tensor.numel() * tensor.element_size() for tensor in held)
-        for weight in self.weights:
-            weight.grad = None
+        self.model.zero_grad()
         return size
 
     def gradient(self, batch: Tensor, scale: float = 1.0) -> Tensor:
         """Return all gradients of the scaled loss in one row, as the model has them."""
         self.backward(batch, scale)
         found = torch.cat([cast(Tensor, weight.grad).flatten() for weight in self.weights])
-        for weight in self.weights:
-            weight.grad = None
+        self.model.zero_grad()
         return found
 
     def _casting(self, device: str) -> AbstractContextManager[object]:

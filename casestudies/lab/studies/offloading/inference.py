@@ -10,7 +10,7 @@ from torch import Tensor
 
 from casestudies.lab.generate.continuation import greedy, with_cache
 from casestudies.lab.measure.rounds import alternately, lengths, ratios
-from casestudies.lab.measure.tensors import Device, peak_bytes
+from casestudies.lab.measure.tensors import NO_CAP, Device, peak_bytes
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
 from casestudies.lab.studies.offloading.about import HERE, LINK, ON_DEMAND, PREFETCH
@@ -18,7 +18,6 @@ from casestudies.lab.studies.offloading.carrying import link_of
 from casestudies.lab.studies.offloading.schedule import BlockSchedule, Offloaded, OnDevice
 
 MIB = 2**20
-NO_CAP = 2**62
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from casestudies.lab.measure.tensors import Device
-from casestudies.lab.studies.offloading.training import ENDS, WEIGHT, adamw
+from casestudies.lab.studies.offloading.training import ENDS, WEIGHT
+from casestudies.lab.train.adamw import adamw
 
 STATES = 3  # float32 copy, momentum and variance of Adam
 
@@ -59,6 +60,8 @@ class Disk:
 class Placed:
     """What placements share: two memories, and a count of the bytes that go between them."""
 
+    _states: list[Tensor]  # of each unit, (3, n)
+
     def __init__(self, units: Sequence[Tensor], device: Device, host: Memory) -> None:
         self.units, self.device, self.host, self.carried = units, device, host, 0
 
@@ -94,6 +97,10 @@ class Placed:
         states[0] = row
         return states
 
+    def whole(self) -> Tensor:
+        """Return the float32 copies of all weights."""
+        return torch.cat([states[0] for states in self._states])
+
 
 class OnDevice(Placed):
     """Everything stays on the device.
@@ -108,8 +115,13 @@ class OnDevice(Placed):
         super().__init__(units, device, host)
         self._wide = wide
         self._weights = [self.weights_in(device, unit) for unit in range(len(units))]
-        self._states = [self.states_in(device, unit) for unit in range(len(units))]
+        self._states = [self.states_in(self._home, unit) for unit in range(len(units))]
         self._gradients: dict[int, Tensor] = {}
+
+    @property
+    def _home(self) -> Memory:
+        """Return where the states of Adam lie."""
+        return self.device
 
     def weights(self, unit: int) -> Tensor:
         """Return the unit's weights (n)."""
@@ -131,10 +143,6 @@ class OnDevice(Placed):
             adamw(states, found[unit], step, rate)
             self._weights[unit].copy_(states[0])
         self._gradients = {}
-
-    def whole(self) -> Tensor:
-        """Return the float32 copies of all weights."""
-        return torch.cat([states[0] for states in self._states])
 
 
 class OptimizerOnHost(Placed):
@@ -164,10 +172,6 @@ class OptimizerOnHost(Placed):
         for unit, states in enumerate(self._states):
             adamw(states, self._gradients[unit], step, rate)
             self.write(states[0].to(WEIGHT), self._weights[unit])
-
-    def whole(self) -> Tensor:
-        """Return the float32 copies of all weights."""
-        return torch.cat([states[0] for states in self._states])
 
 
 class LayerWindow(OptimizerOnHost):
@@ -228,11 +232,12 @@ class Buckets(OnDevice):
     def __init__(
         self, units: Sequence[Tensor], device: Device, host: Memory, *, numbers: int
     ) -> None:
-        Placed.__init__(self, units, device, host)
+        super().__init__(units, device, host)
         self._numbers = numbers
-        self._weights = [self.weights_in(device, unit) for unit in range(len(units))]
-        self._states = [self.states_in(host, unit) for unit in range(len(units))]
-        self._gradients = {}
+
+    @property
+    def _home(self) -> Memory:
+        return self.host
 
     def update(self, step: int, rate: float) -> None:
         """Take a step of Adam on the device, bucket by bucket."""
@@ -269,7 +274,11 @@ class Chunks(Placed):
         for unit, row in enumerate(units):
             self._at[unit] = self._with_room(len(row) * WEIGHT.itemsize)
             self._weights[unit] = self.weights_in(self._at[unit], unit)
-        self._states = [self._placed(unit) for unit in range(len(units))]
+        self._states_at: list[Memory] = []
+        self._states = []
+        for unit in range(len(units)):
+            self._states_at.append(self._memory_of_states(unit))
+            self._states.append(self.states_in(self._states_at[unit], unit))
 
     def weights(self, unit: int) -> Tensor:
         """Return the unit's weights, which come to the device if they are not there."""
@@ -292,8 +301,8 @@ class Chunks(Placed):
     def update(self, step: int, rate: float) -> None:
         """Take a step of Adam, for each unit where its states are."""
         self._now = 0
-        for unit, (memory, states) in enumerate(self._states):
-            there = self._weights[unit]
+        for unit, states in enumerate(self._states):
+            memory, there = self._states_at[unit], self._weights[unit]
             if self._at[unit] is memory:
                 adamw(states, there, step, rate)
                 there.copy_(states[0])
@@ -301,18 +310,14 @@ class Chunks(Placed):
                 adamw(states, self.carry(there, memory), step, rate)
                 self.write(states[0].to(WEIGHT), there)
 
-    def whole(self) -> Tensor:
-        """Return the float32 copies of all weights."""
-        return torch.cat([states[0] for _, states in self._states])
-
-    def _placed(self, unit: int) -> tuple[Memory, Tensor]:
-        """Return the unit's states and where they are: on the device, as far as there is room."""
+    def _memory_of_states(self, unit: int) -> Memory:
+        """Return where the unit's states are to be: on the device, as far as there is room."""
         size = STATES * len(self.units[unit]) * torch.float32.itemsize
         memory = self._with_room(size)
         if memory is self.host and self.host.bytes + size > self._host_cap:
             memory = self.device
             self._make_room(size + self._working)
-        return memory, self.states_in(memory, unit)
+        return memory
 
     def _with_room(self, size: int) -> Memory:
         """Return the device, if so much fits beside what a step works with, or else the host."""

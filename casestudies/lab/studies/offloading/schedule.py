@@ -15,6 +15,7 @@ activations stay on the device, no disk, no compression, no attention on the hos
 Shapes in comments: B sequences, T tokens, H key-value heads, D head width, n numbers of a block.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
@@ -22,11 +23,12 @@ from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from casestudies.lab.measure.tensors import Device
 from casestudies.lab.models.language_model import Block, LanguageModel, Place
 from casestudies.lab.studies.offloading.carrying import Arrival, Carrier
+from casestudies.lab.studies.offloading.rows import parts, row_of
 
 
 class Wanted(Protocol):
@@ -114,9 +116,8 @@ class Shell:
 
     def lend(self, row: Tensor) -> None:
         """Let the weights be parts of the row (n)."""
-        parts = row.split([shape.numel() for shape in self._shapes])
-        for weight, part, shape in zip(self._weights, parts, self._shapes, strict=True):
-            weight.data = part.view(shape)
+        for weight, part in zip(self._weights, parts(row, self._shapes), strict=True):
+            weight.data = part
 
     def give_back(self) -> None:
         """Let go of the row."""
@@ -124,7 +125,7 @@ class Shell:
             weight.data = weight.new_empty(0)
 
 
-class BlockSchedule:
+class BlockSchedule(ABC):
     """Reads K batches of texts block by block; its kinds differ in what lies where.
 
     Embedding, last norm and head are on the device in all of them.
@@ -190,17 +191,21 @@ class BlockSchedule:
         normed = F.rms_norm(hidden, (self.config.width,), self.norm, self.config.norm_epsilon)
         return F.linear(normed, self.head)
 
+    @abstractmethod
     def _room(self, shape: torch.Size) -> Tensor:
-        raise NotImplementedError
+        """Return room for the keys and values of a block and batch."""
 
+    @abstractmethod
     def _weights(self, j: int) -> Wanted:
-        raise NotImplementedError
+        """Return the weights of block j."""
 
+    @abstractmethod
     def _cache(self, j: int, k: int, new: slice) -> Wanted:
-        raise NotImplementedError
+        """Return keys and values of block j and batch k, with room for the new ones."""
 
+    @abstractmethod
     def _store(self, new: Tensor, place: Tensor) -> Arrival:
-        raise NotImplementedError
+        """Bring new keys and values to where they belong."""
 
 
 class OnDevice(BlockSchedule):
@@ -261,11 +266,6 @@ class Offloaded(BlockSchedule):
         if not self.prefetch:
             arrived()
         return arrived
-
-
-def row_of(block: nn.Module) -> Tensor:
-    """Return a block's weights as one row (n), so that they travel together."""
-    return torch.cat([weight.detach().flatten() for weight in block.parameters()])
 
 
 def on_host(tensor: Tensor, device: str) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from casestudies.lab.measure.tensors import Device, NoRoom
+from casestudies.lab.measure.tensors import NO_CAP, Device, NoRoom
 from casestudies.lab.models import shapes
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.offloading import placements
@@ -28,7 +28,6 @@ from casestudies.lab.studies.offloading.placements import Disk
 from casestudies.lab.studies.offloading.training import WEIGHT, Training, units_of
 
 RATE = 0.001
-NO_CAP = 2**62
 SEARCHED = (HERE, HOST, WINDOW, CHUNKS)
 SEARCHED_WIDTH, SEARCHED_VOCABULARY = 32, 128
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from casestudies.lab.models.language_model import Block, LanguageModel
+from casestudies.lab.studies.offloading.rows import parts, put_together, row_of
 from casestudies.lab.train import loop
 
 ENDS = 0  # the unit of the embedding and the last norm
-BETAS, EPSILON, DECAY = (0.9, 0.95), 1e-8, 0.01
 WEIGHT = torch.bfloat16
 
 
@@ -124,28 +124,6 @@ def units_of(model: LanguageModel) -> list[Tensor]:
     """Return the weights of each unit as a row (n) in float32."""
     modules = [[model.embedding, model.norm], *([block] for block in model.blocks)]
     return [
-        torch.cat([w.detach().float().flatten() for module in unit for w in module.parameters()])
+        torch.cat([row_of(module).float() for module in unit])
         for unit in cast(list[list[nn.Module]], modules)
     ]
-
-
-def parts(row: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """Return the row (n) as tensors of these shapes, which share its memory."""
-    split = row.split([shape.numel() for shape in shapes])
-    return [part.view(shape) for part, shape in zip(split, shapes, strict=True)]
-
-
-def put_together(tensors: Sequence[Tensor], row: Tensor) -> None:
-    """Fill the row (n) with the tensors' numbers."""
-    torch.cat([tensor.flatten() for tensor in tensors], out=row)
-
-
-def adamw(states: Tensor, gradient: Tensor, step: int, rate: float) -> None:
-    """Move weights, momentum and variance (3, n), in this order, in float32, by AdamW."""
-    weights, momentum, variance = states
-    g = gradient.float()
-    momentum.lerp_(g, 1 - BETAS[0])
-    variance.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
-    deviation = (variance / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
-    weights.mul_(1 - rate * DECAY)
-    weights.addcdiv_(momentum, deviation, value=-rate / (1 - BETAS[0] ** step))

@@ -13,8 +13,7 @@ from casestudies.lab.studies.quantization.int8 import (
     per_tensor,
     per_token,
     reading,
-    rounded_rows,
-    rounded_whole,
+    rounded,
     unrounded,
 )
 from casestudies.lab.studies.quantization.llm_int8 import OutliersApart
@@ -34,14 +33,14 @@ def ways(bench: Bench, strength: float, apart: OutliersApart) -> dict[str, Way]:
     s = calibrated(bench.model, bench.sharing_inputs(), bench.calibration, strength)
 
     def rows(linear: nn.Linear) -> Tensor:
-        return rounded_rows(linear.weight)
+        return rounded(linear.weight, dim=1)
 
     def smooth(linear: nn.Linear) -> Tensor:
-        return rounded_rows(linear.weight * s[linear])
+        return rounded(linear.weight * s[linear], dim=1)
 
     return {
         "8-bit weights": Way(rows, unrounded),
-        "quantize_dynamic": Way(lambda linear: rounded_whole(linear.weight), as_quantize_dynamic),
+        "quantize_dynamic": Way(lambda linear: rounded(linear.weight), as_quantize_dynamic),
         "W8A8 per tensor": Way(rows, per_tensor),
         "W8A8 per token": Way(rows, per_token),
         "LLM.int8()": Way(rows, apart),

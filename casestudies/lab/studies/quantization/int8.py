@@ -27,16 +27,10 @@ def scale_of(x: Tensor, dim: int | None = None) -> Tensor:
     return (largest / INT8).clamp(min=1e-12)
 
 
-def rounded_rows(weight: Tensor) -> Tensor:
-    """Return W (rows, columns) on 8 bits with one scale a row (vector-wise)."""
-    scale = scale_of(weight, dim=1)
-    return to_int8(weight, scale) * scale
-
-
-def rounded_whole(weight: Tensor) -> Tensor:
-    """Return W (rows, columns) on 8 bits with one scale for all of it."""
-    scale = scale_of(weight)
-    return to_int8(weight, scale) * scale
+def rounded(x: Tensor, dim: int | None = None) -> Tensor:
+    """Return x on 8 bits, with one scale for all of it or one for each row along `dim`."""
+    scale = scale_of(x, dim)
+    return to_int8(x, scale) * scale
 
 
 def unrounded(linear: nn.Linear, x: Tensor) -> Tensor:
@@ -46,14 +40,12 @@ def unrounded(linear: nn.Linear, x: Tensor) -> Tensor:
 
 def per_tensor(linear: nn.Linear, x: Tensor) -> Tensor:
     """Return X on 8 bits with one scale for all of it."""
-    scale = scale_of(x)
-    return to_int8(x, scale) * scale
+    return rounded(x)
 
 
 def per_token(linear: nn.Linear, x: Tensor) -> Tensor:
     """Return X on 8 bits with one scale a token."""
-    scale = scale_of(x, dim=-1)
-    return to_int8(x, scale) * scale
+    return rounded(x, dim=-1)
 
 
 def as_quantize_dynamic(linear: nn.Linear, x: Tensor) -> Tensor:

@@ -132,8 +132,7 @@ def trained(
     model = shapes.small(tokenizer.get_vocab_size(), p.width, p.layers, generator, setup.device)
 
     def loss_of(batch: Tensor) -> loop.Loss:
-        logits = model(batch[:, :-1])
-        return loop.Loss(loop.token_loss(logits, batch))
+        return loop.Loss(loop.next_token_loss(model, batch))
 
     def observe(step: int, loss: float) -> None:
         if step % max(1, p.steps // 50) == 0:

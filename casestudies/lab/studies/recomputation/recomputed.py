@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+from casestudies.lab.models import attention
+from casestudies.lab.models.attention import Attention
+
 BYTE_VALUES = 256
 
 
@@ -108,10 +110,6 @@ class Layer:
         # The softmax, 2abs², the mask, abs², what is left, 2abs², and v, 2sbh.
         return self.dropout(scores.softmax(-1)) @ v
 
-    def fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return attention (b, a, s, d) by PyTorch's kernel, which drops no score on a CPU."""
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
     def _heads_of(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # b, a, s, d
 
@@ -127,10 +125,10 @@ def none(layer: Layer, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
 def selective(layer: Layer, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
     """Return the same with the scores computed again: 34sbh bytes (section 5)."""
 
-    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def scored(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return recomputed(layer.scored, layer.dropout.generator, q, k, v)
 
-    return replace(layer, attention=attention)(x, *weights)
+    return replace(layer, attention=scored)(x, *weights)
 
 
 def full(layer: Layer, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
@@ -149,8 +147,8 @@ def forgetful(layer: Layer, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
 
 
 def fused(layer: Layer, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
-    """Return the layer's output with a kernel that never holds the scores."""
-    return replace(layer, attention=layer.fused)(x, *weights)
+    """Return the layer's output with a kernel that never holds the scores, and drops none."""
+    return replace(layer, attention=attention.stock)(x, *weights)
 
 
 WAYS: Mapping[str, Way] = {

@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.zero.held import Held
-from casestudies.lab.studies.zero.stages import BETAS, DECAY, EPSILON, loss_of
+from casestudies.lab.train import loop
+from casestudies.lab.train.adamw import BETAS, DECAY, EPSILON
 
 SETTINGS: Mapping[str, Any] = {"betas": BETAS, "eps": EPSILON, "weight_decay": DECAY}
 
@@ -28,7 +29,7 @@ class Library:
 
     def step(self, batch: Tensor) -> float:
         """Take one step of AdamW on the sequences; return their loss."""
-        found = loss_of(self.model, batch)
+        found = loop.next_token_loss(self.model, batch)
         self.look()
         found.backward()
         self.look()

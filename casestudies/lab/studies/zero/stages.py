@@ -24,9 +24,9 @@ from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.zero import ring
 from casestudies.lab.studies.zero.held import Held
 from casestudies.lab.train import loop
+from casestudies.lab.train.adamw import adamw
 
 OPTIMIZER, GRADIENTS, WEIGHTS = 1, 2, 3  # the stages from which each is shared out
-BETAS, EPSILON, DECAY = (0.9, 0.95), 1e-8, 0.01
 
 
 class Shared:
@@ -76,12 +76,8 @@ class Shared:
 
     def update(self, step: int, rate: float) -> None:
         """Carry out AdamW on the rank's share in float32, and round it to the weight."""
-        g = (ring.own(self.gradient) if self.stage == OPTIMIZER else self.gradient).float()
-        self.momentum.lerp_(g, 1 - BETAS[0])
-        self.variance.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
-        deviation = (self.variance / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
-        self.master.mul_(1 - rate * DECAY)
-        self.master.addcdiv_(self.momentum, deviation, value=-rate / (1 - BETAS[0] ** step))
+        g = ring.own(self.gradient) if self.stage == OPTIMIZER else self.gradient
+        adamw((self.master, self.momentum, self.variance), g, step, rate)
         if self.stage in (OPTIMIZER, GRADIENTS):
             ring.own(self.row).copy_(self.master)
             ring.all_gather(self.row)
@@ -119,7 +115,7 @@ class Stage:
         for weight in self.shared:
             if weight not in self.linears:
                 self._gather(weight)
-        loss = loss_of(self.model, batch)
+        loss = loop.next_token_loss(self.model, batch)
         loss.backward()
         self._look()
         with torch.no_grad():
@@ -173,9 +169,3 @@ class Stage:
             ],
             optimizer=[t for one in shared for t in (one.master, one.momentum, one.variance)],
         )
-
-
-def loss_of(model: nn.Module, batch: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood of all tokens of the batch (B, T) but the first."""
-    logits = model(batch[:, :-1])
-    return loop.token_loss(logits.float(), batch)
