@@ -1,6 +1,6 @@
 """What the gap map counts: publications with attributed claims, by strategy and objective."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,8 +75,10 @@ CLAIMS = {
     Memory.NOT_STATED: "claim_id NOT IN" + STATED.format(size=""),
 }
 CLASS_ID = {"family": "NULL::int", "class": "unnest(classes)"}
-# From the strongest evidence to the weakest; only these three are effects of a strategy.
+# From the strongest evidence to the weakest; only these three are effects of a strategy. The claims
+# of each are counted in a column of its name.
 STRONGEST = [str(scope) for scope in EFFECTS]
+BY_SCOPE = [scope.name.lower() for scope in EFFECTS]
 
 CHOSEN = """
     SELECT publication_id, strategies, {class_id} AS class_id,
@@ -86,10 +88,11 @@ CHOSEN = """
 # What each publication claims of a strategy about an objective, as PublicationEffect has it, or of
 # the claims that pass.
 KEPT = "taxonomy_publicationeffect"
+CLAIMS_OF_SCOPE = "count(*) FILTER (WHERE scope = '{scope}') AS {column}"
 EFFECT_ROWS = """
-    SELECT publication_id, strategy_id, objective, count(*) AS claims,
+    SELECT publication_id, strategy_id, objective,
+           {by_scope},
            count(*) FILTER (WHERE testable = ANY(%(cpu)s)) AS on_cpu,
-           min(array_position(%(scopes)s, scope)) AS strength,
            row_number() OVER (PARTITION BY publication_id, objective ORDER BY strategy_id) = 1
                AS first
     FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
@@ -97,14 +100,13 @@ EFFECT_ROWS = """
     GROUP BY publication_id, strategy_id, objective
 """
 CELLS = """
-    SELECT class_id, strategy_id, objective,
-           count(*) FILTER (WHERE counts), coalesce(sum(claims) FILTER (WHERE counts), 0)::int,
-           min(strength) FILTER (WHERE counts),
-           coalesce(sum(on_cpu) FILTER (WHERE counts), 0)::int,
-           count(*) FILTER (WHERE NOT counts), min(strength) FILTER (WHERE NOT counts)
+    SELECT class_id, strategy_id, objective, count(*) FILTER (WHERE counts),
+           {sums}, coalesce(sum(on_cpu) FILTER (WHERE counts), 0)::int,
+           count(*) FILTER (WHERE NOT counts), {sums_of_extensions}
     FROM {effects} AS effects JOIN ({chosen}) AS chosen USING (publication_id)
     GROUP BY class_id, strategy_id, objective
 """
+SUM = "coalesce(sum({column}) FILTER (WHERE {which}), 0)::int"
 OBJECTIVES = """
     SELECT objective, count(*)
     FROM {effects} AS effects JOIN ({chosen}) AS chosen USING (publication_id)
@@ -154,22 +156,14 @@ def cells(pivot: str, chosen: Chosen) -> dict[Place, Count]:
 
     The class id is None unless the pivot is "class".
     """
-    return {
-        (class_id, strategy, objective): Count(
-            publications, claims, _scope(strength), on_cpu, extensions, _scope(theirs)
+    n = len(BY_SCOPE)
+    found = {}
+    for class_id, strategy, objective, publications, *counts in _rows(CELLS, pivot, chosen):
+        claims, (on_cpu, extensions), theirs = counts[:n], counts[n : n + 2], counts[n + 2 :]
+        found[class_id, strategy, objective] = Count(
+            publications, sum(claims), _strongest(claims), on_cpu, extensions, _strongest(theirs)
         )
-        for (
-            class_id,
-            strategy,
-            objective,
-            publications,
-            claims,
-            strength,
-            on_cpu,
-            extensions,
-            theirs,
-        ) in _rows(CELLS, pivot, chosen)
-    }
+    return found
 
 
 def effects(pivot: str, chosen: Chosen, claims: Collection[int]) -> list[Effect]:
@@ -194,16 +188,28 @@ def publications_by_objective(chosen: Chosen) -> dict[str, int]:
 
 def _rows(sql: str, pivot: str, chosen: Chosen, **more: Any) -> list[Any]:
     """Return the rows of one of the queries above, of what is chosen."""
-    claims = CLAIMS[chosen.memory]
-    effects = f"({EFFECT_ROWS.format(claims=claims)})" if chosen.memory else KEPT
-    publications = CHOSEN.format(class_id=CLASS_ID[pivot], publications=chosen.publications)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql.format(chosen=publications, effects=effects, claims=claims),
-            {**chosen.parameters, **more},
+    parts = {
+        "claims": CLAIMS[chosen.memory],
+        "chosen": CHOSEN.format(class_id=CLASS_ID[pivot], publications=chosen.publications),
+        "sums": _sums("counts"),
+        "sums_of_extensions": _sums("NOT counts"),
+        "effects": KEPT,
+    }
+    if chosen.memory:
+        by_scope = ", ".join(
+            CLAIMS_OF_SCOPE.format(scope=scope, column=column)
+            for scope, column in zip(STRONGEST, BY_SCOPE, strict=True)
         )
+        parts["effects"] = f"({EFFECT_ROWS.format(by_scope=by_scope, claims=parts['claims'])})"
+    with connection.cursor() as cursor:
+        cursor.execute(sql.format(**parts), {**chosen.parameters, **more})
         return cursor.fetchall()
 
 
-def _scope(strength: int | None) -> str:
-    return STRONGEST[strength - 1] if strength else ""
+def _sums(which: str) -> str:
+    return ", ".join(SUM.format(column=column, which=which) for column in BY_SCOPE)
+
+
+def _strongest(claims: Sequence[int]) -> str:
+    """Return the strongest scope of which there are claims; empty if there are none."""
+    return next((scope for scope, n in zip(STRONGEST, claims, strict=True) if n), "")

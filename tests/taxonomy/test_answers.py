@@ -10,7 +10,7 @@ from django.test import Client
 from reviewapp.corpus.models import Review
 from taxonomy.answers.answer import answer_to, verdict
 from taxonomy.answers.overview import overview
-from taxonomy.answers.question import Question
+from taxonomy.answers.question import OWN, Question
 from taxonomy.answers.wording import counted
 from taxonomy.choices import DeviceRole, Phase, QuantityGroup, Scope
 from taxonomy.claims.certainty import Degree, certainty_of
@@ -79,7 +79,8 @@ def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None
 
     def add(role: DeviceRole | None, memory: float = 24) -> None:
         axis = Claim.objects.filter(axis__quantity__group="memory").earliest("pk").axis
-        claim = factories.claim(publication, axis=axis, phase=Phase.SERVING)
+        device_gb = memory if role in OWN else None
+        claim = factories.claim(publication, axis=axis, phase=Phase.SERVING, device_gb=device_gb)
         if role:
             ClaimDevice.objects.create(
                 claim=claim, role=role, position=0, name="X", is_product=True, memory_gb=memory
