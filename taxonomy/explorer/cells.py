@@ -1,69 +1,18 @@
 """What the gap map counts: publications with attributed claims, by strategy and objective."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
-from django.db.models import TextChoices
 
-from reviewapp.corpus.choices import COUNTED, Membership
+from reviewapp.corpus.choices import Membership
 from taxonomy.choices import CPU_CAN_TRY, EFFECTS, DeviceRole
+from taxonomy.explorer.chosen import Chosen, Memory
 
-
-class Memory(TextChoices):
-    """What is asked of the memory of the devices that a claim itself names."""
-
-    AT_MOST = "at-most", "At most"
-    AT_LEAST = "at-least", "At least"
-    NOT_STATED = "not-stated", "Not stated"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Which publications and claims are counted; without any choice all of the review's own.
-
-    `gb` belongs to a memory of at most or at least so many gigabytes. A claim passes if one of the
-    devices that it names does; what a claim does not state is not guessed.
-    """
-
-    class_: str = ""
-    first: int | None = None
-    last: int | None = None
-    members: tuple[str, ...] = COUNTED
-    memory: str = ""
-    gb: int | None = None
-
-    @property
-    def is_whole_review(self) -> bool:
-        """Whether all of the review's own publications are counted, and no others."""
-        return replace(self, memory="", gb=None) == Chosen()
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return {
-            **{"class": self.class_, "first": self.first, "last": self.last, "gb": self.gb},
-            "members": list(map(str, self.members)),
-            "extension": str(Membership.EXTENSION),
-            "stated": str(DeviceRole.STATED),
-            "scopes": STRONGEST,
-            "cpu": list(map(str, CPU_CAN_TRY)),
-        }
-
-    @property
-    def publications(self) -> str:
-        """Return the SQL conditions on publications; extensions pass, to be shown as such."""
-        conditions = ["(membership = ANY(%(members)s) OR membership = %(extension)s)"]
-        if self.class_:
-            conditions.append(OF_CLASS)
-        if self.first is not None:
-            conditions.append("year >= %(first)s")
-        if self.last is not None:
-            conditions.append("year <= %(last)s")
-        return " AND ".join(conditions)
-
-
-OF_CLASS = "(SELECT id FROM taxonomy_taxonomyclass WHERE slug = %(class)s) = ANY(classes)"
+OF_CLASSES = """
+    ARRAY(SELECT id FROM taxonomy_taxonomyclass WHERE slug = ANY(%(classes)s))::int[] <@ classes
+"""
 STATED = """
     (SELECT claim_id FROM taxonomy_claimdevice
      WHERE role = %(stated)s AND memory_gb IS NOT NULL {size})
@@ -117,6 +66,12 @@ HEARD = """
     FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
     JOIN ({chosen}) AS chosen USING (publication_id)
     WHERE a.counted AND counts AND claim_id = ANY(%(heard)s) AND {claims}
+"""
+BEHIND = """
+    SELECT claim_id FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
+    JOIN ({chosen}) AS chosen USING (publication_id)
+    WHERE a.counted AND a.strategy_id = %(strategy)s AND scope = ANY(%(scopes)s) AND {claims}
+        AND (%(objective)s = '' OR objective = %(objective)s)
 """
 FILED = """
     SELECT class_id, strategy_id, count(*)
@@ -176,6 +131,17 @@ def effects(pivot: str, chosen: Chosen, claims: Collection[int]) -> list[Effect]
     ]
 
 
+def claims_behind(strategy: int, objective: str, chosen: Chosen) -> list[int]:
+    """Return the claims that a cell counts, or a whole row where no objective is given.
+
+    Those of extensions are among them.
+    """
+    return [
+        claim
+        for (claim,) in _rows(BEHIND, "family", chosen, strategy=strategy, objective=objective)
+    ]
+
+
 def filed(pivot: str, chosen: Chosen) -> dict[tuple[int | None, int], int]:
     """Return the number of publications under each strategy, with or without a claim."""
     return {(class_id, strategy): n for class_id, strategy, n in _rows(FILED, pivot, chosen)}
@@ -190,7 +156,7 @@ def _rows(sql: str, pivot: str, chosen: Chosen, **more: Any) -> list[Any]:
     """Return the rows of one of the queries above, of what is chosen."""
     parts = {
         "claims": CLAIMS[chosen.memory],
-        "chosen": CHOSEN.format(class_id=CLASS_ID[pivot], publications=chosen.publications),
+        "chosen": CHOSEN.format(class_id=CLASS_ID[pivot], publications=_conditions(chosen)),
         "sums": _sums("counts"),
         "sums_of_extensions": _sums("NOT counts"),
         "effects": KEPT,
@@ -202,8 +168,34 @@ def _rows(sql: str, pivot: str, chosen: Chosen, **more: Any) -> list[Any]:
         )
         parts["effects"] = f"({EFFECT_ROWS.format(by_scope=by_scope, claims=parts['claims'])})"
     with connection.cursor() as cursor:
-        cursor.execute(sql.format(**parts), {**chosen.parameters, **more})
+        cursor.execute(sql.format(**parts), {**_parameters(chosen), **more})
         return cursor.fetchall()
+
+
+def _conditions(chosen: Chosen) -> str:
+    """Return the SQL conditions on publications; extensions pass, to be shown as such."""
+    conditions = ["(membership = ANY(%(members)s) OR membership = %(extension)s)"]
+    if chosen.classes:
+        conditions.append(OF_CLASSES)
+    if chosen.first is not None:
+        conditions.append("year >= %(first)s")
+    if chosen.last is not None:
+        conditions.append("year <= %(last)s")
+    return " AND ".join(conditions)
+
+
+def _parameters(chosen: Chosen) -> dict[str, Any]:
+    return {
+        "classes": list(chosen.classes),
+        "first": chosen.first,
+        "last": chosen.last,
+        "gb": chosen.gb,
+        "members": list(map(str, chosen.members)),
+        "extension": str(Membership.EXTENSION),
+        "stated": str(DeviceRole.STATED),
+        "scopes": STRONGEST,
+        "cpu": list(map(str, CPU_CAN_TRY)),
+    }
 
 
 def _sums(which: str) -> str:

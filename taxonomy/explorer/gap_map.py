@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import groupby
 from math import sqrt
+from urllib.parse import urlencode
 
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -14,7 +15,6 @@ from django.utils.safestring import SafeString
 from taxonomy.choices import Objective, Scope
 from taxonomy.claims.outcomes import standings
 from taxonomy.explorer.cells import (
-    Chosen,
     Count,
     Place,
     cells,
@@ -22,6 +22,7 @@ from taxonomy.explorer.cells import (
     filed,
     publications_by_objective,
 )
+from taxonomy.explorer.chosen import Chosen
 from taxonomy.explorer.tree import Node, tree
 from taxonomy.models import Claim, TaxonomyClass
 
@@ -43,11 +44,13 @@ NOTHING = Count(0, 0, "", 0, 0, "")
 class Cell:
     """A strategy and an objective: what is claimed, how strong it is, and where to read it.
 
-    `on_cpu` counts the claims that a CPU could try and of which no run here has an outcome.
+    `chosen` is what it counts. `on_cpu` counts the claims that a CPU could try and of which no run
+    here has an outcome.
     """
 
     node: Node
     objective: Objective
+    chosen: Chosen
     count: Count
     tried: bool
     on_cpu: int
@@ -94,7 +97,8 @@ class Cell:
         """Return the address of the claims behind it, or of the nearest where there are none."""
         shown = self if self.evidence else self.nearest or self
         page = reverse("strategy", args=[shown.node.slug])
-        return f"{page}#claims" if shown.evidence else page
+        query = urlencode({"objective": shown.objective, **shown.chosen.query}, doseq=True)
+        return f"{page}?{query}#claims" if shown.evidence else page
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +213,7 @@ class Found:
     """What was counted for one map, to be read by place."""
 
     def __init__(self, pivot: str, chosen: Chosen, outcomes: Mapping[int, bool]) -> None:
+        self.chosen = chosen
         self.classes = dict(TaxonomyClass.objects.values_list("slug", "id"))
         self.cells = cells(pivot, chosen)
         # The tree has counted the whole review.
@@ -222,14 +227,17 @@ class Found:
     def row(self, path: tuple[Node, ...], node: Node) -> Row:
         (strategy,) = node.strategies
         class_id = self.classes.get(node.scope)
-        row = tuple(self._cell(node, (class_id, strategy, o), o) for o in Objective)
+        chosen = self.chosen
+        if node.scope:
+            chosen = replace(chosen, classes=tuple(sorted({node.scope, *chosen.classes})))
+        row = tuple(self._cell(node, (class_id, strategy, o), o, chosen) for o in Objective)
         here = node.publications if self.filed is None else self.filed.get((class_id, strategy), 0)
         return Row(path, node, here, row)
 
-    def _cell(self, node: Node, place: Place, objective: Objective) -> Cell:
+    def _cell(self, node: Node, place: Place, objective: Objective, chosen: Chosen) -> Cell:
         count = self.cells.get(place, NOTHING)
         on_cpu = count.on_cpu - self.known_on_cpu[place]
-        return Cell(node, objective, count, place in self.tried, on_cpu, self.unit)
+        return Cell(node, objective, chosen, count, place in self.tried, on_cpu, self.unit)
 
 
 def _with_nearest(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -205,6 +205,28 @@ def test_a_cell_is_drawn_as_its_row_of_the_export_says(client: Client, review: R
             assert (mark, text) == (("extension", "ext.") if int(row["extensions"]) else ("", "·"))
 
 
+@pytest.mark.parametrize("query", FILTERS)
+@pytest.mark.parametrize("pivot", ["family", "class"])
+def test_a_cell_opens_the_claims_that_it_counts(
+    client: Client, review: Review, pivot: str, query: str
+) -> None:
+    rows = [row for row in exported(client, f"pivot={pivot}&{query}") if row["claims"] != "0"]
+    html = get(client, f"?pivot={pivot}&{query}")
+    links = re.findall(r'<td class="s[1-5]"><a href="([^"]+)#claims"', html)
+    assert len(links) == len(rows)
+    for row, link in list(zip(rows, map(unescape, links), strict=True))[::5]:
+        path, _, asked = link.partition("?")
+        page = client.get(link).content.decode()
+        listed = re.findall(r'<tr id="claim-([\w-]+)">(.*?)</th>', page, re.DOTALL)
+        all_count = "membership=all" in query
+        own = [code for code, name in listed if all_count or ">extension<" not in name]
+        assert len(own) == int(row["claims"])
+        assert f'href="{path}#claims"' in page, "the way back to all"
+        content = client.get(f"{path}export.csv?{asked}").getvalue().decode("utf-8-sig")
+        codes = {line["code"] for line in csv.DictReader(io.StringIO(content))}
+        assert codes == {code for code, _ in listed}
+
+
 def test_an_objective_counts_each_publication_once(client: Client, review: Review) -> None:
     shown = dict(re.findall(r'id="sort-([\w-]+)"[^\n]*?class="n">(\d+)<', get(client)))
     assert set(shown) == set(Objective.values)
@@ -233,7 +255,7 @@ def test_an_empty_cell_opens_the_nearest_evidence(client: Client, review: Review
     for address, nearest in empty:
         name, _, objective = unescape(nearest).rpartition(", ")
         assert (slugs[name], objectives[objective]) in claimed
-        assert address == f"/taxonomy/{slugs[name]}/#claims"
+        assert address == f"/taxonomy/{slugs[name]}/?objective={objectives[objective]}#claims"
     assert "Pruning, quality: no claim; nearest: Knowledge distillation, quality" in html
 
 
