@@ -65,6 +65,11 @@ class Question:
         """Return the claims of the phase about what is asked, on any device or none."""
         return self.in_this_phase().filter(axis__quantity__group=self.about)
 
+    def behind_the_answer(self) -> ClaimQuerySet:
+        """Return the claims about it on any device, and those on such devices about anything."""
+        such = on_such_devices(self.memory)
+        return self.in_this_phase().filter(Q(axis__quantity__group=self.about) | such)
+
 
 def on_such_devices(memory: float) -> Q:
     """Return the condition that a claim has a device of up to so many GB, and none with more.

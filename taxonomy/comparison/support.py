@@ -41,7 +41,7 @@ def bottom_line(claims: Claims, tried: Tried, items: Sequence[int]) -> Section:
 
 
 def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
-    """Return "Ten isolated claims, up to 20 x model-size reduction; one tried here."."""
+    """Return "Ten isolated claims, up to 20 x model-size reduction; one of them tried here."."""
     scope = next((scope for scope in EFFECTS if claims.count(item, scope)), None)
     if scope is None:
         return "No claim of an effect."
@@ -49,8 +49,11 @@ def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
     plural = "" if count == 1 else "s"
     none = "" if scope == Scope.ISOLATED else "no isolated claim; "
     effects = f"{none}{in_words(count)} {scope.label} claim{plural}".capitalize()
-    judged = sum(standing.is_tried for standing in tried)
-    tried_words = f"{in_words(judged) if judged else 'none'} tried here"
+    judged = sum(one.is_tried and one.claim.scope == scope for one in tried)
+    if count == 1:
+        tried_words = "tried here" if judged else "not tried here"
+    else:
+        tried_words = f"{in_words(judged) if judged else 'none'} of them tried here"
     return f"{effects}{_best(claims, item, scope)}; {tried_words}."
 
 

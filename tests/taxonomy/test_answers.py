@@ -1,5 +1,6 @@
 """A practitioner's question: what is said first agrees with what the claims' own words name."""
 
+import json
 import re
 from html import unescape
 from itertools import product
@@ -67,6 +68,22 @@ def test_no_claim_about_memory_for_inference_names_a_device_of_24_gb(
     assert "eight claims report speed (4), throughput (2), cost (1) and utilisation (1)" in page
     for address in ("/", "/answers/"):
         assert said in text(client.get(address).content.decode())
+
+
+def test_the_files_hold_every_claim_behind_the_answer(client: Client, review: Review) -> None:
+    asked = "?about=speed&phase=inference&memory=48"
+    html = client.get(f"/answers/{asked}").content.decode()
+    assert f'href="/answers/export.csv{asked.replace("&", "&amp;")}"' in html
+    written = json.loads(client.get(f"/answers/export.json{asked}").getvalue())["claims"]
+    groups = {row.slug: row.group for row in real_fixtures().quantities.quantities}
+    expected = {
+        f"{key}-{position}"
+        for (key, position), claim in real_fixtures().claims.items()
+        if claim.phase == Phase.INFERENCE
+        and (groups[claim.quantity] == QuantityGroup.SPEED or fits(claim, 48))
+    }
+    assert {row["code"] for row in written} == expected
+    assert client.get("/answers/export.csv?about=nope&memory=1").status_code == 400
 
 
 def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
-from taxonomy.choices import Status
+from taxonomy.choices import Scope, Status
 from taxonomy.claims.outcomes import Finding, Judged, keep
 from taxonomy.comparison.effects import label as effects_label
 from taxonomy.comparison.latex import escape
@@ -135,7 +135,7 @@ def test_a_claim_stands_only_under_the_strategy_it_is_attributed_to(client: Clie
     assert row["Quantization"].startswith("— (no claim about memory reduction")
     assert row["Offloading"].startswith("— (")
     assert rows["Bottom line"]["Pruning"] == (
-        "One isolated claim, up to 29 x memory reduction, fine-tuning; none tried here."
+        "One isolated claim, up to 29 x memory reduction, fine-tuning; not tried here."
     )
     assert rows["Bottom line"]["Offloading"] == "No claim of an effect."
     assert rows["Hardware seen"]["Pruning"] == "— (no claim names its device)"
@@ -182,12 +182,14 @@ def test_what_runs_here_found_is_told_at_once(client: Client, review: Review):
     client.get(url)  # what is claimed is remembered, what came of it is not
     claimed = Claim.objects.counted().effects_of(Strategy.objects.get(slug="pruning").pk)
     run = a_finished_run()
-    found = [Finding(claimed.earliest("pk").code, Status.SUPPORTED)]
+    isolated = claimed.filter(scope=Scope.ISOLATED).earliest("pk")
+    other = claimed.exclude(scope=Scope.ISOLATED).earliest("pk")
+    found = [Finding(one.code, Status.SUPPORTED) for one in (isolated, other)]
     keep(Judged(run.pk, "sparsegpt", "CPU"), found)
     rows = rows_of(client, "strategies=pruning,quantization")
-    assert rows["Tried here"]["Pruning"] == "supported ×1"
-    assert "one tried here" in rows["Bottom line"]["Pruning"]
-    assert "supported ×1" in text_of(client, url)
+    assert rows["Tried here"]["Pruning"] == "supported ×2"
+    assert "; one of them tried here." in rows["Bottom line"]["Pruning"], "of the isolated claims"
+    assert "supported ×2" in text_of(client, url)
 
 
 @pytest.mark.parametrize(
