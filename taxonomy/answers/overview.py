@@ -16,7 +16,7 @@ QUESTIONS = {
         "Source read",
         ("in its own words", "partly from general knowledge", "read elsewhere"),
     ),
-    "baseline_named": ("Baseline named", ("named", "", "not stated")),
+    "baseline_named": ("Baseline named", ("named", "", "unnamed, or none needed")),
     "device_named": ("Device named", ("named", "kind only", "not stated")),
 }
 

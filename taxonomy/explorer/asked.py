@@ -11,7 +11,7 @@ from django.http import QueryDict
 from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.choices import Objective
 from taxonomy.explorer.chosen import MEMBERS, MEMORY, USUAL_GB, Chosen, ChosenForm, chosen_of
-from taxonomy.explorer.gap_map import GapMap, Row, Section, gap_map, heard
+from taxonomy.explorer.gap_map import GapMap, Row, Section, gap_map, judged
 from taxonomy.explorer.gaps import Gaps, gaps_of
 from taxonomy.explorer.tree import Node, tree
 from taxonomy.queries import revision
@@ -195,7 +195,7 @@ def asked_view(data: QueryDict) -> View:
     given = cleaned_or_400(form)
     chosen = chosen_of(given)
     pivot = given["pivot"] or USUAL_PIVOT
-    state, outcomes = revision(), heard()
+    state, outcomes = revision(), judged()
     root = tree(pivot, state)
     own = {"pivot": pivot if pivot != USUAL_PIVOT else "", "sort": given["sort"], "q": given["q"]}
     return View(

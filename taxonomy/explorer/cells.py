@@ -7,21 +7,17 @@ from typing import Any
 from django.db import connection
 
 from reviewapp.corpus.choices import Membership
-from taxonomy.choices import CPU_CAN_TRY, EFFECTS, DeviceRole
+from taxonomy.choices import CPU_CAN_TRY, EFFECTS
 from taxonomy.explorer.chosen import Chosen, Memory
 
 OF_CLASSES = """
     ARRAY(SELECT id FROM taxonomy_taxonomyclass WHERE slug = ANY(%(classes)s))::int[] <@ classes
 """
-STATED = """
-    (SELECT claim_id FROM taxonomy_claimdevice
-     WHERE role = %(stated)s AND memory_gb IS NOT NULL {size})
-"""
 CLAIMS = {
     "": "TRUE",
-    Memory.AT_MOST: "claim_id IN" + STATED.format(size="AND memory_gb <= %(gb)s"),
-    Memory.AT_LEAST: "claim_id IN" + STATED.format(size="AND memory_gb >= %(gb)s"),
-    Memory.NOT_STATED: "claim_id NOT IN" + STATED.format(size=""),
+    Memory.AT_MOST: "device_gb <= %(gb)s",
+    Memory.AT_LEAST: "device_gb >= %(gb)s",
+    Memory.NOT_STATED: "device_gb IS NULL",
 }
 CLASS_ID = {"family": "NULL::int", "class": "unnest(classes)"}
 # From the strongest evidence to the weakest; only these three are effects of a strategy. The claims
@@ -61,11 +57,11 @@ OBJECTIVES = """
     FROM {effects} AS effects JOIN ({chosen}) AS chosen USING (publication_id)
     WHERE first AND counts GROUP BY objective
 """
-HEARD = """
+JUDGED = """
     SELECT class_id, strategy_id, objective, claim_id, testable = ANY(%(cpu)s)
     FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
     JOIN ({chosen}) AS chosen USING (publication_id)
-    WHERE a.counted AND counts AND claim_id = ANY(%(heard)s) AND {claims}
+    WHERE a.counted AND counts AND claim_id = ANY(%(judged)s) AND {claims}
 """
 BEHIND = """
     SELECT claim_id FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
@@ -126,7 +122,7 @@ def effects(pivot: str, chosen: Chosen, claims: Collection[int]) -> list[Effect]
     return [
         Effect((class_id, strategy, objective), claim, on_cpu)
         for class_id, strategy, objective, claim, on_cpu in _rows(
-            HEARD, pivot, chosen, heard=list(claims)
+            JUDGED, pivot, chosen, judged=list(claims)
         )
     ]
 
@@ -192,7 +188,6 @@ def _parameters(chosen: Chosen) -> dict[str, Any]:
         "gb": chosen.gb,
         "members": list(map(str, chosen.members)),
         "extension": str(Membership.EXTENSION),
-        "stated": str(DeviceRole.STATED),
         "scopes": STRONGEST,
         "cpu": list(map(str, CPU_CAN_TRY)),
     }

@@ -21,7 +21,7 @@ MEMBERS = {
 
 
 class Memory(TextChoices):
-    """What is asked of the memory of the devices that a claim itself names."""
+    """What is asked of the memory of a claim's own devices, named or implied by its words."""
 
     AT_MOST = "at-most", "At most"
     AT_LEAST = "at-least", "At least"
@@ -37,8 +37,8 @@ class Chosen:
     """Which publications and claims are counted; without any choice all of the review's own.
 
     Publications have all the `classes`, and are of one of the `members`. `gb` belongs to a memory
-    of at most or at least so many gigabytes. A claim passes if one of the devices that it names
-    does; what a claim does not state is not guessed.
+    of at most or at least so many gigabytes. A claim passes by its `device_gb`: by the
+    largest of its devices, or the least of alternatives; what it does not state is not guessed.
     """
 
     classes: tuple[str, ...] = ()

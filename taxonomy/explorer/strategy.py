@@ -187,7 +187,7 @@ def _sections(evidence: Evidence) -> list[Section]:
     ]
     others = {
         "One claim each, so not drawn": evidence.single,
-        "Ratios that can be read in more than one way, so not drawn": evidence.ambiguous,
+        "Ratios whose reading is open, so not drawn": evidence.ambiguous,
         "Not ratios, so not drawn": evidence.not_ratios,
     }
     return drawn + [

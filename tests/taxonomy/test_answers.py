@@ -107,7 +107,7 @@ def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None
     add(None)  # that its publication has such a device does not count
     assert said() == "The one claim about memory for serving does not name a device of up to 24 GB."
     add(DeviceRole.BASELINE)  # nor that its baseline has
-    assert said().startswith("None of the two claims about memory for serving names or implies")
+    assert said().startswith("Neither of the two claims about memory for serving names")
     add(DeviceRole.IMPLIED)
     assert said().startswith("One of the three claims about memory for serving names or implies")
     add(DeviceRole.STATED, 80)
