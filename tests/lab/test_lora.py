@@ -13,12 +13,12 @@ from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.shapes import SHAPES
 from casestudies.lab.quantize import nf4
 from casestudies.lab.result import Result
-from casestudies.lab.studies.lora import about, adapters, counting, methods
+from casestudies.lab.studies.lora import about, adapters, binary, counting, methods
 from casestudies.lab.studies.lora.cost import Training
-from casestudies.lab.studies.lora.nf4 import Nf4Linear
+from casestudies.lab.studies.lora.frozen import Nf4Linear
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
-LOW_RANK = [name for name in methods.METHODS if "lora" in name]
+MERGED = [name for name in methods.METHODS if name not in ("full", "last block")]
 # Whatever rounds the weights changes the model; these must not.
 EXACT = [name for name in methods.METHODS if name not in ("qlora 4", "alphatuning")]
 
@@ -54,7 +54,7 @@ def test_qlora_begins_as_the_model_with_rounded_weights() -> None:
     assert not rounded(windows).equal(tiny_model()(windows))
 
 
-@pytest.mark.parametrize("method", LOW_RANK)
+@pytest.mark.parametrize("method", MERGED)
 def test_merged_weights_do_what_adapters_do(method: str) -> None:
     model, windows = shaken(adapted(method)), tiny_windows()
     merged = methods.merge(model)
@@ -143,8 +143,28 @@ def test_binary_codes_find_what_is_made_of_them_and_more_are_closer(seed: int) -
     assert errors == sorted(errors, reverse=True)
 
 
+@settings(max_examples=30, deadline=None)
+@given(outputs=st.integers(1, 9), inputs=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_alphatuning_keeps_a_bit_a_code_and_computes_with_them(
+    outputs: int, inputs: int, seed: int
+) -> None:
+    linear = nn.Linear(inputs, outputs, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(torch.randn(outputs, inputs, generator=generator(seed)))
+    layer = adapters.FirstCodeScale(linear)
+    x = torch.randn(3, inputs, generator=generator(seed), requires_grad=True)
+    alphas, codes = binary.binary_codes(linear.weight.detach())
+    expected = x @ (codes * alphas[:, None]).sum(-1).T
+    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+    found, back = (torch.autograd.grad(y.sum(), x)[0] for y in (layer(x), expected))
+    torch.testing.assert_close(found, back, rtol=1e-4, atol=1e-4)
+    codes_bytes = layer.stored_bytes - layer.constant_bytes
+    assert codes_bytes == binary.CODES * -(-outputs * inputs // 8)
+    assert layer.constant_bytes == 4 * binary.CODES * outputs
+
+
 def off(weight: Tensor, count: int) -> float:
-    alphas, codes = adapters.binary_codes(weight, count)
+    alphas, codes = binary.binary_codes(weight, count)
     assert codes.abs().eq(1).all()
     return ((codes * alphas[:, None]).sum(-1) - weight).square().mean().item()
 
