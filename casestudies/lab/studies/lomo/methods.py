@@ -38,9 +38,9 @@ class Method:
 
 
 METHODS = {
-    "adam": Method(Adam, 3e-3),
-    "adam, fused": Method(partial(Adam, fused=True), 3e-3, same="adam"),
-    "adam, 16 bits": Method(MixedAdam, 3e-3, torch.bfloat16),
+    "adam": Method(Adam, 5e-3),
+    "adam, fused": Method(partial(Adam, fused=True), 5e-3, same="adam"),
+    "adam, 16 bits": Method(MixedAdam, 5e-3, torch.bfloat16),
     "sgd": Method(Sgd, 1.0),
     "lomo": Method(Lomo, 1.0, same="sgd"),
     "sgd, clipped": Method(partial(Sgd, clipped=True), 3.0),

@@ -1,8 +1,9 @@
 """Fine-tunes a model by each method, and counts and times a step at published shapes."""
 
 import hashlib
+import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
@@ -16,12 +17,15 @@ from casestudies.lab.studies.lomo.tuning import (
     Texts,
     Tuned,
     apart,
+    best,
     loss,
     texts,
     trained,
+    untrained,
 )
 
 MIB = 2**20
+FROM_RANDOM = ("adam", "sgd, clipped")
 
 
 def run(parameters: LomoParameters, setup: Setup, report: Report) -> str:
@@ -34,10 +38,14 @@ def run(parameters: LomoParameters, setup: Setup, report: Report) -> str:
         start = trained(
             found, p, setup, lambda step, of: stage.at(step / p.training_steps, f"loss {of:.2f}")
         )
-    with report.stage("fine-tuning on the new text", 0.5) as stage:
+    with report.stage("fine-tuning on the new text", 0.4) as stage:
         before = loss(start, found.kept)
         tuned = tune(Comparison(start, found, p, setup.seed), report, stage)
         report.measure("loss", "unchanged", before)
+    with report.stage("training from random weights", 0.1):
+        for method in FROM_RANDOM:
+            tried = Comparison(untrained(p, setup), found, p, setup.seed).tried(method)
+            report.measure("loss from random weights", method, best(tried).kept)
     with report.stage("counting a step’s bytes", 0.15):
         shape = AtSmolLM2(p.measured_blocks, p.measured_tokens, setup)
         report_bytes(held := shape.held(), report)
@@ -67,13 +75,23 @@ def tune(comparison: Comparison, report: Report, stage: Stage) -> dict[str, Tune
             error = apart(ended[0].model, found[of.same].model)
             report.measure("equality error", method, error)
         else:
-            ended = comparison.best(method)
+            tried = comparison.tried(method)
+            report_rates(method, tried, report)
+            chosen = best(tried)
+            ended = [chosen, *comparison.repeated(method, chosen.rate)]
         found[method] = first = ended[0]
         report.measure("loss", method, [tuned.kept for tuned in ended])
         report.measure("best learning rate", method, first.rate)
         for step, value in first.curve:
             report.point("loss by step", method, step, value)
     return found
+
+
+def report_rates(method: str, tried: Sequence[Tuned], report: Report) -> None:
+    """Report how each rate ended, but for those that ended without a loss."""
+    for tuned in tried:
+        if math.isfinite(tuned.kept):
+            report.point("loss by rate", method, tuned.rate / METHODS[method].rate, tuned.kept)
 
 
 def report_bytes(held: Mapping[str, Held], report: Report) -> None:

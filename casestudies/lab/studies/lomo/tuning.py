@@ -58,13 +58,17 @@ def texts(before: Corpus, new: Corpus, p: LomoParameters, setup: Setup) -> Texts
     return Texts(windows(before.calibration), windows(new.calibration), choosing, kept)
 
 
+def untrained(p: LomoParameters, setup: Setup) -> LanguageModel:
+    """Return a model of random weights."""
+    return shapes.small(VOCABULARY, p.width, p.layers, _generator(setup.seed), setup.device)
+
+
 def trained(
     found: Texts, p: LomoParameters, setup: Setup, observe: Callable[[int, float], None]
 ) -> LanguageModel:
     """Return a model that AdamW trained on the first text; `observe` each step and its loss."""
-    generator = _generator(setup.seed)
-    model = shapes.small(VOCABULARY, p.width, p.layers, generator, setup.device)
-    batches = loop.drawn(found.before, generator)
+    model = untrained(p, setup)
+    batches = loop.drawn(found.before, _generator(setup.seed))
     loop.train(
         model.parameters(),
         lambda b: loop.Loss(loop.next_token_loss(model, b)),
@@ -84,15 +88,16 @@ class Comparison:
     parameters: LomoParameters
     seed: int
 
-    def best(self, method: str) -> list[Tuned]:
-        """Return the method's repeats at the best of its learning rates."""
+    def tried(self, method: str) -> list[Tuned]:
+        """Return what the method makes of the model at each of its learning rates."""
         p = self.parameters
         middle = p.learning_rates // 2
         rates = [METHODS[method].rate * APART ** (n - middle) for n in range(p.learning_rates)]
-        tried = [self.tune(method, rate) for rate in rates]
-        # A rate that is too high ends without a loss.
-        found = min(tried, key=lambda tuned: (math.isnan(tuned.choosing), tuned.choosing))
-        return [found, *(self.tune(method, found.rate, n) for n in range(1, p.repeats))]
+        return [self.tune(method, rate) for rate in rates]
+
+    def repeated(self, method: str, rate: float) -> list[Tuned]:
+        """Return the further runs at the rate, on other batches."""
+        return [self.tune(method, rate, n) for n in range(1, self.parameters.repeats)]
 
     def tune(self, method: str, rate: float, repeat: int = 0) -> Tuned:
         """Return the model after its steps, which see the same batches whatever the method."""
@@ -106,6 +111,12 @@ class Comparison:
                 curve.append((step, loss(training.model, self.texts.kept)))
         chosen_by = loss(training.model, self.texts.choosing)
         return Tuned(training.model, rate, curve[-1][1], chosen_by, curve)
+
+
+def best(tried: list[Tuned]) -> Tuned:
+    """Return the one of the least loss on text kept for that."""
+    # A rate that is too high may end without a loss.
+    return min(tried, key=lambda tuned: (math.isnan(tuned.choosing), tuned.choosing))
 
 
 @torch.no_grad()
