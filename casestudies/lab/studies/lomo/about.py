@@ -117,7 +117,7 @@ class LomoParameters(Parameters):
         role="workload",
     )
     rounds: int = parameter(
-        5, "Times that each of these steps is timed", unit="rounds", ge=1, le=100, role="effort"
+        3, "Times that each of these steps is timed", unit="rounds", ge=1, le=100, role="effort"
     )
 
 
