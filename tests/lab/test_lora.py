@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from casestudies.lab.contract import Judgement, Setup
+from casestudies.lab.equations.inference_memory import double_quantization_bits
+from casestudies.lab.equations.parameters import lora_parameters
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.shapes import SHAPES
 from casestudies.lab.quantize import nf4
@@ -88,9 +90,10 @@ def test_what_is_frozen_gets_no_gradient_and_does_not_move(method: str) -> None:
 def test_an_adapter_has_r_times_both_sides_parameters(outputs: int, inputs: int, rank: int) -> None:
     adapter = adapters.LowRank(nn.Linear(inputs, outputs, bias=False), rank, generator())
     adapter.base.requires_grad_(False)
-    assert sum(w.numel() for w in methods.trained(adapter)) == rank * (inputs + outputs)
+    counted = lora_parameters(matrices=1, rank=rank, inputs=inputs, outputs=outputs)
+    assert sum(w.numel() for w in methods.trained(adapter)) == counted
     shape = counting.Shape(3, {"query": (outputs, inputs)}, 1)
-    assert counting.of_low_rank(shape, rank, ("query",)) == 3 * rank * (inputs + outputs)
+    assert counting.of_low_rank(shape, rank, ("query",)) == 3 * counted
 
 
 @pytest.mark.parametrize(
@@ -122,6 +125,15 @@ def test_gpt_3_has_as_many_parameters_trained_as_in_table_4(rank: int, millions:
     shape = counting.PUBLISHED["GPT-3 175B"]
     count = counting.of_low_rank(shape, rank, methods.QUERY_AND_VALUE)
     assert count / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_nf4_takes_four_bits_and_those_of_its_constants() -> None:
+    # As many weights as fill blocks and their blocks, and the mean of all constants.
+    layer = Nf4Linear(nn.Linear(256, 64 * 256, bias=False))
+    weights = 256 * 64 * 256
+    mean = 4
+    assert 8 * (layer.constant_bytes - mean) / weights == double_quantization_bits()
+    assert 8 * (layer.stored_bytes - layer.constant_bytes) == 4 * weights
 
 
 def test_a_product_with_nf4_has_the_gradient_of_the_plain_one() -> None:

@@ -331,15 +331,16 @@ STUDY = Study(
         StudyChart(
             "trade",
             "Further left is less memory, lower is better at the new text. LOMO stands as high as"
-            " SGD, but further left; how far above Adam it stands is the price of no state.",
+            " SGD, but further left; how it stands beside Adam, whose state it lacks, depends on"
+            " its learning rate.",
             x="step memory",
             y="loss",
         ),
         StudyChart(
             "curves",
             "What is kept of the gradients while the backward pass goes from the last block to the"
-            " first. LOMO’s line is flat: at its height is the embedding, which is also the head,"
-            " so that its first gradient waits until the end for its second.",
+            " first. LOMO’s line is flat: what it holds throughout is the embedding’s, which is"
+            " also the head, so that its first gradient waits until the end for its second.",
             series="gradients held by weight",
         ),
         StudyChart(

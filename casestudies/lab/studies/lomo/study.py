@@ -100,7 +100,7 @@ def report_bytes(held: Mapping[str, Held], report: Report) -> None:
     for method, of in held.items():
         report.measure("step memory", method, of.whole / MIB)
         report.measure("memory saving", method, held["adam"].whole / of.whole)
-        for number, size in enumerate(of.arrived, 1):
+        for number, size in enumerate([0, *of.arrived]):
             share = 100 * number / len(of.arrived)
             report.point("gradients held by weight", method, share, size / MIB)
 

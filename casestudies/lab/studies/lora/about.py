@@ -424,8 +424,8 @@ STUDY = Study(
         StudyChart(
             "bars",
             "Gradients and Adam's state are three of the four parts of full fine-tuning, and what"
-            " is frozen has neither. Weights and activations remain; QLoRA makes the weights"
-            " smaller too.",
+            " is frozen has neither. Weights and activations remain; QLoRA and AlphaTuning make the"
+            " weights smaller too.",
             y="step memory",
         ),
     ),
