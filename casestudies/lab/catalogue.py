@@ -5,6 +5,7 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
+from casestudies.lab.studies.lomo import about as lomo
 from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.offloading import about as offloading
@@ -24,6 +25,7 @@ STUDIES: dict[str, Study] = {
         fused_attention,
         zero,
         lora,
+        lomo,
         pipeline_parallel,
         quantization,
         offloading,
