@@ -12,7 +12,7 @@ from casestudies.lab.models import bert
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.shapes import small
 from casestudies.lab.studies.distillation import distilling
-from casestudies.lab.studies.distillation.about import BERT, SMOLLM2, STUDY
+from casestudies.lab.studies.distillation.about import BERT, LONGER, SMOLLM2, STUDY
 from casestudies.lab.studies.distillation.study import Quality, lead_over, step_operations
 from casestudies.lab.train import loop
 from tests.lab.declared import document
@@ -174,6 +174,7 @@ def test_what_is_retained_is_judged_by_the_rule(kept: float, lead: float, status
     rows = [
         ("accuracy kept", "distilled", kept, ""),
         ("accuracy kept", "alone", 80, ""),
+        ("accuracy kept", LONGER, 95, ""),
         ("lead of distillation", "alone", lead, ""),
         ("standard error of the lead", "alone", 0.1, ""),
     ]

@@ -120,6 +120,9 @@ def retained(result: Result) -> Judgement:
     return judged(
         Number("of the teacher’s next-token accuracy", kept, "%"),
         Number("the same, trained alone", result.value("accuracy kept", "alone"), "%"),
+        Number(
+            "the same, alone with as many operations", result.value("accuracy kept", LONGER), "%"
+        ),
         Number("lead over the one trained alone", lead, "points"),
         Number("its standard error", error, "points"),
         agrees=kept >= 90 and lead > 2 * error,
