@@ -25,7 +25,7 @@ from casestudies.lab.metrics import HIGHER, LOWER, NEITHER, Metric
 from casestudies.lab.result import Result
 
 TRAINED_HERE, BERT, SMOLLM2 = "trained here", "BERT-base", "SmolLM2-135M"
-LONGER = "alone, as many operations"
+LONGER, RANDOM = "alone, as many operations", "distilled, random start"
 
 # What the rules ask for.
 BERT_BLOCKS = 12
@@ -68,9 +68,13 @@ class DistillationParameters(Parameters):
     temperature: float = parameter(
         2.0, "Temperature of the soft loss", ge=0.5, le=100, role="method"
     )
-    soft: float = parameter(5.0, "Weight of the soft loss", ge=0.1, le=100, role="method")
-    hard: float = parameter(2.0, "Weight of the text’s own loss", ge=0, le=100, role="method")
-    hidden: float = parameter(1.0, "Weight of the hidden states", ge=0, le=100, role="method")
+    soft_weight: float = parameter(5.0, "Weight of the soft loss", ge=0.1, le=100, role="method")
+    hard_weight: float = parameter(
+        2.0, "Weight of the text’s own loss", ge=0, le=100, role="method"
+    )
+    hidden_weight: float = parameter(
+        1.0, "Weight of the hidden states’ loss", ge=0, le=100, role="method"
+    )
     repeats: int = parameter(
         1,
         "Students of each kind, on other batches and from other random weights",
@@ -213,7 +217,7 @@ STUDY = Study(
         Variant("cut", "half the blocks, not trained", "control"),
         Variant("no hidden states", "distilled without the loss of hidden states", "ablation"),
         Variant(
-            "distilled, random start",
+            RANDOM,
             "distilled, but beginning with random weights and not with the teacher’s",
             "ablation",
         ),
