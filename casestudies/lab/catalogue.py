@@ -14,6 +14,7 @@ from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
+from casestudies.lab.studies.structured_pruning import about as structured_pruning
 from casestudies.lab.studies.zero import about as zero
 
 STUDIES: dict[str, Study] = {
@@ -32,6 +33,7 @@ STUDIES: dict[str, Study] = {
         mixed_precision,
         attention_approximation,
         distillation,
+        structured_pruning,
     )
 }
 
