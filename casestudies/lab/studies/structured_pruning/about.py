@@ -48,8 +48,8 @@ class StructuredPruningParameters(Parameters):
         role="effort",
     )
     blocks: int = parameter(
-        1000,
-        "Blocks that are pruned, from the first on; no more than there are",
+        30,
+        "Blocks that are pruned, from the first on, or all where there are fewer; SmolLM2 has 30",
         unit="blocks",
         ge=1,
         le=1000,
