@@ -13,6 +13,7 @@ from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
+from casestudies.lab.studies.sparse_training_state import about as sparse_training_state
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.structured_pruning import about as structured_pruning
 from casestudies.lab.studies.zero import about as zero
@@ -34,6 +35,7 @@ STUDIES: dict[str, Study] = {
         attention_approximation,
         distillation,
         structured_pruning,
+        sparse_training_state,
     )
 }
 
