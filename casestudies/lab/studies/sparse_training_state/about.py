@@ -207,7 +207,7 @@ STUDY = Study(
         StudyChart(
             "curves",
             "The index costs four bytes for each weight that is kept, so storing only these pays"
-            " from about a quarter of pruned weights on. Two bytes for each weight remain, since"
+            " from 22 % of pruned weights on. Two bytes for each weight remain, since"
             " those that compute stay dense.",
             series="state by sparsity",
         ),
