@@ -128,7 +128,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.5),
-        # The claim is counted, so all else is for surer numbers: more text to fit to and to test on.
+        # The claim is counted; more text to fit to and to test on only makes the rest surer.
         CLAIMS: Preset(4, {"calibration_windows": 24, "evaluation_windows": 6, "rounds": 9}),
         FULL: Preset(
             30,
