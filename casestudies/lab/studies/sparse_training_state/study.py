@@ -42,9 +42,9 @@ def run(parameters: SparseTrainingStateParameters, setup: Setup, report: Report)
         fewer, faster = bench.on_ranks()
     p = parameters
     return (
-        f"With {p.sparsity:.0%} of the weights pruned at random, state stored for the others only"
-        f" takes {saved:.1f} % fewer bytes than all of it, and training ends with a loss of"
-        f" {losses[COMPRESSED]:.3f}, as with zeros in dense state ({losses[MASKED]:.3f});"
+        f"With {100 * p.sparsity:.0f} % of the weights pruned at random, state stored for the"
+        f" others only takes {saved:.1f} % fewer bytes than all of it, and training ends with a"
+        f" loss of {losses[COMPRESSED]:.3f}, as with zeros in dense state ({losses[MASKED]:.3f});"
         f" unpruned it ends at {losses[DENSE]:.3f}. Over an emulated link of {p.link:g} MB/s"
         f" {p.ranks} ranks send {fewer:.1f} % fewer bytes, and reducing takes"
         f" {100 - faster:.0f} % of the time."

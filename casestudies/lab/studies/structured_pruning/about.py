@@ -148,8 +148,8 @@ STUDY = Study(
         Variant("contribution", "those that alone add least to what their layer gives"),
         Variant(
             SURGEON,
-            "those that cost least once the rest makes up for them; the weights of the layer that"
-            " reads them change",
+            "those of a block that cost least once the rest makes up for them, as many as by"
+            " contribution; the weights of the layer that reads them change",
         ),
         Variant(MASKED, "the surgeon’s model with zeros where the units were", "control"),
         Variant(
@@ -245,7 +245,7 @@ STUDY = Study(
         StudyChart(
             "curves",
             "Three query heads leave with the keys and values that they share. Scattered zeros"
-            " lose less, and make nothing smaller or faster.",
+            " make nothing smaller or faster, and need not even lose less.",
             series="perplexity by head groups removed",
         ),
         StudyChart(

@@ -8,7 +8,6 @@ Gram matrix G of the inputs and H = (G + damping)^-1, removing the columns u cos
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +21,6 @@ from casestudies.lab.studies.structured_pruning.removing import (
     units,
 )
 
-Method = Literal["random", "magnitude", "contribution", "surgeon"]
 DAMPING = 0.01  # of the mean of G's diagonal
 ROUNDS = 16  # in which neurons are chosen anew
 
@@ -48,12 +46,6 @@ def contribution(block: Block, part: Part, gram: Tensor) -> Tensor:
     parts = weight.unflatten(1, (-1, width)).transpose(0, 1)  # units, outputs, width
     own = _of_units(gram, width)
     return (parts @ own * parts).sum((1, 2)) / _given(weight, gram)
-
-
-def surgeon(block: Block, part: Part, gram: Tensor) -> Tensor:
-    """Return the least that removing each unit alone costs, once all others make up for it."""
-    weight, width = reader(block, part).weight, unit_width(block.config, part)
-    return removal_costs(weight, inverse(gram), width) / _given(weight, gram)
 
 
 def at_random(generator: torch.Generator) -> Costs:

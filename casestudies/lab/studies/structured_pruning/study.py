@@ -28,6 +28,7 @@ from casestudies.lab.studies.structured_pruning.about import (
 from casestudies.lab.studies.structured_pruning.choosing import Costs
 from casestudies.lab.studies.structured_pruning.removing import Part
 
+METHODS = ("random", "magnitude", "contribution", SURGEON, SCATTERED)
 FLOAT32_BYTES = 4
 MIB, KIB, MILLION, GIGA = 2**20, 2**10, 1e6, 1e9
 CHECKED = 32  # tokens on which removing is held against masking
@@ -92,7 +93,8 @@ class Bench:
         self.dense = perplexity(self.model, self.evaluation)
         self.report.measure("perplexity", "dense", self.dense)
         for part in pruning.PARTS:
-            self.report.point(f"perplexity by {part} removed", SURGEON, 0, self.dense)
+            for variant in METHODS:
+                self.report.point(f"perplexity by {part} removed", variant, 0, self.dense)
         count(self.model, "dense", self.report)
 
     def prune(self, part: Part, share: float, stage: Stage, done: float) -> None:
@@ -104,17 +106,16 @@ class Bench:
             "magnitude": choosing.magnitude,
             "contribution": choosing.contribution,
         }
+        chosen: dict[str, list[Tensor]] = {}
         for number, (variant, costs) in enumerate(methods.items()):
             stage.at(done + 0.1 * number * each, f"{part}, {share:.0%}, {variant}")
-            removed = pruning.chosen(self.model, part, share, costs, self.grams)
-            self._say(part, share, variant, pruning.smaller(self.model, part, removed))
+            chosen[variant] = pruning.chosen(self.model, part, share, costs, self.grams)
+            self._say(part, share, variant, pruning.smaller(self.model, part, chosen[variant]))
         stage.at(done + 0.3 * each, f"{part}, {share:.0%}, {SCATTERED}")
         self._say(part, share, SCATTERED, self._scattered(part, share))
         stage.at(done + 0.4 * each, f"{part}, {share:.0%}, {SURGEON}")
-        numbers = [
-            len(one)
-            for one in pruning.chosen(self.model, part, share, choosing.surgeon, self.grams)
-        ]
+        # Blocks lose as many as by contribution: how far each can make up compares them badly.
+        numbers = [len(one) for one in chosen["contribution"]]
         masked, removed = pruning.operated(self.model, part, numbers, self.calibration)
         smaller = pruning.smaller(masked, part, removed)
         self._say(part, share, SURGEON, smaller)
@@ -131,10 +132,10 @@ class Bench:
         share = self.parameters.share
         by = {v: self.found[part, share, v] for v in (SURGEON, "contribution", "magnitude")}
         return (
-            f"Without {share:.0%} of the {part} it is {by[SURGEON]:.1f} where the rest makes up"
-            f" for them, {by['contribution']:.1f} where not and {by['magnitude']:.1f} if chosen by"
-            f" magnitude; {self.parameters.length} tokens are read"
-            f" {self.found[part, share, 'speed']:.2f} x as fast, and with zeros in their place"
+            f"Without {100 * share:.0f} % of the {part} it is {by[SURGEON]:,.1f} where the rest"
+            f" makes up for them, {by['contribution']:,.1f} where not and"
+            f" {by['magnitude']:,.0f} if chosen by magnitude; {self.parameters.length} tokens are"
+            f" read {self.found[part, share, 'speed']:.2f} x as fast, and with zeros in their place"
             f" {self.found[part, share, MASKED]:.2f} x."
         )
 
