@@ -3,6 +3,7 @@
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
+from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
@@ -13,7 +14,9 @@ from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
+from casestudies.lab.studies.sparse_training_state import about as sparse_training_state
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
+from casestudies.lab.studies.structured_pruning import about as structured_pruning
 from casestudies.lab.studies.zero import about as zero
 
 STUDIES: dict[str, Study] = {
@@ -32,6 +35,9 @@ STUDIES: dict[str, Study] = {
         recomputation,
         mixed_precision,
         attention_approximation,
+        distillation,
+        structured_pruning,
+        sparse_training_state,
     )
 }
 
