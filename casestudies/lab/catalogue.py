@@ -8,6 +8,7 @@ from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.mixed_precision import about as mixed_precision
+from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
 from casestudies.lab.studies.offloading import about as offloading
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
@@ -32,6 +33,7 @@ STUDIES: dict[str, Study] = {
         mixed_precision,
         attention_approximation,
         cascade,
+        mixture_of_experts,
     )
 }
 

@@ -99,7 +99,7 @@ def test_the_catalogue_counts_from_data_which_strategies_run(
     ("query", "studies"),
     [
         ("q=pruning", {"sparsegpt"}),
-        ("q=mixture+expert", {"qmoe"}),
+        ("q=mixture+expert", {"mixture-of-experts", "qmoe"}),
         ("q=gqa", {"attention-approximation", "kv-cache"}),
         ("class=serving&q=cache", {"attention-approximation", "kv-cache", "offloading"}),
         ("class=training&q=key-value+cache", set()),
