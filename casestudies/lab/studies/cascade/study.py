@@ -156,12 +156,12 @@ def report_curves(case: Case, report: Report) -> None:
     number = len(curve.cost)
     for row in torch.linspace(0, number - 1, min(DRAWN, number)).long().tolist():
         cost, accuracy = curve.cost[row].item(), curve.accuracy[row].item()
-        x, over = PERCENT * cost / alone, accuracy - case.mixing.accuracy(cost)
-        report.point("accuracy by operations", case.cascade, x, PERCENT * accuracy)
-        report.point("gain over mixing by operations", case.cascade, x, PERCENT * over)
+        x, over = PERCENT * (1 - cost / alone), accuracy - case.mixing.accuracy(cost)
+        report.point("accuracy by operations saved", case.cascade, x, PERCENT * accuracy)
+        report.point("gain over mixing by operations saved", case.cascade, x, PERCENT * over)
     for cost, accuracy in (case.mixing.small, case.mixing.large):
-        x, y = PERCENT * cost / alone, PERCENT * accuracy
-        report.point("accuracy by operations", RANDOM, x, y, cascade=case.cascade)
+        x, y = PERCENT * (1 - cost / alone), PERCENT * accuracy
+        report.point("accuracy by operations saved", RANDOM, x, y, cascade=case.cascade)
 
 
 def report_alone(case: Case, report: Report) -> None:

@@ -62,7 +62,7 @@ class MixtureParameters(Parameters):
         role="method",
     )
     steps: int = parameter(
-        200,
+        150,
         "Training steps of each model, of 16 windows each",
         unit="steps",
         ge=1,
@@ -132,7 +132,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.7),
-        CLAIMS: Preset(4, {"layers": 3, "steps": 400}),
+        CLAIMS: Preset(4, {"layers": 3, "steps": 300}),
         FULL: Preset(
             60,
             {"width": 256, "layers": 4, "steps": 3000, "evaluation_windows": 1024, "rounds": 15},

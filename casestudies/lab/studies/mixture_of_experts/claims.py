@@ -7,7 +7,7 @@ DENSE, TWICE, FOUR_TIMES = "dense", "dense, 2 x wider", "dense, 4 x wider"
 ALL_DENSE = (DENSE, TWICE, FOUR_TIMES)
 SWITCH, PYRAMID = "switch", "pyramid-residual, distilled"
 
-LEAST_STEPS = 200  # after fewer a model says little more than how often a token occurs
+LEAST_STEPS = 100  # after fewer a model says little more than how often a token occurs
 
 
 def faster_than_dense(result: Result) -> Judgement:

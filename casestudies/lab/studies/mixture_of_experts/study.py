@@ -30,6 +30,7 @@ from casestudies.lab.studies.mixture_of_experts.model import Shape
 from casestudies.lab.studies.mixture_of_experts.training import (
     AT_ONCE,
     EVENNESS,
+    PEAK_RATE,
     Teaching,
     losses,
     train,
@@ -114,7 +115,7 @@ def train_all(
         observe = _observer(variant, p.steps, report)
         stage.at(done / len(shapes), variant)
         batches = loop.drawn(bench.training, torch.Generator().manual_seed(bench.seed))
-        train(made, batches, loop.Schedule(p.steps), teaching, observe)
+        train(made, batches, loop.Schedule(p.steps, PEAK_RATE), teaching, observe)
         models.limit(made, None)
         bench.models[variant], bench.losses[variant] = made, losses(made, bench.evaluation)
         report.measure("loss", variant, bench.losses[variant].mean().item())
