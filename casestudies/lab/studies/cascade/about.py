@@ -46,7 +46,7 @@ class CascadeParameters(Parameters):
         2, "Blocks of the small model", unit="blocks", ge=1, le=12, role="method"
     )
     steps: int = parameter(
-        160,
+        120,
         "Training steps of the small model, of 16 windows each",
         unit="steps",
         ge=1,
@@ -62,7 +62,7 @@ class CascadeParameters(Parameters):
         role="method",
     )
     exit_windows: int = parameter(
-        24,
+        16,
         "Windows that the exit is fitted to",
         unit="windows",
         ge=1,
@@ -98,7 +98,7 @@ class CascadeParameters(Parameters):
         role="workload",
     )
     timed: int = parameter(
-        24,
+        16,
         "Queries of the other text whose latency is measured, one at a time",
         unit="queries",
         ge=2,
@@ -157,7 +157,7 @@ STUDY = Study(
                 "exit_windows": 32,
                 "threshold_windows": 40,
                 "evaluation_windows": 40,
-                "timed": 100,
+                "timed": 80,
             },
         ),
         FULL: Preset(

@@ -1,7 +1,5 @@
 """Asks single queries: whether both ends of a cascade are exact, and how long each step takes."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -10,7 +8,7 @@ from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.cascade.bench import Asked, Bench
 from casestudies.lab.studies.cascade.cascade import FIRST_ALONE, LAST_ALONE
 from casestudies.lab.studies.cascade.claims import LARGE, SMALL_TO_LARGE
-from casestudies.lab.studies.cascade.steps import answered, ask
+from casestudies.lab.studies.cascade.steps import Answer, Steps, answered, ask
 
 PERCENT, MILLI, TAIL = 100.0, 1000.0, 0.99
 WARM_UP = 2  # queries
@@ -52,15 +50,19 @@ def _one_round(bench: Bench, asked: Asked, sample: Tensor) -> dict[tuple[str, st
     row: dict[tuple[str, str], list[float]] = {}
     for query in sample.tolist():
         tokens = asked.text(query)
-        last = tokens.shape[1] - 1
         for cascade, steps in bench.steps.items():
-            _, begun = steps.ask_first(tokens, last)
-            first = partial(steps.ask_first, tokens, last)
-            then = partial(steps.ask_last, tokens, last, begun)
-            for name, step in (("first", first), ("last", then)):
-                spent = MILLI * seconds(step, tokens.device.type)
-                row.setdefault((cascade, name), []).append(spent)
+            for name, spent in zip(("first", "last"), _both(steps, tokens), strict=True):
+                row.setdefault((cascade, name), []).append(MILLI * spent)
     return row
+
+
+def _both(steps: Steps, tokens: Tensor) -> tuple[float, float]:
+    """Return the seconds of both steps of one query (1, T)."""
+    last, device = tokens.shape[1] - 1, tokens.device.type
+    said: list[tuple[Answer, Tensor]] = []
+    first = seconds(lambda: said.append(steps.ask_first(tokens, last)), device)
+    _, begun = said[0]
+    return first, seconds(lambda: steps.ask_last(tokens, last, begun), device)
 
 
 def report_latency(

@@ -132,7 +132,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.7),
-        CLAIMS: Preset(4, {"layers": 3, "steps": 300}),
+        CLAIMS: Preset(4, {"layers": 3, "steps": 350}),
         FULL: Preset(
             60,
             {"width": 256, "layers": 4, "steps": 3000, "evaluation_windows": 1024, "rounds": 15},
