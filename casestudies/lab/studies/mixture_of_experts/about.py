@@ -22,6 +22,7 @@ from casestudies.lab.studies.mixture_of_experts.claims import (
     DENSE,
     FOUR_TIMES,
     PYRAMID,
+    SHALLOWER,
     SWITCH,
     TWICE,
 )
@@ -150,6 +151,11 @@ STUDY = Study(
             PYRAMID,
             "half as many experts in later blocks, a quarter in earlier ones, each beside a dense"
             " network, a block less, and the switch model as teacher",
+        ),
+        Variant(
+            SHALLOWER,
+            "the dense model with as many blocks as the pyramid: what depth does",
+            "control",
         ),
         Variant(ONE_EXPERT, "the dense model's weights in a mixture with one expert", "control"),
     ),

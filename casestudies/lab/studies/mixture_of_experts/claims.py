@@ -5,6 +5,7 @@ from casestudies.lab.result import Result
 
 DENSE, TWICE, FOUR_TIMES = "dense", "dense, 2 x wider", "dense, 4 x wider"
 ALL_DENSE = (DENSE, TWICE, FOUR_TIMES)
+SHALLOWER = "dense, a block less"
 SWITCH, PYRAMID = "switch", "pyramid-residual, distilled"
 
 LEAST_STEPS = 100  # after fewer a model says little more than how often a token occurs

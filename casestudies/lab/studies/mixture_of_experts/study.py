@@ -23,6 +23,7 @@ from casestudies.lab.studies.mixture_of_experts.claims import (
     DENSE,
     FOUR_TIMES,
     PYRAMID,
+    SHALLOWER,
     SWITCH,
     TWICE,
 )
@@ -93,6 +94,7 @@ def shapes(vocabulary: int, p: MixtureParameters) -> dict[str, Shape]:
         SWITCH: Shape(vocabulary, p.width, experts),
         UNBALANCED: Shape(vocabulary, p.width, experts),
         PYRAMID: Shape(vocabulary, p.width, pyramid, residual=True),
+        SHALLOWER: Shape(vocabulary, p.width, dense[:shallower]),
     }
 
 
@@ -204,7 +206,7 @@ def verdict(bench: Bench, faster: dict[str, float]) -> str:
         f" {loss[FOUR_TIMES]:.3f}. It holds {size[SWITCH] / size[DENSE]:.1f} x the parameters and"
         f" trains at {faster[SWITCH]:.2f} x the dense model’s speed. Pyramid-residual and"
         f" distilled, {size[SWITCH] / size[PYRAMID]:.1f} x fewer parameters reach"
-        f" {loss[PYRAMID]:.3f}."
+        f" {loss[PYRAMID]:.3f}, and a dense model of as few blocks {loss[SHALLOWER]:.3f}."
     )
 
 
