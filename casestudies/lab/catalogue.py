@@ -3,12 +3,14 @@
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
+from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
 from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.mixed_precision import about as mixed_precision
+from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
 from casestudies.lab.studies.offloading import about as offloading
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
@@ -38,6 +40,8 @@ STUDIES: dict[str, Study] = {
         distillation,
         structured_pruning,
         sparse_training_state,
+        cascade,
+        mixture_of_experts,
     )
 }
 
