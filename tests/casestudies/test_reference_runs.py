@@ -11,6 +11,8 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, QUICK
 from casestudies.models import Run
 from casestudies.studies import reference_runs
+from casestudies.studies.claims_table import claims_table
+from reviewapp.corpus.models import Review
 from taxonomy.choices import Status
 from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import a_finished_run
@@ -96,3 +98,9 @@ def test_outcomes_are_judged_again_when_the_review_is_loaded_later(request) -> N
     assert ("frantar2023qmoe", 1) in found
     Run.objects.filter(study="qmoe").delete()
     assert not Outcome.objects.filter(study="qmoe").exists()
+
+
+def test_the_readme_quotes_what_the_reference_runs_found(review: Review) -> None:
+    reference_runs.load()
+    readme = Path(__file__).parents[2] / "README.md"
+    assert claims_table() in readme.read_text("utf-8"), "write it with manage.py claims_table"
