@@ -13,7 +13,7 @@ from casestudies.models import Run
 from casestudies.studies import reference_runs
 from casestudies.studies.claims_table import claims_table
 from reviewapp.corpus.models import Review
-from taxonomy.choices import Status
+from taxonomy.choices import AxisKind, Status
 from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import a_finished_run
 
@@ -98,6 +98,20 @@ def test_outcomes_are_judged_again_when_the_review_is_loaded_later(request) -> N
     assert ("frantar2023qmoe", 1) in found
     Run.objects.filter(study="qmoe").delete()
     assert not Outcome.objects.filter(study="qmoe").exists()
+
+
+def test_a_number_beside_a_claim_is_in_the_unit_of_its_axis(review: Review) -> None:
+    reference_runs.load()
+    outcomes = Outcome.objects.select_related("claim__axis__quantity", "claim__publication")
+    drawn = 0
+    for outcome in outcomes:
+        quantity = outcome.claim.axis.quantity
+        unit = "x" if quantity.axis_kind == AxisKind.RATIO else quantity.axis_unit
+        for number in outcome.numbers:
+            if number.get("claimed"):
+                assert number["unit"] == unit, (outcome.claim.code, number["name"])
+                drawn += 1
+    assert drawn
 
 
 def test_the_readme_quotes_what_the_reference_runs_found(review: Review) -> None:

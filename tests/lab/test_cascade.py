@@ -15,7 +15,12 @@ from casestudies.lab.report import Report
 from casestudies.lab.studies.cascade.about import SHORTEST, STUDY
 from casestudies.lab.studies.cascade.bench import Bench
 from casestudies.lab.studies.cascade.cascade import Mixing, Queries, Thresholds, paired
-from casestudies.lab.studies.cascade.claims import EARLY_EXIT, SMALL_TO_LARGE
+from casestudies.lab.studies.cascade.claims import (
+    EARLY_EXIT,
+    NOT_LESS_ACCURATE,
+    SAME_COST,
+    SMALL_TO_LARGE,
+)
 from casestudies.lab.studies.cascade.steps import (
     answered,
     ask,
@@ -23,6 +28,7 @@ from casestudies.lab.studies.cascade.steps import (
     operations_of_head,
     train_small,
 )
+from tests.lab.declared import statuses
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
 # Few values, so that several queries are as sure as each other, and 1 among them.
@@ -150,3 +156,49 @@ def test_operations_are_those_that_are_carried_out(tokens: int) -> None:
         model.logits(model.hidden(tiny_windows(1, tokens))[:, -1:])
     counted = operations_of_blocks(model, CONFIG.layers, torch.tensor([tokens]))
     assert counter.get_total_flops() == counted.item() + operations_of_head(model)
+
+
+def judged(
+    saved: float = 30,
+    gain: float = 0,
+    error: float = 0.1,
+    latency: float = 20,
+    tail: float = 1.2,
+    **parameters: int,
+) -> dict[str, str]:
+    """How the claims stand where every aim and the greatest accuracy came to the same."""
+    values = {
+        "operations saved": saved,
+        "accuracy gain": gain,
+        "standard error": error,
+        "latency saved": latency,
+        "tail latency ratio": tail,
+    }
+    aims = (*NOT_LESS_ACCURATE, SAME_COST)
+    rows = [(metric, SMALL_TO_LARGE, values[metric], {"aim": a}) for metric in values for a in aims]
+    return statuses(STUDY, rows, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("claim", "holds", "fails"),
+    [
+        ("chen2023frugalgpt-0", {}, {"saved": 29.9}),
+        ("chen2023frugalgpt-0", {}, {"gain": -0.01}),
+        ("chen2023frugalgpt-1", {"gain": 0.21}, {"gain": 0.2}),
+        ("chen2023frugalgpt-1", {"gain": 0.21, "saved": 0}, {"gain": 0.21, "saved": -0.1}),
+        ("wang2023tabi-0", {}, {"latency": 19.9}),
+        ("wang2023tabi-0", {}, {"tail": 1.21}),
+        ("wang2023tabi-0", {}, {"gain": -0.01}),
+        ("wang2023tabi-1", {"latency": 10}, {"latency": 9.9}),
+    ],
+)
+def test_claims_are_judged_by_their_rules(
+    claim: str, holds: dict[str, float], fails: dict[str, float]
+) -> None:
+    assert judged(**holds)[claim] == "direction agrees"  # type: ignore[arg-type]
+    assert judged(**fails)[claim] == "not reproduced"  # type: ignore[arg-type]
+
+
+def test_too_little_training_and_too_few_queries_say_nothing() -> None:
+    assert set(judged(steps=99).values()) == {"not run"}
+    assert judged(timed=99)["wang2023tabi-0"] == judged(timed=99)["wang2023tabi-1"] == "not run"

@@ -15,6 +15,15 @@ from casestudies.lab.equations.experts import expert_capacity
 from casestudies.lab.models import attention
 from casestudies.lab.models.language_model import Block
 from casestudies.lab.studies.mixture_of_experts import model as models
+from casestudies.lab.studies.mixture_of_experts.about import STUDY
+from casestudies.lab.studies.mixture_of_experts.claims import (
+    ALL_DENSE,
+    FOUR_TIMES,
+    PYRAMID,
+    SHALLOWER,
+    SWITCH,
+    TWICE,
+)
 from casestudies.lab.studies.mixture_of_experts.mixture import (
     Mixture,
     Routing,
@@ -26,6 +35,7 @@ from casestudies.lab.studies.mixture_of_experts.mixture import (
 from casestudies.lab.studies.mixture_of_experts.model import Shape
 from casestudies.lab.studies.mixture_of_experts.training import apart
 from casestudies.lab.train import loop
+from tests.lab.declared import statuses
 
 WIDTH, HIDDEN = 32, 96
 
@@ -155,3 +165,45 @@ def test_a_teacher_who_says_the_same_costs_nothing() -> None:
     said = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
     assert apart(said, said).item() == pytest.approx(0, abs=1e-6)
     assert apart(said, said.flip(-1)).item() > 0.1
+
+
+def judged(
+    loss: dict[str, float], speed: dict[str, float], size: float = 2, **parameters: int
+) -> list[str]:
+    """How both claims stand; a loss that is not given is 4, a speed 1."""
+    variants = (*ALL_DENSE, SWITCH, PYRAMID, SHALLOWER)
+    rows = [("loss", name, loss.get(name, 4.0), {}) for name in variants]
+    rows += [("tokens per second", name, speed.get(name, 1.0), {}) for name in variants]
+    rows += [("trainable parameters", SWITCH, size, {}), ("trainable parameters", PYRAMID, 1, {})]
+    found = statuses(STUDY, rows, **parameters)
+    return [found[f"rajbhandari2022deepspeedmoe-{n}"] for n in (1, 2)]
+
+
+AGREES, DOES_NOT = "direction agrees", "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("loss", "speed", "size", "expected"),
+    [
+        ({SWITCH: 3.9}, {SWITCH: 1.3}, 2, [AGREES, DOES_NOT]),
+        ({SWITCH: 3.9}, {SWITCH: 1.29}, 2, [DOES_NOT, DOES_NOT]),
+        ({SWITCH: 3.9, PYRAMID: 3.919}, {}, 2, [DOES_NOT, AGREES]),
+        ({SWITCH: 3.9, PYRAMID: 3.921}, {}, 2, [DOES_NOT, DOES_NOT]),
+        ({SWITCH: 3.9, PYRAMID: 3.9}, {}, 1.99, [DOES_NOT, DOES_NOT]),
+        # A wider dense model that is better is not what the mixture is as good as.
+        ({SWITCH: 3.9, TWICE: 3.8}, {SWITCH: 1.3, FOUR_TIMES: 0.1}, 2, [AGREES, DOES_NOT]),
+        ({SWITCH: 3.9, TWICE: 3.8}, {SWITCH: 1.2, FOUR_TIMES: 0.1}, 2, [DOES_NOT, DOES_NOT]),
+        # A mixture that is no better than what it costs says nothing of smaller ones.
+        ({SWITCH: 4.1, PYRAMID: 3.0}, {SWITCH: 9}, 9, [DOES_NOT, "not run"]),
+    ],
+)
+def test_claims_are_judged_by_their_rules(
+    loss: dict[str, float], speed: dict[str, float], size: float, expected: list[str]
+) -> None:
+    assert judged(loss, speed, size) == expected
+
+
+def test_little_training_and_a_pyramid_of_one_step_say_nothing() -> None:
+    loss = {SWITCH: 3.9, PYRAMID: 3.9}
+    assert judged(loss, {}, steps=199) == ["not run", "not run"]
+    assert judged(loss, {SWITCH: 2}, layers=2) == [AGREES, "not run"]

@@ -10,6 +10,7 @@ from casestudies.lab.equations.inference_memory import kv_bytes_per_token
 from casestudies.lab.models.bert import BertShape
 from casestudies.lab.studies.structured_pruning import choosing, pruning, removing, stored
 from casestudies.lab.studies.structured_pruning.about import BERT_STORED, STUDY
+from casestudies.lab.studies.structured_pruning.study import scattered
 from tests.lab.declared import document
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
@@ -65,7 +66,7 @@ def test_a_cache_of_uneven_layers_gives_what_reading_all_gives(part: removing.Pa
 @given(
     seed=st.integers(0, 10_000),
     width=st.integers(1, 3),
-    units=st.integers(2, 8),
+    units=st.integers(2, 40),
     data=st.data(),
 )
 def test_the_rest_makes_up_as_least_squares_would(
@@ -179,3 +180,18 @@ def test_compound_compression_is_judged_by_the_rule(ratio: float, status: str) -
     parameters = STUDY.check("claims", {}).model_dump()
     whole = document(study=STUDY.slug, parameters=parameters, measurements=rows, series=[])
     assert STUDY.judge(STUDY.read(whole))["kurtic2022obert-0"].status == status
+
+
+@given(columns=st.integers(4, 12), share=st.sampled_from([0.25, 0.5, 0.75]))
+def test_scattered_zeros_are_the_least_of_each_row_by_size_times_input(
+    columns: int, share: float
+) -> None:
+    weight = torch.randn(3, columns, generator=generator(columns))
+    norms = torch.rand(columns, generator=generator(1)) + 0.1
+    found = scattered(weight, norms, share)
+    gone = found == 0
+    assert gone.sum(1).tolist() == [round(share * columns)] * 3
+    scores = weight.abs() * norms
+    for row, zero in zip(scores, gone, strict=True):
+        assert torch.cat([row[zero], row[~zero].min()[None]]).max() == row[~zero].min()
+    assert found[~gone].equal(weight[~gone])

@@ -76,7 +76,9 @@ class Small:
     def ask(self, tokens: Tensor, first: int) -> Answer:
         """Return what it says to follow each token from `first` on, as the large one numbers it."""
         hidden = self.model.hidden(self.own[tokens])[:, first:]
-        token, confidence = likeliest(self.model.logits(hidden)[..., :-1])
+        # What it does not know has a probability too, though it is never said.
+        probabilities = self.model.logits(hidden).float().softmax(-1)[..., :-1]
+        confidence, token = probabilities.max(-1)
         return Answer(self.known[token], confidence)
 
 

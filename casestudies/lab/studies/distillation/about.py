@@ -27,10 +27,9 @@ from casestudies.lab.result import Result
 TRAINED_HERE, BERT, SMOLLM2 = "trained here", "BERT-base", "SmolLM2-135M"
 LONGER, RANDOM = "alone, as many operations", "distilled, random start"
 
-# What the rules ask for.
-BERT_BLOCKS = 12
-LEAST_STEPS = 300  # of the teacher: after fewer it says little more than how often a token occurs
-LEAST_REPEATS = 3
+BERT_BLOCKS = 12  # what the rule asks for
+# What this study asks for besides: a lesson needs a teacher, a standard error several students.
+LEAST_STEPS, LEAST_REPEATS = 300, 3
 
 
 class DistillationParameters(Parameters):
@@ -104,7 +103,13 @@ def size(result: Result) -> Judgement:
         for shape in (BERT, SMOLLM2)
     }
     return judged(
-        Number("fewer parameters, BERT-base", fewer[BERT], "%", claimed=True),
+        Number(
+            "parameters of BERT-base over those of its half",
+            1 / (1 - fewer[BERT] / 100),
+            "x",
+            claimed=True,
+        ),
+        Number("fewer parameters, BERT-base", fewer[BERT], "%"),
         Number("fewer parameters, SmolLM2-135M", fewer[SMOLLM2], "%"),
         supported=39 <= fewer[BERT] <= 41,
         agrees=30 <= fewer[BERT] <= 50,
@@ -144,7 +149,8 @@ def speed(result: Result) -> Judgement:
     )
     faster = 100 * (whole / half - 1)
     return judged(
-        Number("faster, BERT-base", faster, "%", claimed=True),
+        Number("time of BERT-base over that of its half", whole / half, "x", claimed=True),
+        Number("faster, BERT-base", faster, "%"),
         supported=faster >= 60,
         agrees=faster >= 30,
     )
@@ -173,9 +179,11 @@ STUDY = Study(
         "A teacher of a few million weights and a few hundred steps is far from all that it could"
         " learn, so a student loses little by having half its blocks; how much half of a large and"
         " fully trained model loses is not seen. Accuracy here is that of the next token, not of"
-        " tasks as in GLUE. Known shapes have random weights: they are counted and timed only."
+        " tasks as in GLUE. With a teacher of 300 steps the student trained alone was ahead: the"
+        " outcome depends on how much more the teacher knows. Known shapes have random weights:"
+        " they are counted and timed only."
     ),
-    publications=("sanh2019distilbert", "yao2022zeroquant"),
+    publications=("sanh2019distilbert",),
     strategies=("distillation",),
     parameters=DistillationParameters,
     presets={
@@ -321,7 +329,11 @@ STUDY = Study(
             "distance from matching logits",
         ),
     ),
-    headline=(("accuracy kept", "distilled"), ("accuracy kept", "alone")),
+    headline=(
+        ("accuracy kept", "distilled"),
+        ("accuracy kept", "alone"),
+        ("accuracy kept", LONGER),
+    ),
     charts=(
         StudyChart(
             "curves",
@@ -339,8 +351,8 @@ STUDY = Study(
         StudyChart(
             "curves",
             "The soft loss at a temperature of 2 to this power. Its gradient goes to that of"
-            " matching logits by squares; a temperature of 2, as DistilBERT has it, is far from"
-            " there: likely tokens count more.",
+            " matching logits by squares; at temperatures of 1 and 4 it is far from there. The"
+            " student is the untrained one.",
             series="distance from matching logits",
         ),
     ),

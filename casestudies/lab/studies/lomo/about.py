@@ -168,12 +168,13 @@ STUDY = Study(
         " by LOMO, which is SGD that changes each weight as soon as its gradient is there and lets"
         " the gradient go. Checks that LOMO ends with SGD’s weights, counts the gradients that are"
         " there at one time and all bytes of a step, and compares the losses after the same tokens,"
-        " each method at its own best learning rate."
+        " each method at the best of the learning rates tried."
     ),
     limits=(
         "The model that is fine-tuned is small and was trained for minutes; LOMO’s publication"
         " argues for SGD with large models that know nearly all already, and nothing here can"
-        " show that. LLaMA-65B is carried out on tensors without data: its bytes are counted, its"
+        " show that. One run each, and Adam is not clipped: a hundredth of a nat says nothing."
+        " LLaMA-65B is carried out on tensors without data: its bytes are counted, its"
         " activations and its loss are not. One device: what happens when several share the weights"
         " is not measured."
     ),
@@ -332,7 +333,7 @@ STUDY = Study(
             "trade",
             "Further left is less memory, lower is better at the new text. LOMO stands as high as"
             " SGD, but further left; how it stands beside Adam, whose state it lacks, depends on"
-            " its learning rate.",
+            " its learning rate. Bytes are at SmolLM2’s shape, losses those of the small model.",
             x="step memory",
             y="loss",
         ),

@@ -77,7 +77,7 @@ def run(parameters: MixtureParameters, setup: Setup, report: Report) -> str:
         for variant in (SWITCH, UNBALANCED):
             route_text(variant, bench, report)
     with report.stage("timing", 0.1):
-        faster = time_models(bench, p.rounds, report)
+        faster = time_models(bench, p, report)
     return verdict(bench, faster)
 
 
@@ -176,11 +176,15 @@ def limited(model: LanguageModel, windows: Tensor, capacity: float) -> tuple[flo
     return torch.cat(found).mean().item(), dropped / routed
 
 
-def time_models(bench: Bench, rounds: int, report: Report) -> dict[str, float]:
+def time_models(bench: Bench, p: MixtureParameters, report: Report) -> dict[str, float]:
     """Report the time of training steps and of reading; return the speed-ups over dense."""
     batch, device = bench.training[: loop.BATCH], bench.training.device.type
     steps = {name: _step(model, batch) for name, model in bench.models.items()}
-    taken = alternately(steps, rounds, device)
+    for model in bench.models.values():  # as in training
+        models.limit(model, p.capacity_factor)
+    taken = alternately(steps, p.rounds, device)
+    for model in bench.models.values():
+        models.limit(model, None)
     for variant, times in taken.items():
         report.measure("step time", variant, [MILLI * t for t in times])
     faster = {}
@@ -189,7 +193,7 @@ def time_models(bench: Bench, rounds: int, report: Report) -> dict[str, float]:
         faster[variant] = statistics.median(found)
     read = bench.evaluation[:AT_ONCE]
     reading = {name: _reading(model, read) for name, model in bench.models.items()}
-    for variant, times in alternately(reading, rounds, device).items():
+    for variant, times in alternately(reading, p.rounds, device).items():
         report.measure("tokens per second", variant, [read.numel() / t for t in times])
     return faster
 
@@ -231,7 +235,8 @@ def _step(model: LanguageModel, batch: Tensor) -> Callable[[], None]:
     optimizer = torch.optim.AdamW(weights, lr=0.0, fused=True)  # leaves the model as it is
 
     def step() -> None:
-        loss = loop.next_token_loss(model, batch) + EVENNESS * models.unevenness(model)
+        evenness = EVENNESS * len(models.mixtures(model))
+        loss = loop.next_token_loss(model, batch) + evenness * models.unevenness(model)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

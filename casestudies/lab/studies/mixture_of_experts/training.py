@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.models.language_model import LanguageModel
-from casestudies.lab.studies.mixture_of_experts.model import unevenness
+from casestudies.lab.studies.mixture_of_experts.model import mixtures, unevenness
 from casestudies.lab.train import loop
 
 PEAK_RATE = 6e-3  # of all models: at 2e-3 the dense one learnt far less in as many steps
-EVENNESS = 0.01  # weight of the balance loss, Switch's
+EVENNESS = 0.01  # weight of each layer's balance loss, Switch's
 TAUGHT = 0.6  # share of the steps in which a teacher is heard (DeepSpeed-MoE, section 4.2.1)
 AT_ONCE = 32  # windows that are evaluated together
 
@@ -38,7 +38,7 @@ def train(
     def loss_of(batch: Tensor) -> loop.Loss:
         nonlocal done
         logits = model(batch[:, :-1])
-        penalty = teaching.evenness * unevenness(model)
+        penalty = teaching.evenness * len(mixtures(model)) * unevenness(model)
         if teaching.teacher and done < TAUGHT * schedule.steps:
             with torch.no_grad():
                 said = teaching.teacher(batch[:, :-1])

@@ -112,7 +112,7 @@ STUDY = Study(
         " heads in a block, heads can only go in thirds of a layer. Speed is of dense products in"
         " float32: engines for sparse products, as oBERT’s, are not here."
     ),
-    publications=("kurtic2022obert", "frantar2023sparsegpt"),
+    publications=("kurtic2022obert",),
     strategies=("pruning",),
     parameters=StructuredPruningParameters,
     presets={
@@ -151,10 +151,11 @@ STUDY = Study(
             "those of a block that cost least once the rest makes up for them, as many as by"
             " contribution; the weights of the layer that reads them change",
         ),
-        Variant(MASKED, "the surgeon’s model with zeros where the units were", "control"),
+        Variant(MASKED, "the surgeon’s model with zeros where the units are read", "control"),
         Variant(
             SCATTERED,
-            "as many zeros anywhere in the same matrices, by magnitude: nothing gets smaller",
+            "as many zeros in each row of the same matrices, by size times input (Wanda):"
+            " nothing gets smaller",
             "control",
         ),
         Variant(
@@ -238,14 +239,15 @@ STUDY = Study(
     charts=(
         StudyChart(
             "curves",
-            "All but scattered zeros lose the same number of whole neurons and are equally fast."
-            " What separates them is which ones go, and for the surgeon that the rest makes up.",
+            "All but scattered zeros lose as many whole neurons. What separates them is which ones"
+            " go, and for the surgeon that the rest makes up and that it reads what comes through"
+            " the pruned blocks.",
             series="perplexity by neurons removed",
         ),
         StudyChart(
             "curves",
             "Three query heads leave with the keys and values that they share. Scattered zeros"
-            " make nothing smaller or faster, and need not even lose less.",
+            " are free to lie anywhere in a row, and make nothing smaller.",
             series="perplexity by head groups removed",
         ),
         StudyChart(

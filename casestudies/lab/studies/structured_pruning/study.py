@@ -15,6 +15,7 @@ from casestudies.lab.measure.rounds import alternately, ratios
 from casestudies.lab.models import files
 from casestudies.lab.models.bert import BertShape
 from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.quantize.layerwise import compress
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.structured_pruning import choosing, pruning, removing, stored
 from casestudies.lab.studies.structured_pruning.about import (
@@ -62,6 +63,16 @@ def run(parameters: StructuredPruningParameters, setup: Setup, report: Report) -
             bench.prune(part, share, stage, done / len(bench.cases))
     count_stored(report)
     return bench.verdict()
+
+
+def scattered(weight: Tensor, norms: Tensor, share: float) -> Tensor:
+    """Return the matrix (out, in) with that share of each row zero, the least by Wanda's score.
+
+    That is the size of a weight times the norm (in) of what comes to it.
+    """
+    scores = weight.abs() * norms
+    least = scores.topk(round(share * weight.shape[1]), dim=1, largest=False).indices
+    return weight.scatter(1, least, 0.0)
 
 
 def shares(largest: float, count: int) -> list[float]:
@@ -132,11 +143,10 @@ class Bench:
         share = self.parameters.share
         by = {v: self.found[part, share, v] for v in (SURGEON, "contribution", "magnitude")}
         return (
-            f"Without {100 * share:.0f} % of the {part} it is {by[SURGEON]:,.1f} where the rest"
-            f" makes up for them, {by['contribution']:,.1f} where not and"
-            f" {by['magnitude']:,.0f} if chosen by magnitude; {self.parameters.length} tokens are"
-            f" read {self.found[part, share, 'speed']:.2f} x as fast, and with zeros in their place"
-            f" {self.found[part, share, MASKED]:.2f} x."
+            f"Without {100 * share:.0f} % of the {part} it is {by[SURGEON]:,.1f} by the surgeon,"
+            f" {by['contribution']:,.1f} by contribution and {by['magnitude']:,.0f} by magnitude;"
+            f" {self.parameters.length} tokens are read {self.found[part, share, 'speed']:.2f} x as"
+            f" fast, and with zeros in their place {self.found[part, share, MASKED]:.2f} x."
         )
 
     def _say(self, part: Part, share: float, variant: str, model: LanguageModel) -> None:
@@ -147,20 +157,25 @@ class Bench:
         self.report.measure("perplexity ratio", variant, value / self.dense, **at)
         self.report.point(f"perplexity by {part} removed", variant, 100 * share, value)
 
-    @torch.no_grad()
     def _scattered(self, part: Part, share: float) -> LanguageModel:
-        """Return a copy with that share of zeros anywhere in the matrices that the part has."""
+        """Return a copy with that share of zeros in each row of the matrices that the part has.
+
+        They are Wanda's: where weights times what comes to them are smallest, on the same text.
+        """
         nothing = [torch.zeros(0, dtype=torch.long)] * self.parameters.blocks
         found = pruning.masked(self.model, part, nothing)
         names = {
             "neurons": ("gate", "up", "down"),
             "head groups": ("query", "key", "value", "output"),
         }[part]
-        for block in pruning.blocks_of(found, self.parameters.blocks):
-            for name in names:
-                weight = getattr(block, name).weight
-                number = max(1, round(share * weight.numel()))
-                weight[weight.abs() <= weight.abs().flatten().kthvalue(number).values] = 0
+        blocks = pruning.blocks_of(found, self.parameters.blocks)
+        ours = {id(getattr(block, name).weight) for block in blocks for name in names}
+
+        def scatter(weights: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+            norms = torch.cat([x.flatten(0, -2) for x in inputs]).norm(dim=0)
+            return [scattered(w, norms, share) if id(w) in ours else w for w in weights]
+
+        compress(found, self.calibration, scatter, self.parameters.blocks)
         return found
 
     @torch.inference_mode()
