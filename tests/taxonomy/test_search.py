@@ -244,6 +244,12 @@ def test_hostile_searches_are_answered_in_time(client: Client, review: Review) -
             assert client.get(address, {"q": text}).status_code == 200, (address, text)
 
 
+def test_a_key_that_the_search_does_not_know_is_named(client: Client, review: Review) -> None:
+    refused = client.get("/api/v1/search/?q=vllm&strategy=pruning")
+    assert refused.status_code == 400
+    assert "strategy" in refused.content.decode()
+
+
 def test_what_no_search_can_be_is_refused(client: Client) -> None:
     for query in ({"q": "a" * 201}, {"q": "a\0b"}, {"q": "a", "group": "nope"}):
         assert client.get("/search/", query).status_code == 400
