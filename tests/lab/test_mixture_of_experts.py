@@ -172,6 +172,7 @@ def judged(
 ) -> list[str]:
     """How both claims stand; a loss that is not given is 4, a speed 1."""
     variants = (*ALL_DENSE, SWITCH, PYRAMID, SHALLOWER)
+    rows: list[tuple[str, str, float, dict[str, str]]]
     rows = [("loss", name, loss.get(name, 4.0), {}) for name in variants]
     rows += [("tokens per second", name, speed.get(name, 1.0), {}) for name in variants]
     rows += [("trainable parameters", SWITCH, size, {}), ("trainable parameters", PYRAMID, 1, {})]

@@ -171,7 +171,7 @@ def test_quotes_or_and_minus_mean_what_they_did(client: Client, review: Review) 
 def test_the_page_groups_counts_and_says_why(client: Client, review: Review) -> None:
     text = page(client, q="KD")
     titles = re.findall(r'<h2 id="(\w+)">', client.get("/search/?q=KD").content.decode())
-    assert titles == ["strategies", "publications", "claims", "hardware"]
+    assert titles == ["strategies", "publications", "claims", "hardware", "studies"]
     assert "Found as a short form of it: “KD”" in text
     assert "Also searched:" in text
     assert "See also: Layer-specific kernels" in page(client, q="flash attention")

@@ -37,7 +37,7 @@ def gains_accuracy(result: Result) -> Judgement:
     gain = result.value("accuracy gain", SMALL_TO_LARGE, aim=SAME_COST)
     error = result.value("standard error", SMALL_TO_LARGE, aim=SAME_COST)
     return judged(
-        Number("accuracy above the large model’s", gain, "points", claimed=True),
+        Number("accuracy above the large model’s", gain, "points"),
         Number("its standard error", error, "points"),
         Number("operations saved", saved, "%"),
         agrees=gain > 2 * error and saved >= 0,
