@@ -33,7 +33,6 @@ LARGEST = 19.8
 HERE, REFUTED, EXTENSION = "here", "not-reproduced", "extension"
 IN_WORDS = {
     HERE: "tried here",
-    REFUTED: "tried here, not reproduced",
     **dict(Scope.choices),
     EXTENSION: "only an extension",
     "": "none",
@@ -62,8 +61,13 @@ class Cell:
 
     @property
     def evidence(self) -> str:
-        """Return what came of it here, its strongest scope, EXTENSION, or "" for no claim."""
-        return self.tried or self.count.scope or (EXTENSION if self.count.extensions else "")
+        """Return the strongest: HERE, a scope, EXTENSION, or "" where nothing is claimed.
+
+        A claim that was tried and not reproduced is no stronger than its scope.
+        """
+        if self.tried == HERE:
+            return HERE
+        return self.count.scope or (EXTENSION if self.count.extensions else "")
 
     @property
     def in_words(self) -> str:
