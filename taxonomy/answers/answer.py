@@ -1,6 +1,6 @@
 """The answer to a practitioner's question, with the counts that its first sentence says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -121,19 +121,10 @@ def verdict(question: Question, counts: Counts) -> str:
 
 def context_of(question: Question, counts: Counts) -> str:
     """Return what else the claims say: their size, their strategies; then what others report."""
-    said = []
-    one = counts.reported == 1
-    own, all_of_it = counts.effects_of_fitting, counts.effects
-    if own:
-        n = counts.fitting.total
-        who = "It reports" if one else "That one reports" if n == 1 else "These report"
-        said.append(f"{who if n < counts.reported else 'They report'} {_reported(own)}.")
-    if all_of_it and counts.fitting.total < counts.reported:
-        who = f"All {in_words(counts.reported)} together" if counts.fitting.total else "They"
-        said.append(f"{'It reports' if one else f'{who} report'} {_reported(all_of_it)}.")
+    said = [*_sizes(counts)]
     every = [name.lower() for name, n in counts.strategies if n == counts.reported]
     if every:
-        said.append(f"{'It' if one else 'Each'} is attributed to {listed(every)}.")
+        said.append(f"{'It' if counts.reported == 1 else 'Each'} is attributed to {listed(every)}.")
     if 0 < counts.unstated < counts.reported:
         said.append(sentence(f"{counted(counts.unstated, 'claim', 'names', 'name')} no device"))
     nearby = [f"{group.label.lower()} ({part.total})" for group, part in counts.nearby]
@@ -145,11 +136,25 @@ def context_of(question: Question, counts: Counts) -> str:
     return " ".join(said)
 
 
+def _sizes(counts: Counts) -> Iterator[str]:
+    """Yield what the claims on such devices report, then what all of them do, if that is more."""
+    n, total = counts.fitting.total, counts.reported
+    they = "It reports" if total == 1 else "They report"
+    if 0 < n < total:
+        if counts.effects_of_fitting:
+            those = "That one reports" if n == 1 else "These report"
+            yield f"{those} {_reported(counts.effects_of_fitting)}."
+        they = f"All {in_words(total)} together report"
+    if counts.effects:
+        yield f"{they} {_reported(counts.effects)}."
+
+
 def _reported(effects: Sequence[Effect]) -> str:
-    """Return what claims report, with how many axes more where not all are said."""
-    rest = len(effects) - MOST_EFFECTS
-    more = [counted(rest, "quantity more", "", "")] if rest > 0 else []
-    return listed([*(effect.in_words for effect in effects[:MOST_EFFECTS]), *more])
+    """Return what claims report, with how many quantities more where not all are said."""
+    said = [effect.in_words for effect in effects[:MOST_EFFECTS]]
+    if rest := len(effects) - len(said):
+        said.append(f"{in_words(rest)} more {'quantity' if rest == 1 else 'quantities'}")
+    return listed(said)
 
 
 def counts_of(question: Question, state: str) -> Counts:

@@ -62,6 +62,6 @@ def _sentence(gap_map: GapMap) -> str:
     return (
         f"{len(claimed)} of {len(cells)} pairs of strategy and objective have a claim. "
         f"In {len(isolated)} a claim isolates the strategy; in {tried} a claim was tried here. "
-        f"{without} of {len(strategies)} strategies have no isolated claim for any objective,"
-        " extensions left out."
+        f"{without} of {len(strategies)} strategies have no isolated claim that counts here,"
+        " for any objective."
     )

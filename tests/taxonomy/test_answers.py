@@ -86,6 +86,13 @@ def test_the_files_hold_every_claim_behind_the_answer(client: Client, review: Re
     assert client.get("/answers/export.csv?about=nope&memory=1").status_code == 400
 
 
+def test_what_such_devices_report_comes_before_what_all_do(client: Client, review: Review) -> None:
+    page = text(client.get("/answers/?about=speed&phase=inference&memory=24").content.decode())
+    assert "These report up to 11.69 × (end-to-end speed-up, three claims)." in page
+    assert "All 28 together report 1.4 to 29 × (end-to-end speed-up, 21 claims)," in page
+    assert "and two more quantities." in page
+
+
 def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None:
     publication = factories.publication(hardware=["NVIDIA RTX 4090 (24 GB)"])
     asked = Question(QuantityGroup.MEMORY, Phase.SERVING, 24)

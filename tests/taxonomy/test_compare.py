@@ -219,6 +219,14 @@ def test_classes_families_and_groups_are_compared_by_their_counts(
         assert sum(row["cells"][1]["amount"] for row in scopes) == claims.count()
 
 
+def test_under_a_class_stand_the_claims_of_its_publications_which_is_said(
+    client: Client, review: Review
+):
+    said = "Under a class stand the claims of the publications filed under it"
+    assert said in text_of(client, "/compare/?classes=inference,serving")
+    assert said not in text_of(client, "/compare/?strategies=pruning,quantization")
+
+
 def test_publications_are_compared_with_their_claims_conditions(client: Client, review: Review):
     first = publication(key="first", artifact_name="First", limitation="Small.")
     publication(key="second", artifact_name="Second", year=2020)
