@@ -13,9 +13,8 @@ from rest_framework.request import Request
 
 from reviewapp.rest.csv_file import csv_file
 from reviewapp.rest.endpoint import Endpoint
-from reviewapp.rest.exceptions import UnknownKeys
 from reviewapp.rest.pages import OF_EVERY_LIST, Pages
-from reviewapp.rest.reading import given, unknown_keys
+from reviewapp.rest.reading import given, refuse_unknown
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import provenance, stream
 
@@ -53,8 +52,7 @@ class Listing(Endpoint, ListAPIView[Row]):
     # A file is not the library's kind of response, though it may be answered.
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         known = [*self.fields(), *OF_EVERY_LIST]
-        if unknown := unknown_keys(request.query_params, known):
-            raise UnknownKeys(unknown, known)
+        refuse_unknown(request.query_params, known)
         if request.accepted_renderer.format == CsvFile.format:
             return self._file(request)
         return self.list(request, *args, **kwargs)

@@ -1,7 +1,7 @@
 """What a request may send, and what it may ask for in return."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
 from django import forms
@@ -13,7 +13,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
-from reviewapp.rest.exceptions import TooLarge
+from reviewapp.rest.exceptions import TooLarge, UnknownKeys
 
 MOST_BYTES = 64 * 1024
 MOST_BRACKETS = 100
@@ -79,6 +79,12 @@ def given(query: QueryDict) -> QueryDict:
 def unknown_keys(query: QueryDict, known: Iterable[str]) -> list[str]:
     """Return the keys of an address that are none of those known, with or without a value."""
     return [key for key in query if key not in set(known)]
+
+
+def refuse_unknown(query: QueryDict, known: Sequence[str]) -> None:
+    """Raise UnknownKeys where an address has a key that is none of those known."""
+    if unknown := unknown_keys(query, known):
+        raise UnknownKeys(unknown, known)
 
 
 def said_of_unknown(unknown: Iterable[str], known: Iterable[str]) -> str:

@@ -21,6 +21,12 @@ STRENGTH_NOTE = (
     " words name, never that of its whole publication."
 )
 LINKED = "SELECT item, id FROM link WHERE id = ANY (%s)"
+CLAIMS = {
+    Scope.ISOLATED: "isolated claim{}",
+    Scope.COMBINED: "combined claim{}",
+    Scope.AGAINST_ANOTHER: "claim{} against another system",
+}
+OUTCOMES = {**dict(Status.choices), Status.NOT_RUN: "not run, for a reason"}
 Tried = Mapping[int, Sequence[Standing]]
 
 
@@ -51,9 +57,7 @@ def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
     count = claims.count(item, scope)
     plural = "" if count == 1 else "s"
     none = "" if scope == Scope.ISOLATED else "no isolated claim; "
-    what = f"claim{plural} {scope.label} system" if scope == Scope.AGAINST_ANOTHER else ""
-    what = what or f"{scope.label} claim{plural}"
-    effects = f"{none}{in_words(count)} {what}".capitalize()
+    effects = f"{none}{in_words(count)} {CLAIMS[scope].format(plural)}".capitalize()
     judged = sum(one.is_tried and one.claim.scope == scope for one in tried)
     if count == 1:
         tried_words = "tried here" if judged else "not tried here"
@@ -128,10 +132,12 @@ def _tried(found: Sequence[Standing]) -> Cell:
     if not found:
         return Cell(missing="no run here speaks to a claim")
     counts = Counter(standing.status for standing in found)
-    words = {**{one: one for one in Status.values}, Status.NOT_RUN: "not run, for a reason"}
-    order = [status for status in words if status in counts]
     return Cell(
-        tuple(Part(f"{words[status]} ×{counts[status]:,}") for status in order),
+        tuple(
+            Part(f"{words} ×{counts[status]:,}")
+            for status, words in OUTCOMES.items()
+            if counts[status]
+        ),
         details=tuple(_standing(standing) for standing in found),
     )
 

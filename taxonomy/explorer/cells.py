@@ -8,7 +8,7 @@ from django.db import connection
 
 from reviewapp.corpus.choices import Membership
 from taxonomy.choices import CPU_CAN_TRY, EFFECTS
-from taxonomy.explorer.chosen import Chosen, Memory
+from taxonomy.explorer.chosen import AskedClaims, Chosen, Memory
 
 OF_CLASSES = """
     ARRAY(SELECT id FROM taxonomy_taxonomyclass WHERE slug = ANY(%(classes)s))::int[] <@ classes
@@ -127,15 +127,13 @@ def effects(pivot: str, chosen: Chosen, claims: Collection[int]) -> list[Effect]
     ]
 
 
-def claims_behind(strategy: int, objective: str, chosen: Chosen) -> list[int]:
+def claims_behind(strategy: int, asked: AskedClaims) -> list[int]:
     """Return the claims that a cell counts, or a whole row where no objective is given.
 
     Those of extensions are among them.
     """
-    return [
-        claim
-        for (claim,) in _rows(BEHIND, "family", chosen, strategy=strategy, objective=objective)
-    ]
+    more = {"strategy": strategy, "objective": asked.objective}
+    return [claim for (claim,) in _rows(BEHIND, "family", asked.chosen, **more)]
 
 
 def filed(pivot: str, chosen: Chosen) -> dict[tuple[int | None, int], int]:

@@ -9,6 +9,7 @@ from django.http import QueryDict
 
 from reviewapp.corpus.choices import COUNTED, Membership
 from reviewapp.ui.fields import WholeNumberField
+from taxonomy.choices import Objective
 from taxonomy.models import TaxonomyClass
 
 FIRST_YEAR, LAST_YEAR = 1950, 2100
@@ -75,6 +76,23 @@ class Chosen:
         size = f" {self.gb:,} GB" if self.gb else ""
         memory = f"device memory {dict(MEMORY)[self.memory].lower()}{size}"
         return ", ".join([*words, memory if self.memory else "any device"])
+
+
+@dataclass(frozen=True)
+class AskedClaims:
+    """Which of a strategy's claims are listed: about one objective or any, of what is chosen."""
+
+    objective: str
+    chosen: Chosen
+
+    @property
+    def is_everything(self) -> bool:
+        return self == AskedClaims("", Chosen())
+
+    def in_words(self, classes: dict[str, str]) -> str:
+        """Return which these are; `classes` are the names of the classes by slug."""
+        about = f"about {Objective(self.objective).label.lower()}; " if self.objective else ""
+        return about + self.chosen.in_words(classes)
 
 
 class ChosenForm(forms.Form):

@@ -45,7 +45,6 @@ class Cell:
     """A strategy and an objective: what is claimed, how strong it is, and where to read it.
 
     `tried` is the best that came of its claims here: HERE, REFUTED, or "" where none was judged.
-
     `chosen` is what it counts. `on_cpu` counts the claims that a CPU could try and that no run here
     has judged.
     """

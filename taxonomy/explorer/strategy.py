@@ -17,7 +17,7 @@ from taxonomy.claims.evidence.plot import DotPlot, plot_of
 from taxonomy.claims.evidence.sentence import Verdict, verdict_of
 from taxonomy.claims.outcomes import NO_RUN
 from taxonomy.explorer.cells import claims_behind
-from taxonomy.explorer.chosen import Chosen
+from taxonomy.explorer.chosen import AskedClaims
 from taxonomy.models import Attribution, Strategy
 
 MOST_RELATED = 12
@@ -110,13 +110,13 @@ class StrategyPage:
         return render_to_string("taxonomy/_strategy_chart.html", {"page": self})
 
     @cached_property
-    def listed(self) -> "Listed":
+    def claims(self) -> "StrategyClaims":
         """Return the table of all claims."""
-        return Listed(self.strategy, self.evidence)
+        return StrategyClaims(self.strategy, self.evidence)
 
 
 @dataclass(frozen=True)
-class Listed:
+class StrategyClaims:
     """The table of a strategy's claims: of all, or of those behind a cell of the gap map."""
 
     strategy: Strategy
@@ -128,7 +128,7 @@ class Listed:
 
     @cached_property
     def html(self) -> SafeString:
-        return render_to_string("taxonomy/_strategy_claims.html", {"listed": self})
+        return render_to_string("taxonomy/_strategy_claims.html", {"claims": self})
 
 
 @lru_cache(maxsize=64)
@@ -155,15 +155,15 @@ def strategy_page(strategy: Strategy, _state: str, _findings: str) -> StrategyPa
 
 
 @lru_cache(maxsize=64)
-def listed_behind(
-    strategy: Strategy, objective: str, chosen: Chosen, _state: str, _findings: str
-) -> Listed:
+def claims_asked_for(
+    strategy: Strategy, asked: AskedClaims, _state: str, _findings: str
+) -> StrategyClaims:
     """Return the claims behind a cell of the gap map, or a row of it without an objective.
 
     It is remembered as `strategy_page` is.
     """
-    among = claims_behind(strategy.pk, objective, chosen)
-    return Listed(strategy, evidence_of(strategy.pk, among))
+    among = claims_behind(strategy.pk, asked)
+    return StrategyClaims(strategy, evidence_of(strategy.pk, among))
 
 
 def _bar(evidence: Evidence, name: str) -> Bar:

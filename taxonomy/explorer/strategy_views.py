@@ -4,7 +4,7 @@ from typing import Any
 
 from csp.decorators import csp_replace
 from django import forms
-from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.http import require_safe
@@ -18,8 +18,8 @@ from taxonomy.choices import Objective
 from taxonomy.claims import files
 from taxonomy.claims.evidence.gathering import findings_state
 from taxonomy.explorer.cells import claims_behind
-from taxonomy.explorer.chosen import Chosen, ChosenForm, chosen_of
-from taxonomy.explorer.strategy import StrategyPage, listed_behind, strategy_page
+from taxonomy.explorer.chosen import AskedClaims, ChosenForm, chosen_of
+from taxonomy.explorer.strategy import claims_asked_for, strategy_page
 from taxonomy.explorer.tree import publications_url
 from taxonomy.measured import studies_about
 from taxonomy.models import Claim, Strategy
@@ -27,11 +27,16 @@ from taxonomy.queries import revision
 from taxonomy.querysets import NEWEST
 
 
-class BehindForm(ChosenForm):
+class AskedClaimsForm(ChosenForm):
     """Which of its claims the address of a strategy asks for, as a cell of the gap map does."""
 
     objective = forms.ChoiceField(choices=Objective, required=False)
     counted = forms.ChoiceField(choices=[("yes", "yes")], required=False)  # of citations
+
+    def asked(self) -> AskedClaims:
+        """Return which claims these are; raise InvalidForm."""
+        given = cleaned_or_400(self)
+        return AskedClaims(given["objective"], chosen_of(given))
 
 
 def _strategy(slug: str) -> Strategy:
@@ -41,35 +46,23 @@ def _strategy(slug: str) -> Strategy:
     )
 
 
-def _page(strategy: Strategy) -> StrategyPage:
-    return strategy_page(strategy, revision(), findings_state(strategy.pk))
-
-
-def _listed(page: StrategyPage, data: QueryDict) -> dict[str, Any]:
-    """Return the claims that the address asks for, and in words which these are: "" for all."""
-    form = BehindForm(data)
-    given = cleaned_or_400(form)
-    chosen, objective = chosen_of(given), given["objective"]
-    if not objective and chosen == Chosen():
-        return {"listed": page.listed, "asked": ""}
-    state, findings = revision(), findings_state(page.strategy.pk)
-    about = f"about {Objective(objective).label.lower()}; " if objective else ""
-    return {
-        "listed": listed_behind(page.strategy, objective, chosen, state, findings),
-        "asked": f"{about}{chosen.in_words(form.classes)}",
-    }
+def _states(strategy: Strategy) -> tuple[str, str]:
+    """Return the names of what pages remember; to be read before the evidence."""
+    return revision(), findings_state(strategy.pk)
 
 
 @require_safe
 def strategy(request: HttpRequest, slug: str) -> HttpResponse:
     """Show one strategy: how strong its evidence is, what it is, what is claimed of it."""
-    page = _page(_strategy(slug))
+    found, form = _strategy(slug), AskedClaimsForm(request.GET)
+    states, asked = _states(found), form.asked()
+    page = strategy_page(found, *states)
     known = [*studies_about("strategy", [slug]), *studies_about("publication", page.studied)]
     studies = {study.slug: study for study in known}
     named = [(one, studies.pop(one.slug, None)) for one in page.studies]
-    publications = Publication.objects.filter(strategies=page.strategy)
+    publications = Publication.objects.filter(strategies=found)
     context = {
-        "strategy": page.strategy,
+        "strategy": found,
         "page": page,
         "publications_url": publications_url(strategy=slug),
         "case_studies": CaseStudy.objects.filter(publication__in=publications).select_related(
@@ -78,7 +71,8 @@ def strategy(request: HttpRequest, slug: str) -> HttpResponse:
         "studies": named,
         "is_studied": any(slug in study.subjects for study in known),
         "other_studies": [one for one in studies.values() if slug in one.subjects],
-        **_listed(page, request.GET),
+        "asked": "" if asked.is_everything else asked.in_words(form.classes),
+        "claims": page.claims if asked.is_everything else claims_asked_for(found, asked, *states),
     }
     return render(request, "taxonomy/strategy.html", context)
 
@@ -88,10 +82,9 @@ def strategy(request: HttpRequest, slug: str) -> HttpResponse:
 @csp_replace({"frame-ancestors": ["*"]})  # type: ignore[arg-type] # its types allow no slug
 def strategy_chart(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the chart alone, which any other site may frame."""
-    page = _page(_strategy(slug))
-    return render(
-        request, "taxonomy/strategy_chart.html", {"strategy": page.strategy, "page": page}
-    )
+    found = _strategy(slug)
+    page = strategy_page(found, *_states(found))
+    return render(request, "taxonomy/strategy_chart.html", {"strategy": found, "page": page})
 
 
 @require_safe
@@ -104,15 +97,15 @@ def export_strategy(
     Where the address asks for some of the claims it is these, or the publications that make them.
     """
     found = _strategy(slug)
-    asked = cleaned_or_400(BehindForm(request.GET))
-    chosen, objective = chosen_of(asked), asked["objective"]
+    form = AskedClaimsForm(request.GET)
+    asked = form.asked()
     claims: Any = Claim.objects.effects_of(found.pk).order_by(*NEWEST)
     publications = Publication.objects.filter(strategies=found)
-    if objective or chosen != Chosen():
-        claims = claims.filter(pk__in=claims_behind(found.pk, objective, chosen))
+    if not asked.is_everything:
+        claims = claims.filter(pk__in=claims_behind(found.pk, asked))
         publications = publications.filter(pk__in=claims.order_by().values("publication"))
     if extension not in CITATIONS:
         return stream(files.parts(extension, claims, request), slug, extension)
-    cited = publications.in_review() if asked["counted"] else publications
+    cited = publications.in_review() if form.cleaned_data["counted"] else publications
     lines = CITATIONS[extension](cited.prefetch_related("strategies"), provenance(request))
     return download("".join(lines), slug, extension)
