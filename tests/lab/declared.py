@@ -100,13 +100,11 @@ def document(**changes: Any) -> dict[str, Any]:
     }
 
 
-def statuses(
-    study: Study, rows: Iterable[tuple[str, str, float, dict[str, Any]]], **parameters: Any
-) -> dict[str, str]:
-    """Return how each claim stands beside a run of the preset `claims` with these measurements.
+Rows = Iterable[tuple[str, str, float, dict[str, Any]]]  # metric, variant, value, settings
 
-    A row is metric, variant, value and settings.
-    """
+
+def measured(study: Study, rows: Rows, **parameters: Any) -> Result:
+    """Return a run of the preset `claims` that measured these."""
     measurements = [
         {
             "metric": metric,
@@ -121,4 +119,10 @@ def statuses(
     ]
     given = study.check("claims", parameters).model_dump()
     whole = document(study=study.slug, parameters=given, measurements=measurements, series=[])
-    return {claim: found.status for claim, found in study.judge(study.read(whole)).items()}
+    return study.read(whole)
+
+
+def statuses(study: Study, rows: Rows, **parameters: Any) -> dict[str, str]:
+    """Return how each claim stands beside such a run."""
+    found = study.judge(measured(study, rows, **parameters))
+    return {claim: judgement.status for claim, judgement in found.items()}

@@ -15,7 +15,7 @@ from casestudies.lab.studies.distillation import distilling
 from casestudies.lab.studies.distillation.about import BERT, LONGER, SMOLLM2, STUDY
 from casestudies.lab.studies.distillation.study import Quality, lead_over, step_operations
 from casestudies.lab.train import loop
-from tests.lab.declared import document
+from tests.lab.declared import statuses
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -134,25 +134,8 @@ def test_a_lead_is_as_sure_as_its_windows_and_students_agree() -> None:
 
 def judged(claim: str, rows: list[tuple[str, str, float, str]], **parameters: int) -> str:
     """Return how a claim stands beside a run that measured metric, variant, value and shape."""
-    measurements = [
-        {
-            "metric": metric,
-            "variant": variant,
-            "settings": {"shape": shape} if shape else {},
-            "value": value,
-            "unit": STUDY.metric(metric).unit,
-            "n": 1,
-            "spread": None,
-        }
-        for metric, variant, value, shape in rows
-    ]
-    whole = document(
-        study="distillation",
-        parameters=STUDY.check("claims", parameters).model_dump(),
-        measurements=measurements,
-        series=[],
-    )
-    return STUDY.judge(STUDY.read(whole))[f"sanh2019distilbert-{claim}"].status
+    given = [(*row[:3], {"shape": row[3]} if row[3] else {}) for row in rows]
+    return statuses(STUDY, given, **parameters)[f"sanh2019distilbert-{claim}"]
 
 
 @pytest.mark.parametrize(

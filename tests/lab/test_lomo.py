@@ -17,6 +17,7 @@ from casestudies.lab.studies.lomo.fused import Lomo, Sgd
 from casestudies.lab.studies.lomo.methods import METHODS, Training
 from casestudies.lab.studies.lomo.step import held_at_llama
 from casestudies.lab.studies.lomo.tuning import apart
+from tests.lab.declared import measured
 from tests.lab.tiny import tiny_model, tiny_windows
 
 RATE = 0.1
@@ -114,38 +115,17 @@ def result(lomo: float, adam: float, blocks: int = 80) -> Result:
     """Return a run that measured these bytes a parameter, all of them weights."""
     of = {"lomo, 16 bits": lomo, "adam, 16 bits": adam}
     rows = [
-        {
-            "metric": "bytes per parameter",
-            "variant": variant,
-            "settings": {"shape": shape, "part": part},
-            "value": of[variant] if part == "weights" else 0.0,
-            "unit": "bytes",
-            "n": 1,
-            "spread": None,
-        }
+        (
+            "bytes per parameter",
+            variant,
+            of[variant] if part == "weights" else 0.0,
+            {"shape": shape, "part": part},
+        )
         for variant in of
         for shape in (about.SMOLLM2, about.LLAMA_65B)
         for part in ("weights", "gradients", "optimizer")
     ]
-    environment = {
-        "device": "cpu",
-        "cores": 2,
-        "threads": 2,
-        "memory_bytes": 1,
-        "python": "3",
-        "libraries": {},
-    }
-    return Result.model_validate(
-        {
-            "study": "lomo",
-            "parameters": {"claimed_blocks": blocks},
-            "seed": 0,
-            "environment": environment,
-            "measurements": rows,
-            "series": [],
-            "verdict": "",
-        }
-    )
+    return measured(about.STUDY, rows, claimed_blocks=blocks)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from casestudies.lab.equations.parameters import lora_parameters
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.shapes import SHAPES
 from casestudies.lab.quantize import nf4
-from casestudies.lab.result import Result
 from casestudies.lab.studies.lora import about, adapters, binary, counting, methods
 from casestudies.lab.studies.lora.cost import Training
 from casestudies.lab.studies.lora.frozen import Nf4Linear
+from tests.lab.declared import measured
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
 MERGED = [name for name in methods.METHODS if name not in ("full", "last block")]
@@ -200,36 +200,9 @@ def test_bytes_are_sixteen_for_what_is_trained_and_four_for_what_is_not() -> Non
 
 def judged(claim: str, *rows: tuple[str, str, float, str], blocks: int = 30) -> Judgement:
     """Return how a claim stands beside a run that measured these: metric, variant, value, part."""
-    measurements = [
-        {
-            "metric": metric,
-            "variant": variant,
-            "settings": {"part": part} if part else {},
-            "value": value,
-            "unit": about.STUDY.metric(metric).unit,
-            "n": 1,
-            "spread": None,
-        }
-        for metric, variant, value, part in rows
-    ]
-    environment = {
-        "device": "cpu",
-        "cores": 2,
-        "threads": 2,
-        "memory_bytes": 1,
-        "python": "3",
-        "libraries": {},
-    }
-    document = {
-        "study": "lora",
-        "parameters": {"measured_blocks": blocks, "measured_tokens": 128},
-        "seed": 0,
-        "environment": environment,
-        "measurements": measurements,
-        "series": [],
-        "verdict": "",
-    }
-    return about.STUDY.judge(Result.model_validate(document))[claim]
+    given = [(*row[:3], {"part": row[3]} if row[3] else {}) for row in rows]
+    found = measured(about.STUDY, given, measured_blocks=blocks, measured_tokens=128)
+    return about.STUDY.judge(found)[claim]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from casestudies.lab.studies.sparse_training_state.about import (
 )
 from casestudies.lab.studies.sparse_training_state.ranks import Task, train
 from casestudies.lab.studies.sparse_training_state.states import Training, largest_difference
-from tests.lab.declared import document
+from tests.lab.declared import statuses
 
 
 def model() -> LanguageModel:
@@ -94,25 +94,16 @@ def test_ranks_send_as_much_less_as_they_keep() -> None:
 
 def judged(claim: str, values: dict[str, float], **parameters: float) -> str:
     """Return how a claim stands beside a run that measured these."""
-    measurements = [
-        {
-            "metric": metric,
-            "variant": COMPRESSED,
-            "settings": {"sparsity": 0.9} if metric == "state saved" else {"link": LINKED},
-            "value": value,
-            "unit": "%",
-            "n": 1,
-            "spread": None,
-        }
+    rows = [
+        (
+            metric,
+            COMPRESSED,
+            value,
+            {"sparsity": 0.9} if metric == "state saved" else {"link": LINKED},
+        )
         for metric, value in values.items()
     ]
-    whole = document(
-        study=STUDY.slug,
-        parameters=STUDY.check("claims", parameters).model_dump(),
-        measurements=measurements,
-        series=[],
-    )
-    return STUDY.judge(STUDY.read(whole))[f"singh2023samo-{claim}"].status
+    return statuses(STUDY, rows, **parameters)[f"singh2023samo-{claim}"]
 
 
 @pytest.mark.parametrize(

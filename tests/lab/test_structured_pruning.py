@@ -11,7 +11,7 @@ from casestudies.lab.models.bert import BertShape
 from casestudies.lab.studies.structured_pruning import choosing, pruning, removing, stored
 from casestudies.lab.studies.structured_pruning.about import BERT_STORED, STUDY
 from casestudies.lab.studies.structured_pruning.study import scattered
-from tests.lab.declared import document
+from tests.lab.declared import statuses
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
 
@@ -166,20 +166,10 @@ def test_a_dense_encoder_is_as_large_as_its_parameters() -> None:
 @pytest.mark.parametrize(("ratio", "status"), [(10, "direction agrees"), (9.9, "not reproduced")])
 def test_compound_compression_is_judged_by_the_rule(ratio: float, status: str) -> None:
     rows = [
-        {
-            "metric": "compound compression",
-            "variant": BERT_STORED,
-            "settings": {"sparsity": sparsity},
-            "value": value,
-            "unit": "x",
-            "n": 1,
-            "spread": None,
-        }
+        ("compound compression", BERT_STORED, value, {"sparsity": sparsity})
         for sparsity, value in ((0.8, 8.0), (0.9, ratio))
     ]
-    parameters = STUDY.check("claims", {}).model_dump()
-    whole = document(study=STUDY.slug, parameters=parameters, measurements=rows, series=[])
-    assert STUDY.judge(STUDY.read(whole))["kurtic2022obert-0"].status == status
+    assert statuses(STUDY, rows)["kurtic2022obert-0"] == status
 
 
 @given(columns=st.integers(4, 12), share=st.sampled_from([0.25, 0.5, 0.75]))

@@ -19,7 +19,7 @@ from casestudies.lab.studies.zero.about import LIBRARY, STAGES, STUDY, by_formul
 from casestudies.lab.studies.zero.library import one_process
 from casestudies.lab.studies.zero.stages import Stage
 from casestudies.lab.studies.zero.training import Task, held_among, train
-from tests.lab.declared import document
+from tests.lab.declared import measured
 
 pytestmark = pytest.mark.xdist_group("ranks")
 
@@ -154,16 +154,16 @@ def test_the_allocator_knows_of_no_more(stage: str) -> None:
 def result(excess: float = 0.0, **parameters: int):
     """Return a result whose ranks hold so much more than the formulas say, as a share."""
     rows = [
-        {
-            "metric": "model states", "variant": stage, "settings": {"ranks": ranks},
-            "value": by_formula(stage, ranks) * (1 + excess * (stage != "plain")),
-            "unit": "byte/parameter", "n": 1, "spread": None,
-        }
+        (
+            "model states",
+            stage,
+            by_formula(stage, ranks) * (1 + excess * (stage != "plain")),
+            {"ranks": ranks},
+        )
         for stage in STAGES
         for ranks in (2, 4, 64, 400)
-    ]  # fmt: skip
-    values = {**STUDY.check("claims", {}).model_dump(), **parameters}
-    return STUDY.read(document(study="zero", parameters=values, measurements=rows, series=[]))
+    ]
+    return measured(STUDY, rows, **parameters)
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,25 @@ def sections(path: Path) -> list[Document]:
     return documents
 
 
-def corpus(path: Path | None = None) -> Corpus:
-    """Return the text of `path`, or Python's reference, split by `split`."""
+def corpus(path: Path | None = None, documented: Iterable[str] = (), of_these: str = "") -> Corpus:
+    """Return the text of `path`, or Python's reference, split by `split`.
+
+    To the reference the docstrings of the packages `documented` are added, which its name calls
+    `of_these`.
+    """
     if path:
         return split(path.name, sections(path))
-    return split("Python reference (pydoc_data.topics)", python_reference())
+    name = "Python reference (pydoc_data.topics)"
+    more = docstrings(documented)
+    return split(
+        f"{name} and docstrings of {of_these}" if more else name, python_reference() + more
+    )
+
+
+def in_turn(first: Corpus, then: Corpus) -> tuple[str, str]:
+    """Return the name and the hash of two texts that are read one after the other."""
+    both = hashlib.sha256(f"{first.sha256} {then.sha256}".encode()).hexdigest()
+    return f"{first.name}, then {then.name}", both
 
 
 def split(name: str, documents: Iterable[Document]) -> Corpus:

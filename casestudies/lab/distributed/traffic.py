@@ -90,7 +90,7 @@ class Traffic(TorchDispatchMode):
         share = 1.0 if kind == "send" else (world - 1) / world
         self.calls[kind] += 1
         self.elements += passes * elements
-        self.bytes_sent += passes * share * sum(t.numel() * t.element_size() for t in whole)
+        self.bytes_sent += passes * share * sum(t.nbytes for t in whole)
 
 
 def _kind(function: Any) -> Collective | None:

@@ -29,7 +29,7 @@ class KeyValueCache:
     @property
     def bytes(self) -> int:
         """Return the bytes that the tokens held so far take."""
-        return self._held[..., : self.length, :].numel() * self._held.element_size()
+        return self._held[..., : self.length, :].nbytes
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keep a layer's new keys and values (B, K, new, D) and return all of it (B, K, T, D).

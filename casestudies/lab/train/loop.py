@@ -15,6 +15,8 @@ PEAK_RATE = 2e-3
 BATCH = 16  # windows a step
 WARM_UP, LAST_RATE = 0.1, 0.1  # shares of the steps and of the peak
 LONGEST_GRADIENT = 1.0
+AT_ONCE = 32  # windows whose loss is measured together
+RATES_APART = 3.0  # of learning rates that are tried
 
 
 class Loss(NamedTuple):
@@ -74,6 +76,18 @@ def token_loss(logits: Tensor, windows: Tensor) -> Tensor:
 def next_token_loss(model: nn.Module, windows: Tensor) -> Tensor:
     """Return `token_loss` of a model that gives logits for tokens, reading `windows` (B, T)."""
     return token_loss(model(windows[:, :-1]).float(), windows)
+
+
+@torch.no_grad()
+def mean_loss(model: nn.Module, windows: Tensor) -> float:
+    """Return `next_token_loss` over all windows (count, length), AT_ONCE of them together."""
+    parts = windows.split(AT_ONCE)
+    return sum(len(part) * next_token_loss(model, part).item() for part in parts) / len(windows)
+
+
+def rates_around(middle: float, count: int) -> list[float]:
+    """Return so many rates from the lowest on, RATES_APART times each other, with this one."""
+    return [middle * RATES_APART ** (n - count // 2) for n in range(count)]
 
 
 def drawn(windows: Tensor, generator: torch.Generator, size: int = BATCH) -> Iterator[Tensor]:

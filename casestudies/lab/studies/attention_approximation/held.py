@@ -88,7 +88,7 @@ class LayerCache(ABC):
     @property
     def bytes(self) -> int:
         """Return the bytes of the keys and values that it holds."""
-        return 2 * self.keys[:, :, : self.held].numel() * self.keys.element_size()
+        return 2 * self.keys[:, :, : self.held].nbytes
 
 
 class RollingCache(LayerCache):

@@ -86,7 +86,7 @@ def run(parameters: CascadeParameters, setup: Setup, report: Report) -> str:
     p, report.precision = parameters, "float32"
     with report.stage("reading the model and the text", 0.15):
         pretrained = files.load(setup.model, setup.device, setup.shared)
-        corpus = _corpus(p, setup)
+        corpus = text.corpus(setup.text, DOCUMENTED if p.docstrings else (), "NumPy and pandas")
         report.source("model", pretrained.name, pretrained.sha256)
         report.source("text", corpus.name, corpus.sha256)
         texts = _texts(corpus, pretrained, p, setup)
@@ -210,13 +210,6 @@ def _beside_mixing(found: Chosen) -> str:
     if found.over_mixing >= 0.05:
         return f"{found.over_mixing:.1f} points above mixing both at random for as much"
     return "which is not above mixing both at random for as much"
-
-
-def _corpus(p: CascadeParameters, setup: Setup) -> text.Corpus:
-    if setup.text or not p.docstrings:
-        return text.corpus(setup.text)
-    name = "Python reference (pydoc_data.topics) and docstrings of NumPy and pandas"
-    return text.split(name, text.python_reference() + text.docstrings(DOCUMENTED))
 
 
 def _texts(

@@ -122,7 +122,7 @@ def count(model: LanguageModel, parameters: KeyValueCacheParameters, report: Rep
         variant: kv_bytes_per_token(**shape, kv_heads=number, number_bytes=FLOAT32_BYTES)
         for variant, number in heads.items()
     }
-    weights = sum(w.numel() * w.element_size() for w in model.parameters())
+    weights = sum(w.nbytes for w in model.parameters())
     for variant, held in per_token.items():
         report.measure("cache per token", variant, held / KIB)
         room = cache_capacity(memory_bytes=weights, token_bytes=held)

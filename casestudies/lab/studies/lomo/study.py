@@ -1,6 +1,5 @@
 """Fine-tunes a model by each method, and counts and times a step at published shapes."""
 
-import hashlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,11 @@ from casestudies.lab.studies.lomo.tuning import (
     Tuned,
     apart,
     best,
-    loss,
     texts,
     trained,
     untrained,
 )
+from casestudies.lab.train import loop
 
 MIB = 2**20
 FROM_RANDOM = ("adam", "sgd, clipped")
@@ -39,7 +38,7 @@ def run(parameters: LomoParameters, setup: Setup, report: Report) -> str:
             found, p, setup, lambda step, of: stage.at(step / p.training_steps, f"loss {of:.2f}")
         )
     with report.stage("fine-tuning on the new text", 0.4) as stage:
-        before = loss(start, found.kept)
+        before = loop.mean_loss(start, found.kept)
         tuned = tune(Comparison(start, found, p, setup.seed), report, stage)
         report.measure("loss", "unchanged", before)
     with report.stage("training from random weights", 0.1):
@@ -60,8 +59,7 @@ def read(p: LomoParameters, setup: Setup, report: Report) -> Texts:
     """Return both texts in windows; the result names them together."""
     name = f"docstrings of {p.first_text}"
     first, new = text.split(name, text.docstrings([p.first_text])), text.corpus(setup.text)
-    both = hashlib.sha256(f"{first.sha256} {new.sha256}".encode()).hexdigest()
-    report.source("text", f"{name}, then {new.name}", both)
+    report.source("text", *text.in_turn(first, new))
     return texts(first, new, p, setup)
 
 

@@ -17,9 +17,7 @@ from casestudies.lab.studies.lomo.methods import METHODS, Training
 from casestudies.lab.train import loop
 
 VOCABULARY = 1024
-TOGETHER = 32  # windows evaluated at once
 LOOKS = 6  # points of a curve
-APART = 3.0  # from one rate to the next
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,7 @@ class Comparison:
     def tried(self, method: str) -> list[Tuned]:
         """Return what the method makes of the model at each of its learning rates."""
         p = self.parameters
-        middle = p.learning_rates // 2
-        rates = [METHODS[method].rate * APART ** (n - middle) for n in range(p.learning_rates)]
+        rates = loop.rates_around(METHODS[method].rate, p.learning_rates)
         return [self.tune(method, rate) for rate in rates]
 
     def repeated(self, method: str, rate: float) -> list[Tuned]:
@@ -104,12 +101,12 @@ class Comparison:
         training, steps = Training(self.start, method), self.parameters.tuning_steps
         schedule = loop.Schedule(steps, rate)
         batches = loop.drawn(self.texts.new, _generator(self.seed + repeat))
-        curve = [(0, loss(training.model, self.texts.kept))]
+        curve = [(0, loop.mean_loss(training.model, self.texts.kept))]
         for step, batch in zip(range(1, steps + 1), batches, strict=False):
             training.step(batch, rate * schedule.rate(step - 1))
             if step % -(-steps // LOOKS) == 0 or step == steps:
-                curve.append((step, loss(training.model, self.texts.kept)))
-        chosen_by = loss(training.model, self.texts.choosing)
+                curve.append((step, loop.mean_loss(training.model, self.texts.kept)))
+        chosen_by = loop.mean_loss(training.model, self.texts.choosing)
         return Tuned(training.model, rate, curve[-1][1], chosen_by, curve)
 
 
@@ -117,14 +114,6 @@ def best(tried: list[Tuned]) -> Tuned:
     """Return the one of the least loss on text kept for that."""
     # A rate that is too high may end without a loss.
     return min(tried, key=lambda tuned: (math.isnan(tuned.choosing), tuned.choosing))
-
-
-@torch.no_grad()
-def loss(model: LanguageModel, windows: Tensor) -> float:
-    """Return the mean negative log-likelihood of all tokens but the first of each window."""
-    parts = windows.split(TOGETHER)
-    total = sum(len(part) * loop.next_token_loss(model, part).item() for part in parts)
-    return total / len(windows)
 
 
 @torch.no_grad()

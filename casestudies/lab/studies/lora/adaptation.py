@@ -16,9 +16,7 @@ from casestudies.lab.studies.lora.methods import METHODS, adapted, trained
 from casestudies.lab.train import loop
 
 VOCABULARY = 1024
-TOGETHER = 32  # windows evaluated at once
 LOOKS = 6  # points of a curve
-APART = 3.0  # from one rate to the next
 
 Observe = Callable[[int, float], None]
 
@@ -94,11 +92,6 @@ def base_model(found: Texts, p: LoraParameters, setup: Setup, observe: Observe) 
     return model.requires_grad_(False)
 
 
-def rates_of(method: str, count: int) -> list[float]:
-    """Return this many rates around the one that suited the method here, APART from each other."""
-    return [METHODS[method].rate * APART ** (n - count // 2) for n in range(count)]
-
-
 @dataclass(frozen=True)
 class Comparison:
     """A model trained on the old text, and how it is adapted to the new one by every method."""
@@ -111,7 +104,8 @@ class Comparison:
     def outcomes(self, method: str) -> Outcomes:
         """Return what the method makes of the model, at each rate from the smallest on."""
         tried = [
-            self.adapt(method, rate, 0) for rate in rates_of(method, self.parameters.learning_rates)
+            self.adapt(method, rate, 0)
+            for rate in loop.rates_around(METHODS[method].rate, self.parameters.learning_rates)
         ]
         best = min(tried, key=lambda outcome: outcome.tuning)
         repeats = range(1, self.parameters.repeats)
@@ -125,29 +119,20 @@ class Comparison:
         """Return the model after its steps on the new text."""
         model = adapted(self.base, METHODS[method], self._generator(repeat))
         steps, found = self.parameters.adapting_steps, self.texts
-        curve = [(0, loss(model, found.new))]
+        curve = [(0, loop.mean_loss(model, found.new))]
 
         def observe(step: int, _: float) -> None:
             if step % -(-steps // LOOKS) == 0 or step == steps:
-                curve.append((step, loss(model, found.new)))
+                curve.append((step, loop.mean_loss(model, found.new)))
 
         # Every method sees the same batches, however much it drew to begin.
         schedule, batches = loop.Schedule(steps, rate), self._generator(repeat)
         _train(model, found.new_training, schedule, batches, observe)
-        old, tuning = loss(model, found.old), loss(model, found.tuning)
+        old, tuning = loop.mean_loss(model, found.old), loop.mean_loss(model, found.tuning)
         return Adapted(model, rate, curve[-1][1], old, tuning, curve)
 
     def _generator(self, repeat: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.seed + repeat) % 2**63)
-
-
-@torch.no_grad()
-def loss(model: LanguageModel, windows: Tensor) -> float:
-    """Return the mean negative log-likelihood of all tokens but the first of each window."""
-    total = 0.0
-    for batch in windows.split(TOGETHER):
-        total += len(batch) * loop.next_token_loss(model, batch).item()
-    return total / len(windows)
 
 
 def _train(

@@ -91,4 +91,4 @@ def step_times(
 
 
 def _bytes(tensors: Iterable[Tensor | nn.Parameter]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return sum(tensor.nbytes for tensor in tensors)

@@ -1,6 +1,5 @@
 """Adapts a model in several ways, and counts and times a training step at a real model's shape."""
 
-import hashlib
 from collections.abc import Mapping
 
 import torch
@@ -19,13 +18,13 @@ from casestudies.lab.studies.lora.adaptation import (
     Outcomes,
     Texts,
     base_model,
-    loss,
     texts,
 )
 from casestudies.lab.studies.lora.adapters import FirstCodeScale
 from casestudies.lab.studies.lora.cost import StepBytes, step_times, trainings
 from casestudies.lab.studies.lora.frozen import Nf4Linear
 from casestudies.lab.studies.lora.methods import METHODS, QUERY_AND_VALUE, merge, trained
+from casestudies.lab.train import loop
 
 MIB = 2**20
 RANK = 4  # of the counts and of the step
@@ -58,15 +57,14 @@ def read(p: LoraParameters, setup: Setup, report: Report) -> Texts:
     name = f"docstrings of {p.old_text}"
     old = text.split(name, text.docstrings([p.old_text]))
     new = text.corpus(setup.text)
-    both = hashlib.sha256(f"{old.sha256} {new.sha256}".encode()).hexdigest()
-    report.source("text", f"{name}, then {new.name}", both)
+    report.source("text", *text.in_turn(old, new))
     return texts(old, new, p, setup)
 
 
 def compare(comparison: Comparison, report: Report, stage: Stage) -> str:
     """Report what each method makes of the model; return a sentence about it."""
     base, found = comparison.base, comparison.texts
-    before, of_old = loss(base, found.new), loss(base, found.old)
+    before, of_old = loop.mean_loss(base, found.new), loop.mean_loss(base, found.old)
     report.measure("loss", "unchanged", before)
     report.measure("forgetting", "unchanged", 0.0)
     outcomes: dict[str, Outcomes] = {}

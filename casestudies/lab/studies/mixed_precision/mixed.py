@@ -137,7 +137,7 @@ class Training:
         held += self.masters if self._apart else []
         for state in self.optimizer.state.values():
             held += [part for part in state.values() if part.dim()]
-        size = sum(tensor.numel() * tensor.element_size() for tensor in held)
+        size = sum(tensor.nbytes for tensor in held)
         self.model.zero_grad()
         return size
 

@@ -60,7 +60,7 @@ def run(parameters: MixtureParameters, setup: Setup, report: Report) -> str:
     """Measure all models; return the verdict. Raises ValueError if the text is too short."""
     p, report.precision = parameters, "float32"
     with report.stage("reading the text and training a tokenizer", 0.1):
-        corpus = _corpus(p, setup)
+        corpus = text.corpus(setup.text, DOCUMENTED if p.docstrings else (), "NumPy and pandas")
         report.source("text", corpus.name, corpus.sha256)
         tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
         training, evaluation = (
@@ -246,10 +246,3 @@ def _step(model: LanguageModel, batch: Tensor) -> Callable[[], None]:
 
 def _reading(model: LanguageModel, windows: Tensor) -> Callable[[], object]:
     return torch.inference_mode()(lambda: model(windows))
-
-
-def _corpus(p: MixtureParameters, setup: Setup) -> text.Corpus:
-    if setup.text or not p.docstrings:
-        return text.corpus(setup.text)
-    name = "Python reference (pydoc_data.topics) and docstrings of NumPy and pandas"
-    return text.split(name, text.python_reference() + text.docstrings(DOCUMENTED))

@@ -48,7 +48,7 @@ class EmulatedLink:
 
     def carry(self, source: Tensor, target: Tensor) -> Arrival:
         """See `Carrier`."""
-        size = source.numel() * source.element_size()
+        size = source.nbytes
         self.bytes += size
         return self._thread.submit(self._copy, source, target, size).result
 
@@ -71,7 +71,7 @@ class CardLink:  # pragma: no cover - needs a GPU
 
     def carry(self, source: Tensor, target: Tensor) -> Arrival:
         """See `Carrier`; what the card was asked before is done first."""
-        self.bytes += source.numel() * source.element_size()
+        self.bytes += source.nbytes
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             for tensor in (source, target):

@@ -178,7 +178,7 @@ def deep(model: LanguageModel, tokens: Tensor, place: Place, report: Report) -> 
         found: list[Tensor] = []
         operations = peak_bytes(lambda: found.extend(schedule.step([tokens])), place.device)
         held = schedule.device.peak + (operations if place.device == "cpu" else 0)
-    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    weights = sum(weight.nbytes for weight in model.parameters())
     blocks = len(model.blocks)
     apart = difference([torch.stack(found)], expected)
     report.measure("equality error", PREFETCH, apart, blocks=blocks)

@@ -83,7 +83,7 @@ class Placed:
 
     def write(self, tensor: Tensor, there: Tensor) -> Tensor:
         """Copy the tensor into one in the other memory, and return that."""
-        self.carried += tensor.numel() * tensor.element_size()
+        self.carried += tensor.nbytes
         return there.copy_(tensor)
 
     def weights_in(self, memory: Memory, unit: int) -> Tensor:

@@ -119,7 +119,7 @@ def weigh_alone(work: Work) -> int:
 
 def state_bytes(weights: Iterable[Tensor]) -> int:
     """Return the bytes of the weights and of the two numbers that AdamW keeps for each."""
-    return 3 * sum(weight.numel() * weight.element_size() for weight in weights)
+    return 3 * sum(weight.nbytes for weight in weights)
 
 
 def observe(work: Work, schedules: list[str]) -> dict[str, Observed]:

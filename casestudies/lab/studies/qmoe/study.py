@@ -98,7 +98,9 @@ class QMoeBench:
         self.parameters, self.setup, self.report = parameters, setup, report
         report.precision = "float32"
         with report.stage("reading the text and training a tokenizer", READING):
-            corpus = _corpus(parameters, setup)
+            corpus = text.corpus(
+                setup.text, DOCUMENTED if parameters.docstrings else (), "NumPy, pandas, Django"
+            )
             report.source("text", corpus.name, corpus.sha256)
             tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
             train = text.windows(corpus.calibration, tokenizer, parameters.window)
@@ -206,13 +208,6 @@ class QMoeBench:
     def _restore(self, experts: list[Tensor]) -> None:
         for weights, old in zip(self._stacks(), experts, strict=True):
             weights.copy_(old)
-
-
-def _corpus(parameters: QMoeParameters, setup: Setup) -> text.Corpus:
-    if setup.text or not parameters.docstrings:
-        return text.corpus(setup.text)
-    name = "Python reference (pydoc_data.topics) and docstrings of NumPy, pandas, Django"
-    return text.split(name, text.python_reference() + text.docstrings(DOCUMENTED))
 
 
 def size(compressed: Compressed, code: Code) -> Size:

@@ -134,7 +134,7 @@ class Training:
         found: dict[str, int] = {}
         for one in self.weights:
             for name, tensor in one.parts():
-                found[name] = found.get(name, 0) + tensor.numel() * tensor.element_size()
+                found[name] = found.get(name, 0) + tensor.nbytes
         for one in self.weights:
             one.gradient = None
         return found

@@ -84,7 +84,7 @@ class UnevenCache:
     @property
     def bytes(self) -> int:
         """Return the bytes held."""
-        return sum(t.numel() * t.element_size() for pair in self._held.values() for t in pair)
+        return sum(t.nbytes for pair in self._held.values() for t in pair)
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keep a layer's new keys and values and return all of it."""

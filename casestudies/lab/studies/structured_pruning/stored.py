@@ -53,7 +53,7 @@ class BlockSparse:
     def bytes(self) -> int:
         """Return the bytes of all that is stored."""
         parts = self.starts, self.places, self.codes, self.scales
-        return sum(part.numel() * part.element_size() for part in parts)
+        return sum(part.nbytes for part in parts)
 
 
 def kept_blocks(rows: int, columns: int, sparsity: float) -> int:
