@@ -43,6 +43,7 @@ from reviewapp.limits.throttles import ByScope
 from reviewapp.rest import exceptions
 from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import Listing, json_keys
+from reviewapp.rest.pages import OF_EVERY_LIST
 from reviewapp.ui.fields import WholeNumberField
 
 LARGEST_ID = 2**63 - 1
@@ -57,6 +58,7 @@ class Studies(Endpoint, ListAPIView[Any]):
     """
 
     serializer_class = StudySerializer
+    other_keys = OF_EVERY_LIST
 
     def get_queryset(self) -> Any:
         """Return the catalogue."""

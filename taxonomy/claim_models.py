@@ -276,11 +276,6 @@ class Claim(models.Model):
         return f"{self.publication.key}-{self.position}"
 
     @property
-    def is_exact(self) -> bool:
-        """Whether the source states the number without "up to", "about" or the like."""
-        return self.qualifier == Qualifier.EXACT
-
-    @property
     def is_range_end(self) -> bool:
         """Whether the number is one of the two ends of a published range."""
         return self.qualifier in (Qualifier.RANGE_LOW, Qualifier.RANGE_HIGH)

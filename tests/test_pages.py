@@ -33,7 +33,7 @@ PAGES = [
     "/compare/?publications=frantar2022gptq,frantar2023sparsegpt",
     "/answers/?about=speed&phase=inference&memory=24",
     "/replication/",
-    "/replication/?outcome=not-run&strategy=quantization&differ=yes",
+    "/replication/?outcome=not+run&strategy=quantization&differ=yes",
     "/frameworks/?class=serving&sort=claims",
     "/case-studies/",
     "/case-studies/sparsegpt/",

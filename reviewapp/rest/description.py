@@ -53,9 +53,10 @@ class Description(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         """Return the keys of the address that the view's form reads."""
         own = super().get_override_parameters()
-        if self.method != "GET" or not hasattr(self.view, "fields"):
+        if self.method != "GET":
             return own
-        return [*own, *(_parameter(*pair) for pair in self.view.fields().items())]
+        view: Any = self.view
+        return [*own, *(_parameter(*pair) for pair in view.fields().items())]
 
     def get_auth(self) -> list[dict[str, Any]]:
         """Return that who writes needs a token, and who reads none."""

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from reviewapp.rest.csv_file import csv_file
 from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.pages import OF_EVERY_LIST, Pages
-from reviewapp.rest.reading import given, refuse_unknown
+from reviewapp.rest.reading import given
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import provenance, stream
 
@@ -31,9 +31,10 @@ class CsvFile(BaseRenderer):
 
 
 class Listing(Endpoint, ListAPIView[Row]):
-    """The things that an address asks for: its keys are those of `form`, and others are refused."""
+    """The things that an address asks for; its keys are those of `form`."""
 
     renderer_classes = [JSONRenderer, CsvFile]
+    other_keys = OF_EVERY_LIST
     form: ClassVar[type[forms.Form]] = forms.Form
     file_name: ClassVar[str]
 
@@ -51,8 +52,6 @@ class Listing(Endpoint, ListAPIView[Row]):
 
     # A file is not the library's kind of response, though it may be answered.
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        known = [*self.fields(), *OF_EVERY_LIST]
-        refuse_unknown(request.query_params, known)
         if request.accepted_renderer.format == CsvFile.format:
             return self._file(request)
         return self.list(request, *args, **kwargs)

@@ -1,5 +1,6 @@
 """The answer to a practitioner's question, with the counts that its first sentence says."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import Any
 from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 
 from reviewapp.ui.units import number
-from taxonomy.answers.question import OWN, Question, on_such_devices
+from taxonomy.answers.question import OWN, Question
 from taxonomy.answers.wording import counted, sentence
 from taxonomy.choices import AxisKind, Phase, Qualifier, QuantityGroup, Scope, Status
 from taxonomy.claims.outcomes import CONCLUSIVE, Standing, standing_of
@@ -68,6 +69,7 @@ class Counts:
     fitting: Part
     elsewhere: Part  # about what is asked, on other devices or on none that is named
     unstated: int  # of those, the claims that have no device of their own
+    unsized: int  # and those of whose models no size is known
     nearby: tuple[tuple[QuantityGroup, Part], ...]  # on such devices, about other quantities
     effects: tuple[Effect, ...]
     effects_of_fitting: tuple[Effect, ...]
@@ -107,7 +109,7 @@ def verdict(question: Question, counts: Counts) -> str:
     if not total:
         return f"No claim is about {question.subject}."
     about = f"about {question.subject}"
-    device = f"a device of up to {number(question.memory)}\u202fGB"
+    device = question.device
     if total == 1:
         return f"The one claim {about} {'names or implies' if n else 'does not name'} {device}."
     none = "none of the" if total > 2 else "neither of the"
@@ -115,7 +117,7 @@ def verdict(question: Question, counts: Counts) -> str:
     claims = "claims" if n == total == 2 else counted(total, "claim")
     verb = "names or implies" if n <= 1 else "name or imply"
     said = f"{who.get(n, f'{in_words(n)} of the')} {claims} {about} {verb} {device}"
-    nowhere = ", or any device" if counts.unstated == total else ""
+    nowhere = ", or any device" if counts.unstated == total and not question.parameters else ""
     return sentence(said + nowhere)
 
 
@@ -127,11 +129,14 @@ def context_of(question: Question, counts: Counts) -> str:
         said.append(f"{'It' if counts.reported == 1 else 'Each'} is attributed to {listed(every)}.")
     if 0 < counts.unstated < counts.reported:
         said.append(sentence(f"{counted(counts.unstated, 'claim', 'names', 'name')} no device"))
+    if question.parameters and counts.unsized:
+        unsized = counted(counts.unsized, "claim", "does", "do")
+        said.append(sentence(f"{unsized} not say how large the model is"))
     nearby = [f"{group.label.lower()} ({part.total})" for group, part in counts.nearby]
     total = sum(part.total for _, part in counts.nearby)
     others = "claim reports" if total <= 1 else "claims report"
     what = listed(nearby) if nearby else "anything else"
-    where = f"{question.in_phase} on devices of up to {number(question.memory)}\u202fGB".strip()
+    where = f"{question.in_phase} on {question.devices}".strip()
     said.append(sentence(f"{where}, {in_words(total)} {others} {what}"))
     return " ".join(said)
 
@@ -161,10 +166,14 @@ def counts_of(question: Question, state: str) -> Counts:
     """Return the counts, remembered while `revision()` says `state`.
 
     23 GB finds what 16 GB does where no device has a memory between them, so there are no more
-    answers to remember than sizes of devices.
+    answers to remember than sizes of devices and models.
     """
-    sizes = [size for size in _device_sizes(state) if size <= question.memory]
-    return _counts(question.about, question.phase, max(sizes, default=0), state)
+    devices = [size for size in _device_sizes(state) if size <= question.memory]
+    parameters = question.parameters
+    if parameters is not None:
+        models = [size for size in _model_sizes(state) if size >= parameters]
+        parameters = min(models, default=math.inf)
+    return _counts(question.about, question.phase, max(devices, default=0), parameters, state)
 
 
 @lru_cache(maxsize=2)
@@ -173,21 +182,37 @@ def _device_sizes(state: str) -> tuple[float, ...]:
     return tuple(size for size in sizes.values_list("memory_gb", flat=True).distinct() if size)
 
 
+@lru_cache(maxsize=2)
+def _model_sizes(state: str) -> tuple[float, ...]:
+    sizes = Claim.objects.filter(parameters_billion__isnull=False).order_by()
+    return tuple(
+        size for size in sizes.values_list("parameters_billion", flat=True).distinct() if size
+    )
+
+
 @lru_cache(maxsize=512)
-def _counts(about: QuantityGroup, phase: Phase | None, memory: float, state: str) -> Counts:
-    question = Question(about, phase, memory)
-    claims, such = question.about_it(), on_such_devices(memory)
+def _counts(
+    about: QuantityGroup,
+    phase: Phase | None,
+    memory: float,
+    parameters: float | None,
+    state: str,
+) -> Counts:
+    question = Question(about, phase, memory, parameters)
+    claims, such = question.about_it(), question.on_such
     own = ClaimDevice.objects.filter(role__in=OWN)
     totals = claims.aggregate(
         all=Count("pk"),
         fitting=Count("pk", filter=such),
         unstated=Count("pk", filter=~Q(pk__in=own.values("claim"))),
+        unsized=Count("pk", filter=Q(parameters_billion=None)),
     )
     links = Attribution.objects.filter(claim__in=claims, counted=True).order_by()
     return Counts(
         fitting=Part(totals["fitting"], _strongest(claims.filter(such))),
         elsewhere=Part(totals["all"] - totals["fitting"], _strongest(claims.exclude(such))),
         unstated=totals["unstated"],
+        unsized=totals["unsized"],
         nearby=_nearby(question),
         effects=_effects(question, claims),
         effects_of_fitting=_effects(question, claims.filter(such)),
@@ -206,7 +231,7 @@ def _strongest(claims: ClaimQuerySet) -> tuple[int, ...]:
 
 def _nearby(question: Question) -> tuple[tuple[QuantityGroup, Part], ...]:
     """Return the claims on such devices about other quantities, by group."""
-    found = question.in_this_phase().filter(on_such_devices(question.memory))
+    found = question.in_this_phase().filter(question.on_such)
     others = found.exclude(axis__quantity__group=question.about)
     totals = dict(others.order_by().values_list("axis__quantity__group").annotate(n=Count("pk")))
     strongest: dict[str, list[int]] = {}

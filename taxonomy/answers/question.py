@@ -1,4 +1,4 @@
-"""What a practitioner asks: about which quantities, in which phase, on a device of what memory."""
+"""What a practitioner asks: about which quantities, in which phase, on what device and model."""
 
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -9,13 +9,15 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from reviewapp.ui.errors import cleaned_or_400
-from reviewapp.ui.fields import WholeNumberField
+from reviewapp.ui.fields import NumberField, WholeNumberField
+from reviewapp.ui.units import number
 from taxonomy.choices import DeviceRole, Phase, QuantityGroup
 from taxonomy.models import Claim
 from taxonomy.querysets import ClaimQuerySet
 
 OWN = (DeviceRole.STATED, DeviceRole.IMPLIED)  # a device of the baseline is not the claim's
 MOST_GB = 10_000
+MOST_BILLION = 1_000_000
 
 
 class QuestionForm(forms.Form):
@@ -26,25 +28,45 @@ class QuestionForm(forms.Form):
         choices=[("", "any phase"), *Phase.choices], required=False, label="When"
     )
     memory = WholeNumberField(min_value=1, max_value=MOST_GB, label="GPU memory, GB")
+    parameters = NumberField(
+        min_value=0,
+        max_value=MOST_BILLION,
+        required=False,
+        label="Model, billion parameters",
+        widget=forms.NumberInput(attrs={"placeholder": "any size", "step": "any"}),
+    )
 
 
 @dataclass(frozen=True)
 class Question:
     """Claims about a group of quantities, in a phase or any (empty), on devices up to `memory` GB.
 
-    Only a claim's own devices count, named or implied by its words; those of its publication or
-    of its baseline never do.
+    With `parameters`, also on a model of so many billion or more: who has such a device and model
+    asks for what was shown with no more than the one and no less than the other. Only a claim's
+    own devices and models count, named or implied by its words; those of its publication or of
+    its baseline never do.
     """
 
     about: QuantityGroup
     phase: Phase | None
     memory: float
+    parameters: float | None = None
 
     @property
     def url(self) -> str:
-        query = {"about": self.about.value, "phase": self.phase or "", "memory": f"{self.memory:g}"}
+        query = {
+            "about": self.about.value,
+            "phase": self.phase or "",
+            "memory": f"{self.memory:g}",
+            "parameters": self.size,
+        }
         given = {key: value for key, value in query.items() if value}
         return f"{reverse('answers')}?{urlencode(given)}"
+
+    @property
+    def size(self) -> str:
+        """Return the model's parameters as an address writes them: "13"; empty if not asked."""
+        return number(self.parameters).replace(",", "")
 
     @property
     def subject(self) -> str:
@@ -57,6 +79,28 @@ class Question:
             return ""
         return f" {self.phase.label}" if self.phase == Phase.NONE else f" for {self.phase.label}"
 
+    @property
+    def device(self) -> str:
+        """Return on what, in words: "a device of up to 24 GB and a model of 13 billion ..."."""
+        return f"a device of up to {number(self.memory)}\u202fGB{self._and_model}"
+
+    @property
+    def devices(self) -> str:
+        """Return the same of many."""
+        return f"devices of up to {number(self.memory)}\u202fGB{self._and_model}"
+
+    @property
+    def _and_model(self) -> str:
+        if self.parameters is None:
+            return ""
+        return f" and a model of {number(self.parameters)} billion parameters or more"
+
+    @property
+    def on_such(self) -> Q:
+        """Return the condition that a claim has such a device and, if asked, such a model."""
+        such = on_such_devices(self.memory)
+        return such & Q(parameters_billion__gte=self.parameters) if self.parameters else such
+
     def in_this_phase(self) -> ClaimQuerySet:
         """Return the claims of the phase about anything."""
         return Claim.objects.filter(phase=self.phase) if self.phase else Claim.objects.all()
@@ -67,8 +111,7 @@ class Question:
 
     def behind_the_answer(self) -> ClaimQuerySet:
         """Return the claims about it on any device, and those on such devices about anything."""
-        such = on_such_devices(self.memory)
-        return self.in_this_phase().filter(Q(axis__quantity__group=self.about) | such)
+        return self.in_this_phase().filter(Q(axis__quantity__group=self.about) | self.on_such)
 
 
 def on_such_devices(memory: float) -> Q:
@@ -83,13 +126,13 @@ def read_question(data: QueryDict) -> Question:
     """Return what an address asks; raise BadRequest, with a sentence for the reader, if nothing."""
     given = cleaned_or_400(QuestionForm(data))
     phase = Phase(given["phase"]) if given["phase"] else None
-    return Question(QuantityGroup(given["about"]), phase, given["memory"])
+    about = QuantityGroup(given["about"])
+    return Question(about, phase, given["memory"], given["parameters"] or None)
 
 
 def filled(question: Question) -> QuestionForm:
     """Return the form with the question in it, to ask another."""
-    given = {"about": question.about, "phase": question.phase, "memory": question.memory}
-    return QuestionForm(initial=given)
+    return QuestionForm(initial={**vars(question), "parameters": question.size})
 
 
 FIRST_QUESTION = Question(QuantityGroup.MEMORY, Phase.INFERENCE, 24)

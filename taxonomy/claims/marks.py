@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from taxonomy.choices import Qualifier
 from taxonomy.models import Claim
 
 
@@ -26,6 +27,11 @@ class Mark:
     @property
     def is_range(self) -> bool:
         return self.low != self.high
+
+    @property
+    def is_best_case(self) -> bool:
+        """Whether the number is the best of several: "up to". Such marks are hollow."""
+        return self.claim.qualifier == Qualifier.UP_TO
 
 
 def marks_of(claims: Iterable[Claim]) -> list[Mark]:

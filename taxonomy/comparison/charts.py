@@ -121,7 +121,7 @@ def _dot(mark: ClaimMark) -> Mark:
         label=(f"{_stated(mark)}: {named(mark.claim)}",),
         href=mark.claim.get_absolute_url(),
         whisker=(mark.low, mark.high) if mark.is_range else None,
-        hollow=not (mark.claim.is_exact or mark.is_range),
+        hollow=mark.is_best_case,
     )
 
 
@@ -132,8 +132,8 @@ def _note(marks: Sequence[ClaimMark], total: int) -> str:
     sentences = [f"Source: what {said}; each mark leads to its claim."]
     if any(mark.is_range for mark in marks):
         sentences.append("A line is a published range.")
-    if any(not (mark.claim.is_exact or mark.is_range) for mark in marks):
-        sentences.append("Hollow: a bound (“up to”) or approximate.")
+    if any(mark.is_best_case for mark in marks):
+        sentences.append("Hollow: “up to”.")
     if kind_of(mark.high for mark in marks) == "log":
         sentences.append("The axis is logarithmic.")
     if len({claim.pk for mark in marks for claim in mark.claims}) == shown < total:

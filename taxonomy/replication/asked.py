@@ -42,7 +42,7 @@ class ClaimsForm(forms.Form):
         kinds = [(kind.value, kind.label) for kind in Replicability]
         fields: dict[str, Any] = self.fields
         fields["testable"].choices = [("", "Any"), (CPU, "a CPU could try it"), *kinds]
-        fields["outcome"].choices = [("", "Any"), *((one.key, one.value) for one in Result)]
+        fields["outcome"].choices = [("", "Any"), *((one.value, one.value) for one in Result)]
         strategies = [(tally.key, tally.label) for tally in known.by_strategy]
         fields["strategy"].choices = [("", "Any"), *strategies]
         titles = study_titles()
@@ -72,7 +72,7 @@ class Asked:
             kinds = ON_A_CPU if self.testable == CPU else [self.testable]
             conditions.append(Q(testable__in=kinds))
         if self.outcome:
-            conditions.append(found.condition(Result(self.outcome.replace("-", " "))))
+            conditions.append(found.condition(Result(self.outcome)))
         if self.strategy:
             links = Attribution.objects.filter(strategy__slug=self.strategy, counted=True)
             conditions.append(Q(pk__in=links.values("claim")))

@@ -23,7 +23,7 @@ class Result(StrEnum):
 
     @property
     def key(self) -> str:
-        """Return it as a word of an address or a class: "not-run"."""
+        """Return it as the name of a class of style: "not-run"."""
         return self.value.replace(" ", "-")
 
 

@@ -193,7 +193,7 @@ BOUNDS = (("least", "0"), ("most", "1e9"))
     ["claims/", "publications/", "strategies/", "quantities/", "runs/", "measurements/"],
 )
 @pytest.mark.parametrize("form", ["", "&format=csv"])
-def test_a_key_that_a_list_does_not_know_is_refused_with_those_that_it_does(
+def test_a_key_that_an_address_does_not_know_is_refused_with_those_that_it_does(
     client: Client, review: Review, address: str, form: str
 ) -> None:
     body = error(client, f"{address}?colour=red&{'y' * 5000}={form}", 400)
@@ -202,6 +202,15 @@ def test_a_key_that_a_list_does_not_know_is_refused_with_those_that_it_does(
     for key in known:
         assert key["name"] in body["message"].partition("The keys are ")[2]
     assert len(json.dumps(body)) < 2000
+
+
+@pytest.mark.parametrize(
+    "address", ["prisma/", "studies/", "studies/zero/", "search/", "claims/frantar2023qmoe-0/"]
+)
+def test_what_is_no_list_refuses_a_key_too(client: Client, review: Review, address: str) -> None:
+    body = error(client, f"{address}?colour=red", 400)
+    assert body["fields"] == {"colour": ["There is no such key."]}
+    client.get(f"{V1}{address}?format=json").json()
 
 
 def test_one_claim_is_that_of_the_list(client: Client, review: Review) -> None:

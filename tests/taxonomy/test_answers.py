@@ -30,8 +30,10 @@ def text(html: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
-def fits(claim: ClaimFacts, memory: int) -> bool:
-    """Whether a claim's own devices are of up to so many GB, counted without the database."""
+def fits(claim: ClaimFacts, memory: float, parameters: float | None = None) -> bool:
+    """Whether a claim is of such a device, and of such a model, counted without the database."""
+    if parameters and (claim.parameters_billion or 0) < parameters:
+        return False
     known = [d.memory_gb for d in [*claim.hardware, *claim.hardware_implied] if d.memory_gb]
     small = [one for one in known if one <= memory]
     return bool(small) and (claim.hardware_alternatives or len(small) == len(known))
@@ -41,11 +43,12 @@ def test_every_question_is_answered_as_the_fixtures_count(review: Review) -> Non
     claims = list(real_fixtures().claims.values())
     groups = {row.slug: row.group for row in real_fixtures().quantities.quantities}
     state = revision()
-    for about, phase, memory in product(QuantityGroup, (None, *Phase), (1, 16, 24, 48)):
+    asked = product(QuantityGroup, (None, *Phase), (1, 16, 24, 48), (None, 0.5, 13, 30, 1e6))
+    for about, phase, memory, parameters in asked:
         found = [c for c in claims if phase is None or c.phase == phase]
-        such = [c for c in found if fits(c, memory)]
+        such = [c for c in found if fits(c, memory, parameters)]
         mine = [c for c in found if groups[c.quantity] == about]
-        answer = answer_to(Question(about, phase, memory), state)
+        answer = answer_to(Question(about, phase, memory, parameters), state)
         assert answer.counts.reported == len(mine)
         assert answer.counts.fitting.total == sum(groups[c.quantity] == about for c in such)
         assert {group: part.total for group, part in answer.counts.nearby} == {
@@ -55,6 +58,7 @@ def test_every_question_is_answered_as_the_fixtures_count(review: Review) -> Non
         }
         unstated = sum(not (c.hardware or c.hardware_implied) for c in mine)
         assert answer.counts.unstated == unstated
+        assert answer.counts.unsized == sum(c.parameters_billion is None for c in mine)
         listed_here = [s.claim.pk for s in [*answer.fitting, *answer.elsewhere]]
         assert len(listed_here) == len(set(listed_here)) <= len(mine)
 
@@ -91,6 +95,22 @@ def test_what_such_devices_report_comes_before_what_all_do(client: Client, revie
     assert "These report up to 11.69 × (end-to-end speed-up, three claims)." in page
     assert "All 28 together report 1.4 to 29 × (end-to-end speed-up, 21 claims)," in page
     assert "and two more quantities." in page
+
+
+def test_a_question_can_name_a_model(client: Client, review: Review) -> None:
+    asked = "about=speed&phase=inference&memory=24&parameters=6"
+    page = text(client.get(f"/answers/?{asked}").content.decode())
+    such = "a device of up to 24 GB and a model of 6 billion parameters or more"
+    assert f"Speed for inference on {such}" in page
+    assert 'name="parameters" value="6"' in client.get(f"/answers/?{asked}").content.decode()
+    written = json.loads(client.get(f"/answers/export.json?{asked}").getvalue())["claims"]
+    groups = {row.slug: row.group for row in real_fixtures().quantities.quantities}
+    assert {row["code"] for row in written} == {
+        f"{key}-{position}"
+        for (key, position), claim in real_fixtures().claims.items()
+        if claim.phase == Phase.INFERENCE
+        and (groups[claim.quantity] == QuantityGroup.SPEED or fits(claim, 24, 6))
+    }
 
 
 def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None:
@@ -131,6 +151,9 @@ def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None
         "about=memory&memory=1e9",
         "about=memory&memory=99999999999999999999",
         "about=memory&memory=24&phase=%00",
+        "about=memory&memory=24&parameters=nan",
+        "about=memory&memory=24&parameters=-13",
+        "about=memory&memory=24&parameters=1e300",
     ],
 )
 def test_what_cannot_be_asked_is_said(client: Client, review: Review, query: str) -> None:

@@ -175,7 +175,7 @@ def _shape(mark: Mark, scale: Scale) -> Shape:
         low=low,
         high=high,
         labels=_labels(low, high, value, GAP + 8 * arrow),
-        hollow=qualifier == Qualifier.UP_TO,
+        hollow=mark.is_best_case,
         arrow=arrow,
     )
 
