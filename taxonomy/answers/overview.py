@@ -99,9 +99,9 @@ def overview(state: str) -> Overview:
     )
 
 
-def _extent(question: str, counts: Counter[str]) -> Extent:
+def _extent(question: str, counts: Counter[Degree]) -> Extent:
     name, words = QUESTIONS[question]
-    yes, partly, no = (counts[degree.value] for degree in (Degree.YES, Degree.PARTLY, Degree.NO))
+    yes, partly, no = (counts[degree] for degree in (Degree.YES, Degree.PARTLY, Degree.NO))
     return Extent(name, yes, partly, no, words)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from taxonomy.choices import BaselineKind, ClaimSource, DeviceRole, Status
+from taxonomy.choices import BaselineKind, ClaimSource, DeviceNamed, DeviceRole, Status
 from taxonomy.claims.outcomes import Standing, standing_of
 from taxonomy.models import Claim
 
@@ -42,6 +42,30 @@ class Certainty:
         return self.source, self.baseline, self.device, self.tried
 
 
+def source_read(source: str, *, general: bool) -> Degree:
+    """Return how far the number was read in the publication's own words.
+
+    `general` is whether its record is partly from general knowledge.
+    """
+    if source not in OWN_SOURCES:
+        return Degree.NO
+    return Degree.PARTLY if general else Degree.YES
+
+
+def baseline_named(kind: str) -> Degree:
+    """Return whether the baseline is named, of which this is the kind: empty if none is needed."""
+    return Degree.NO if kind in ("", BaselineKind.UNNAMED) else Degree.YES
+
+
+def device_named(named: str) -> Degree:
+    """Return how far a device is named: a product in full, its kind alone in part."""
+    return {
+        DeviceNamed.PRODUCT: Degree.YES,
+        DeviceNamed.KIND: Degree.PARTLY,
+        DeviceNamed.NONE: Degree.NO,
+    }[DeviceNamed(named)]
+
+
 def certainty_of(claim: Claim) -> Certainty:
     """Return the certainty of a claim that was read by `with_facts`."""
     return Certainty(_source(claim), _baseline(claim), _device(claim), _tried(standing_of(claim)))
@@ -50,22 +74,22 @@ def certainty_of(claim: Claim) -> Certainty:
 def _source(claim: Claim) -> Answer:
     """Say where the number was read: in the publication's own words, or by way of others."""
     where = claim.get_source_display()
-    if claim.source not in OWN_SOURCES:
-        return Answer("source read", Degree.NO, f"read in {where}, not in the publication")
-    if claim.publication.from_general_knowledge:
-        why = f"{where}; the record is partly from general knowledge"
-        return Answer("source read", Degree.PARTLY, why)
-    return Answer("source read", Degree.YES, where)
+    degree = source_read(claim.source, general=claim.publication.from_general_knowledge)
+    why = {
+        Degree.NO: f"read in {where}, not in the publication",
+        Degree.PARTLY: f"{where}; the record is partly from general knowledge",
+        Degree.YES: where,
+    }
+    return Answer("source read", degree, why[degree])
 
 
 def _baseline(claim: Claim) -> Answer:
-    named = claim.baseline_kind not in ("", BaselineKind.UNNAMED)
     why = claim.baseline or "not named"
     if not claim.baseline_kind:
         why = "the number is not relative to a baseline"
         if claim.baseline:
             why = f"the number is not relative to “{claim.baseline}”"
-    return Answer("baseline named", Degree.YES if named else Degree.NO, why)
+    return Answer("baseline named", baseline_named(claim.baseline_kind), why)
 
 
 def _device(claim: Claim) -> Answer:

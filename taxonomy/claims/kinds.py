@@ -6,52 +6,61 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from django.db.models import Case, Count, F, Sum, Value, When
+from django.db.models import Count, Sum
 
 from taxonomy.choices import EFFECTS
-from taxonomy.claims.certainty import Degree
-from taxonomy.claims.degrees import answered
+from taxonomy.claims.certainty import Degree, baseline_named, device_named, source_read
 from taxonomy.models import Attribution, Claim, PublicationEffect
-
-# What certainty asks of a claim, but for what came of it here.
-CERTAINTY = ("source_read", "baseline_named", "device_named")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Claims that are alike in what is counted of them, and how many there are.
-
-    The answers to the questions of certainty are values of `Degree`.
-    """
+    """Claims that are alike in what is counted of them, and how many there are."""
 
     scope: str
     testable: str
     study: str
     rule_blind: bool | None
+    source: str
+    baseline_kind: str
+    device: str
     membership: str
-    source_read: str
-    baseline_named: str
-    device_named: str
+    from_general_knowledge: bool
     claims: int
+
+    @property
+    def source_read(self) -> Degree:
+        return source_read(self.source, general=self.from_general_knowledge)
+
+    @property
+    def baseline_named(self) -> Degree:
+        return baseline_named(self.baseline_kind)
+
+    @property
+    def device_named(self) -> Degree:
+        return device_named(self.device)
 
 
 @lru_cache(maxsize=2)
 def kinds(state: str) -> tuple[Kind, ...]:
     """Return the kinds that occur, remembered while `revision()` says `state`.
 
-    One query reads every claim, from an index that holds these columns.
+    One query reads every claim, from an index that holds these columns. It groups by what they
+    hold: by an expression made of them PostgreSQL would sort all claims.
     """
-    columns = ("scope", "testable", "study", "rule_blind")
-    degrees = {
-        f"{question}_degree": Case(
-            *(When(answered(question, degree), then=Value(degree.value)) for degree in Degree)
-        )
-        for question in CERTAINTY
-    }
     rows = (
         Claim.objects.order_by()
-        .annotate(membership=F("publication__membership"), **degrees)
-        .values_list(*columns, "membership", *degrees)
+        .values_list(
+            "scope",
+            "testable",
+            "study",
+            "rule_blind",
+            "source",
+            "baseline_kind",
+            "device_named",
+            "publication__membership",
+            "publication__from_general_knowledge",
+        )
         .annotate(n=Count("*"))
     )
     return tuple(Kind(*row) for row in rows)
