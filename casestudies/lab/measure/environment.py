@@ -7,23 +7,30 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import psutil
 import torch
 
 from casestudies.lab.result import Environment, Gpu
 
+MOMENT = 0.5  # seconds in which it is seen how much the machine does
 LIBRARIES = ("torch", "numpy", "numba", "gguf", "tokenizers")
 
 
 def environment(device: Literal["cpu", "cuda"]) -> Environment:
-    """Return the hardware, versions, commit, threads and load of this process and its machine."""
+    """Return the hardware, versions, commit, threads and load of this process and its machine.
+
+    The load is how many cores are at work in a moment in which this process waits. The system's
+    own average would hold what was run here in the minute before.
+    """
+    cores = os.cpu_count() or 1
     return Environment(
         device=device,
         processor=_processor(),
-        cores=os.cpu_count() or 1,
+        cores=cores,
         threads=torch.get_num_threads(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpu=_gpu() if device == "cuda" else None,
-        load=round(os.getloadavg()[0], 2),
+        load=round(cores * psutil.cpu_percent(MOMENT) / 100, 2),
         system=platform.platform(),
         python=platform.python_version(),
         libraries={library: _version(library) for library in LIBRARIES},
