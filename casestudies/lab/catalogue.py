@@ -3,6 +3,7 @@
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
+from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lora import about as lora
@@ -30,6 +31,7 @@ STUDIES: dict[str, Study] = {
         recomputation,
         mixed_precision,
         attention_approximation,
+        continuous_batching,
     )
 }
 

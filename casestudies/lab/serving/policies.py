@@ -1,0 +1,32 @@
+"""Who is computed for next. Jobs stand in the order of their arrival; at most `slots` take part."""
+
+from collections.abc import Sequence
+
+from casestudies.lab.serving.engine import Job
+
+
+def iteration_level(present: Sequence[Job], slots: int) -> Sequence[Job]:
+    """Return those who came first: a slot is given to the next as soon as its owner has left.
+
+    Orca's algorithm 1 (Yu et al., 2022): the batch is chosen anew for each iteration.
+    """
+    return present[:slots]
+
+
+def request_level(present: Sequence[Job], slots: int) -> Sequence[Job]:
+    """Return the batch that is under way, or else those who came first.
+
+    Nobody joins before the whole batch has left. Who is done leaves, and costs nothing more.
+    """
+    return [job for job in present if job.begun] or present[:slots]
+
+
+def request_level_padded(present: Sequence[Job], slots: int) -> Sequence[Job]:
+    """Return the same, where everyone is computed for until the longest answer has ended."""
+    under_way = [job for job in present if job.begun]
+    if not under_way:
+        under_way = list(present[:slots])
+        longest = max(job.request.tokens for job in under_way)
+        for job in under_way:
+            job.passes = longest
+    return under_way
