@@ -13,6 +13,7 @@ from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
+from casestudies.lab.studies.request_scheduling import about as request_scheduling
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.zero import about as zero
 
@@ -32,6 +33,7 @@ STUDIES: dict[str, Study] = {
         mixed_precision,
         attention_approximation,
         continuous_batching,
+        request_scheduling,
     )
 }
 

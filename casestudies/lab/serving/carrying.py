@@ -14,16 +14,23 @@ from casestudies.lab.serving.selective import Piece
 
 
 class ModelPasses:
-    """Passes of a model, the likeliest token each time, with a cache for each job."""
+    """Passes of a model, the likeliest token each time, with a cache for each job.
+
+    A job's cache has the room that is reserved for it; where that is taken away, the cache is
+    copied to the memory beside the processor, and back when there is room again.
+    """
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
-        self._device = model.embedding.weight.device
+        self._device = model.embedding.weight.device.type
         self._caches: dict[Job, KeyValueCache] = {}
+        self._aside: dict[Job, KeyValueCache] = {}
+        self.moved_bytes = 0
 
     def __call__(self, jobs: Sequence[Job]) -> float:
         """Add a token to each of the jobs; return the seconds until the tokens were known."""
         start = time.perf_counter()
+        self._put_aside()
         tokens = selective.read(self._model, [self._piece(job) for job in jobs]).argmax(-1)
         for job, token in zip(jobs, tokens.tolist(), strict=True):
             job.said.append(token)
@@ -31,15 +38,30 @@ class ModelPasses:
                 del self._caches[job]
         return time.perf_counter() - start
 
+    def _put_aside(self) -> None:
+        for job in [job for job in self._caches if job.room == 0]:
+            cache = self._caches.pop(job)
+            self._aside[job] = cache.resized(cache.length, "cpu")
+            self.moved_bytes += cache.bytes
+
     def _piece(self, job: Job) -> Piece:
         if job.begun:
             last = torch.tensor(job.said[-1:], device=self._device)
-            return Piece(last, self._caches[job])
+            return Piece(last, self._with_room(job))
         prompt, weights = job.request.prompt, self._model.embedding.weight
-        room = len(prompt) + job.passes - 1  # the last token is not read
-        cache = KeyValueCache(self._model.config, 1, room, self._device.type, weights.dtype)
+        room = job.room or len(prompt) + job.passes - 1  # the last token is not read
+        cache = KeyValueCache(self._model.config, 1, room, self._device, weights.dtype)
         self._caches[job] = cache
         return Piece(prompt, cache)
+
+    def _with_room(self, job: Job) -> KeyValueCache:
+        if job in self._aside:
+            self.moved_bytes += self._aside[job].bytes
+            self._caches[job] = self._aside.pop(job)
+        cache = self._caches[job]
+        if job.room is not None and cache.capacity != job.room:
+            self._caches[job] = cache.resized(job.room, self._device)
+        return self._caches[job]
 
 
 class PricedPasses:

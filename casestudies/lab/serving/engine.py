@@ -14,10 +14,15 @@ from casestudies.lab.serving.arrivals import Request
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way: the tokens added so far, and when each was there."""
+    """A request on its way: the tokens added so far, and when each was there.
+
+    `room` is for how many tokens memory is reserved: 0 where the cache is put aside, and None where
+    memory is not limited.
+    """
 
     request: Request
     passes: int  # in which it takes part before it leaves; one for each token
+    room: int | None = None
     said: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 

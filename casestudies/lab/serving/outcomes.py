@@ -1,5 +1,7 @@
 """What those who wait notice, and how many were served as they were promised."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from casestudies.lab.serving.engine import Job, Served
@@ -39,3 +41,9 @@ class Limits:
     def goodput(self, served: Served) -> float:
         """Return the requests a second that were served within both."""
         return sum(map(self.kept, served.jobs)) / served.seconds
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """Return the least of the values that so many percent of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]

@@ -54,13 +54,11 @@ def trained(corpus: Corpus, size: Size, seed: int, device: str) -> Trained:
     return Trained(model.requires_grad_(False).eval(), tokenizer, losses[-1])
 
 
-def prompts(
-    corpus: Corpus, tokenizer: Tokenizer, lengths: list[int], seed: int, device: str
-) -> list[Tensor]:
+def prompts(corpus: Corpus, tokenizer: Tokenizer, lengths: list[int], seed: int) -> list[Tensor]:
     """Return pieces of the corpus's evaluation text (T), one of each length.
 
     Raises ValueError if the text is too short.
     """
     windows = text.windows(corpus.evaluation, tokenizer, max(lengths))
-    rows = text.sample(windows, len(lengths), seed).to(device)
+    rows = text.sample(windows, len(lengths), seed)
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]

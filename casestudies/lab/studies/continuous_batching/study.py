@@ -1,21 +1,19 @@
 """Serves the same requests one at a time, in batches, and with a batch for each iteration."""
 
-import operator
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import product, takewhile
+from itertools import product
 
 import torch
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
-from casestudies.lab.generate.continuation import continued, with_cache
-from casestudies.lab.measure.rounds import seconds
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
+from casestudies.lab.serving.alone import answer, same_share
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Policy, Served, serve
@@ -85,6 +83,10 @@ class Round:
     loads: dict[tuple[str, float], Served]
     predicted: dict[tuple[str, float], Point]
 
+    def same(self, variant: str) -> float:
+        """Return the share of tokens that are those of the requests alone."""
+        return same_share(self.waiting[variant], self.alone.tokens)
+
     def speed_up(self, variant: str) -> float:
         """Return the time of request-level batches divided by the variant's, everyone waiting."""
         return self.waiting[REQUEST].seconds / self.waiting[variant].seconds
@@ -137,8 +139,8 @@ def prepared(
     shortest = p.longest_prompt // SHORTEST_SHARE
     read = lengths(p.requests, shortest, p.longest_prompt, "uniform", generator)
     added = lengths(p.requests, 1, p.longest_answer, p.answers, generator)
-    prompts = small_model.prompts(corpus, trained.tokenizer, read, setup.seed, setup.device)
-    requests = [Request(*one) for one in zip(prompts, added, strict=True)]
+    prompts = small_model.prompts(corpus, trained.tokenizer, read, setup.seed)
+    requests = [Request(row.to(setup.device), n) for row, n in zip(prompts, added, strict=True)]
     moments = arrivals(p.requests, p.arrivals, generator)
     return Batch(trained.model, requests, p.slots), moments
 
@@ -160,17 +162,12 @@ def serve_round(batch: Batch, moments: Sequence[float], loads: Sequence[float]) 
 
 
 def serve_alone(batch: Batch) -> Alone:
-    """Return what each request gets by itself, by the library's plain continuation."""
+    """Return what each request gets by itself."""
     tokens, taken = list[list[int]](), list[float]()
-
-    def answer(request: Request) -> None:
-        prompt = request.prompt[None]
-        cache = with_cache(batch.model, prompt, request.tokens)
-        found = torch.cat(list(continued(batch.model, prompt, request.tokens, cache)), dim=1)
-        tokens.append(found[0].tolist())
-
     for request in batch.requests:
-        taken.append(seconds(partial(answer, request), request.prompt.device.type))
+        start = time.perf_counter()
+        tokens.append(answer(batch.model, request))
+        taken.append(time.perf_counter() - start)
     asked = [request.tokens for request in batch.requests]
     latencies = [one / count for one, count in zip(taken, asked, strict=True)]
     return Alone(tokens, latencies, sum(asked) / sum(taken))
@@ -188,23 +185,13 @@ def report_waiting(batch: Batch, rounds: Sequence[Round], report: Report) -> Non
     for variant in POLICIES:
         several = [one.waiting[variant] for one in rounds]
         on_paper = batch.replayed(variant, PricedPasses.units())
-        report.measure("same tokens", variant, [same_share(one, variant) for one in rounds])
+        report.measure("same tokens", variant, [one.same(variant) for one in rounds])
         report.measure("passes", variant, len(several[0].passes), how=CARRIED_OUT)
         report.measure("passes", variant, len(on_paper.passes), how=ON_PAPER)
         report.measure("slot use", variant, several[0].slot_use(batch.slots))
         report.measure("tokens per second", variant, [one.tokens_per_second for one in several])
         if variant != REQUEST:
             report.measure("speed-up", variant, [one.speed_up(variant) for one in rounds])
-
-
-def same_share(one: Round, variant: str) -> float:
-    """Return the share of tokens that are those of the requests alone, up to the first other."""
-    served = one.waiting[variant]
-    same = sum(
-        len(list(takewhile(bool, map(operator.eq, job.said, tokens))))
-        for job, tokens in zip(served.jobs, one.alone.tokens, strict=True)
-    )
-    return same / served.tokens
 
 
 def report_load(
@@ -253,7 +240,7 @@ def verdict(rounds: Sequence[Round], slots: int) -> str:
     waiting = rounds[0].waiting
     passes = {name: len(waiting[name].passes) for name in (REQUEST, ITERATION)}
     use = {name: 100 * waiting[name].slot_use(slots) for name in passes}
-    same = min(same_share(one, ITERATION) for one in rounds)
+    same = min(one.same(ITERATION) for one in rounds)
     said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
     speed = statistics.median(one.speed_up(ITERATION) for one in rounds)
     gain = statistics.median(gains(rounds))

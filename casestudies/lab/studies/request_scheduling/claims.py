@@ -1,0 +1,44 @@
+"""How a run speaks to the claims, each by the rule that stands with it in the fixtures."""
+
+from casestudies.lab.contract import Answer, Judgement, Number, judged
+from casestudies.lab.result import Result
+
+FIRST, SHORTEST, FEEDBACK = "first come", "shortest first", "multi-level feedback"
+WORST, PREDICTED = "room for the longest", "room for the predicted"
+LOADS = (0.9, 0.7, 1.1)  # the first is the one that the rules are applied at
+
+
+def reserved_by_prediction(result: Result) -> Judgement:
+    """S3 0: memory reserved by predicted lengths against the worst case."""
+    fast, slow = (result.value("tokens per second", name) for name in (PREDICTED, WORST))
+    return judged(
+        Number("tokens per second, predicted over longest", fast / slow, "x", claimed=True),
+        Number("answers longer than predicted", result.value("too short", PREDICTED), "%"),
+        Number("requests at once", result.value("requests at once", PREDICTED), "requests"),
+        agrees=fast / slow >= 2,
+    )
+
+
+def mean_completion(result: Result) -> Judgement:
+    """FastServe 0: mean completion time, first come over multi-level feedback."""
+    return _improved(result, "mean completion time", 1.5)
+
+
+def tail_completion(result: Result) -> Judgement:
+    """FastServe 1: 95th percentile of the completion time, in the same runs."""
+    return _improved(result, "completion time, 95 %", 1.2)
+
+
+def _improved(result: Result, metric: str, least: float) -> Judgement:
+    came, fed = (result.value(metric, name, load=LOADS[0]) for name in (FIRST, FEEDBACK))
+    return judged(
+        Number(f"{metric}, first come over multi-level feedback", came / fed, "x", claimed=True),
+        agrees=came / fed >= least,
+    )
+
+
+ANSWERS = (
+    Answer("jin2023s3-0", "9191628d4d64", reserved_by_prediction),
+    Answer("wu2023fastserve-0", "7ba21fd9cf9e", mean_completion),
+    Answer("wu2023fastserve-1", "2eeaff2a050c", tail_completion),
+)
