@@ -3,6 +3,7 @@
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
+from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
@@ -34,6 +35,7 @@ STUDIES: dict[str, Study] = {
         attention_approximation,
         continuous_batching,
         request_scheduling,
+        chunked_prefill,
     )
 }
 

@@ -13,12 +13,31 @@ from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.serving.arrivals import LENGTHS, Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Job, Served, Work, serve
-from casestudies.lab.serving.outcomes import Limits, first_token, normalized_latency, per_token
-from casestudies.lab.serving.policies import iteration_level, request_level, request_level_padded
+from casestudies.lab.serving.outcomes import (
+    Limits,
+    first_token,
+    longest_wait,
+    normalized_latency,
+    per_token,
+)
+from casestudies.lab.serving.policies import (
+    Chunked,
+    iteration_level,
+    prompts_apart,
+    request_level,
+    request_level_padded,
+)
 from casestudies.lab.serving.selective import Piece, read
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
-POLICIES = (iteration_level, request_level, request_level_padded)
+POLICIES = (
+    iteration_level,
+    request_level,
+    request_level_padded,
+    prompts_apart,
+    Chunked(1),
+    Chunked(4),
+)
 each_policy = pytest.mark.parametrize("policy", POLICIES)
 # Lengths of a prompt and of its answer.
 SIZES = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 9)), min_size=1, max_size=9)
@@ -112,13 +131,40 @@ def test_who_has_the_last_token_leaves_a_padded_batch_only_with_the_others() -> 
     assert on_paper([1, 5], 2, request_level_padded).tokens == 6
 
 
+@settings(max_examples=50, deadline=None)
+@given(sizes=SIZES, slots=st.integers(1, 4), chunk=st.integers(1, 8))
+def test_with_chunks_no_answer_waits_longer_than_for_a_chunk_and_the_answers(
+    sizes, slots, chunk
+) -> None:
+    # A pass takes a second for each token that it reads.
+    costs = PricedPasses(0, 0, 1)
+    requests = asked(sizes)
+    served = serve(requests, slots, Chunked(chunk), costs)
+    assert max(one.work.prompt for one in served.passes) <= chunk
+    assert sum(one.work.prompt for one in served.passes) == sum(prompt for prompt, _ in sizes)
+    # Once it has begun, an answer gets a token in every pass.
+    assert max(map(longest_wait, served.jobs)) <= chunk
+
+
+def test_prompts_apart_let_answers_wait_and_whole_prompts_are_waited_for() -> None:
+    # Two slots; when the first request has left, a prompt of six tokens comes in.
+    requests = asked([(1, 2), (1, 9), (6, 1)])
+    costs = PricedPasses(1, 0, 1)  # a pass takes a second, and one for each token of a prompt
+    waits = {
+        policy: longest_wait(serve(requests, 2, policy, costs).jobs[1])
+        for policy in (prompts_apart, iteration_level, Chunked(2))
+    }
+    assert list(waits.values()) == [8, 7, 3]
+
+
 def test_the_replay_finds_the_cost_of_passes_and_then_their_time() -> None:
     requests = asked([(prompt, answer) for prompt in (1, 3, 6) for answer in (2, 5, 9)], gap=0.01)
 
     def carry(jobs: Sequence[Job]) -> float:
         work = Work.of(jobs)
         for job in jobs:
-            job.said.append(0)
+            if job.answers:
+                job.said.append(0)
         return 3e-3 + 2e-3 * work.jobs + 1e-3 * work.prompt + 1e-4 * work.context
 
     carried_out = serve(requests, 3, iteration_level, carry)

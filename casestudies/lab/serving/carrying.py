@@ -28,12 +28,13 @@ class ModelPasses:
         self.moved_bytes = 0
 
     def __call__(self, jobs: Sequence[Job]) -> float:
-        """Add a token to each of the jobs; return the seconds until the tokens were known."""
+        """Add a token to each job that answers; return the seconds until the tokens were known."""
         start = time.perf_counter()
         self._put_aside()
         tokens = selective.read(self._model, [self._piece(job) for job in jobs]).argmax(-1)
         for job, token in zip(jobs, tokens.tolist(), strict=True):
-            job.said.append(token)
+            if job.answers:
+                job.said.append(token)
             if len(job.said) == job.passes:
                 del self._caches[job]
         return time.perf_counter() - start
@@ -45,14 +46,17 @@ class ModelPasses:
             self.moved_bytes += cache.bytes
 
     def _piece(self, job: Job) -> Piece:
-        if job.begun:
-            last = torch.tensor(job.said[-1:], device=self._device)
-            return Piece(last, self._with_room(job))
-        prompt, weights = job.request.prompt, self._model.embedding.weight
-        room = job.room or len(prompt) + job.passes - 1  # the last token is not read
+        cache = self._with_room(job) if job.begun else self._new(job)
+        if job.reads:
+            return Piece(job.request.prompt[job.read : job.read + job.reads], cache)
+        return Piece(torch.tensor(job.said[-1:], device=self._device), cache)
+
+    def _new(self, job: Job) -> KeyValueCache:
+        weights = self._model.embedding.weight
+        room = job.room or len(job.request.prompt) + job.passes - 1  # the last token is not read
         cache = KeyValueCache(self._model.config, 1, room, self._device, weights.dtype)
         self._caches[job] = cache
-        return Piece(prompt, cache)
+        return cache
 
     def _with_room(self, job: Job) -> KeyValueCache:
         if job in self._aside:
@@ -85,9 +89,10 @@ class PricedPasses:
         return cls(1.0)
 
     def __call__(self, jobs: Sequence[Job]) -> float:
-        """Add a token to each of the jobs; return the seconds that this should take."""
+        """Add a token to each job that answers; return the seconds that this should take."""
         work = Work.of(jobs)
         for job in jobs:
-            job.said.append(0)
+            if job.answers:
+                job.said.append(0)
         # No less than nothing, where the least squares would have it so.
         return max(0.0, self._fixed + sum(map(operator.mul, self._each, work)))

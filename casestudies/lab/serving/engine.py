@@ -5,9 +5,9 @@ the next arrival, so that a run waits for nothing and each request still waits f
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from casestudies.lab.serving.arrivals import Request
 
@@ -17,19 +17,38 @@ class Job:
     """A request on its way: the tokens added so far, and when each was there.
 
     `room` is for how many tokens memory is reserved: 0 where the cache is put aside, and None where
-    memory is not limited.
+    memory is not limited. `chunk` is how many tokens of its prompt the next pass may read, and None
+    where it reads all that is left.
     """
 
     request: Request
     passes: int  # in which it takes part before it leaves; one for each token
     room: int | None = None
+    chunk: int | None = None
+    read: int = 0  # tokens of its prompt
     said: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
     @property
     def begun(self) -> bool:
-        """Return whether its prompt was read."""
-        return bool(self.times)
+        """Return whether some of its prompt was read."""
+        return self.read > 0
+
+    @property
+    def reads(self) -> int:
+        """Return how many tokens of its prompt the next pass reads."""
+        left = len(self.request.prompt) - self.read
+        return left if self.chunk is None else min(left, self.chunk)
+
+    @property
+    def answers(self) -> bool:
+        """Return whether the next pass adds a token: its prompt is read to the end by then."""
+        return self.read + self.reads == len(self.request.prompt)
+
+    @property
+    def held(self) -> int:
+        """Return the tokens that its cache holds: all but the last that was added."""
+        return self.read + max(0, len(self.said) - 1)
 
     @property
     def done(self) -> bool:
@@ -47,9 +66,7 @@ class Work(NamedTuple):
     @classmethod
     def of(cls, jobs: Sequence[Job]) -> "Work":
         """Return the work of the next pass for these jobs."""
-        prompt = sum(len(job.request.prompt) for job in jobs if not job.begun)
-        held = sum(len(job.request.prompt) + len(job.said) - 1 for job in jobs if job.begun)
-        return cls(len(jobs), prompt, held)
+        return cls(len(jobs), sum(job.reads for job in jobs), sum(job.held for job in jobs))
 
 
 class Pass(NamedTuple):
@@ -88,12 +105,17 @@ class Served:
 
 # Returns those of the jobs, which are in the order of their arrival, that the next pass is for.
 Policy = Callable[[Sequence[Job], int], Sequence[Job]]
-# Adds a token to each of the jobs; returns the seconds.
+# Reads for each of the jobs, adds a token to those that answer then, and returns the seconds.
 Carry = Callable[[Sequence[Job]], float]
 
 
-def serve(requests: Iterable[Request], slots: int, policy: Policy, carry: Carry) -> Served:
-    """Return how the requests are served with so many slots."""
+Name = TypeVar("Name", bound=Hashable)
+# Yields the clock after each pass, and returns what became of all requests.
+Serving = Generator[float, None, Served]
+
+
+def serving(requests: Iterable[Request], slots: int, policy: Policy, carry: Carry) -> Serving:
+    """Serve the requests with so many slots, pass by pass."""
     jobs = [Job(r, r.tokens) for r in sorted(requests, key=lambda request: request.arrival)]
     coming, present, passes = deque(jobs), list[Job](), list[Pass]()
     now = 0.0
@@ -106,6 +128,36 @@ def serve(requests: Iterable[Request], slots: int, policy: Policy, carry: Carry)
         passes.append(Pass(Work.of(chosen), carry(chosen)))
         now += passes[-1].seconds
         for job in chosen:
-            job.times.append(now)
+            if job.answers:
+                job.times.append(now)
+            job.read += job.reads
         present = [job for job in present if not job.done]
+        yield now
     return Served(tuple(jobs), tuple(passes))
+
+
+def serve(requests: Iterable[Request], slots: int, policy: Policy, carry: Carry) -> Served:
+    """Return how the requests are served with so many slots."""
+    return to_the_end(serving(requests, slots, policy, carry))
+
+
+def to_the_end(run: Serving) -> Served:
+    """Return what became of all requests when the last of them has left."""
+    return together({"": run})[""]
+
+
+def together(several: Mapping[Name, Serving]) -> dict[Name, Served]:
+    """Return how each of several is served, pass by pass in turn, by its name.
+
+    The next pass is of whoever's clock is behind. So other work on the machine, which slows it down
+    for a while, does so for all of them at the same time on their clocks.
+    """
+    clocks, served = dict.fromkeys(several, 0.0), dict[Name, Served]()
+    while clocks:
+        name = min(clocks, key=clocks.__getitem__)
+        try:
+            clocks[name] = next(several[name])
+        except StopIteration as end:
+            served[name] = end.value
+            del clocks[name]
+    return {name: served[name] for name in several}

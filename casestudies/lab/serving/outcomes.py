@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from casestudies.lab.serving.engine import Job, Served
 
@@ -15,6 +16,11 @@ def first_token(job: Job) -> float:
 def per_token(job: Job) -> float:
     """Return the mean seconds from one token to the next, 0 if there is one only."""
     return (job.times[-1] - job.times[0]) / max(1, job.request.tokens - 1)
+
+
+def longest_wait(job: Job) -> float:
+    """Return the most seconds from one of its tokens to the next, 0 if there is one only."""
+    return max((later - sooner for sooner, later in pairwise(job.times)), default=0.0)
 
 
 def completion(job: Job) -> float:

@@ -1,6 +1,7 @@
 """Who is computed for next. Jobs stand in the order of their arrival; at most `slots` take part."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from casestudies.lab.serving.engine import Job
 
@@ -30,3 +31,34 @@ def request_level_padded(present: Sequence[Job], slots: int) -> Sequence[Job]:
         for job in under_way:
             job.passes = longest
     return under_way
+
+
+def prompts_apart(present: Sequence[Job], slots: int) -> Sequence[Job]:
+    """Return those who came first and whose prompts are not read yet, or else all who came first.
+
+    A pass reads prompts or adds tokens to answers that have begun, never both.
+    """
+    first = present[:slots]
+    return [job for job in first if not job.begun] or first
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """Who came first, with at most so many tokens of prompts in a pass.
+
+    All answers that have begun go on in each pass, and what is read of prompts is of as few
+    requests as it can be: SARATHI's decode-maximal batches (Agrawal et al., 2023, section 4).
+    """
+
+    tokens: int
+
+    def __call__(self, present: Sequence[Job], slots: int) -> Sequence[Job]:
+        """Return those whom the next pass is for."""
+        left = self.tokens
+        chosen = list[Job]()
+        for job in present[:slots]:
+            job.chunk = left
+            left -= job.reads
+            if job.reads or job.said:
+                chosen.append(job)
+        return chosen

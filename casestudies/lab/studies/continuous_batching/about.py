@@ -206,8 +206,8 @@ STUDY = Study(
             " load, from the first arrival until the last request has left"
         ),
         metrics.SPEED_UP.measured(
-            "time of request-level batches divided by the variant's if all requests wait, in the"
-            " same round; median of rounds",
+            "time of request-level batches divided by the variant's if all requests wait, pass by"
+            " pass in turn; median of rounds",
             relative_to=REQUEST,
         ),
         metrics.NORMALIZED_LATENCY.measured(

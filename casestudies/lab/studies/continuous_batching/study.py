@@ -2,9 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import torch
 
@@ -16,7 +15,7 @@ from casestudies.lab.serving import small_model
 from casestudies.lab.serving.alone import answer, same_share
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
-from casestudies.lab.serving.engine import Policy, Served, serve
+from casestudies.lab.serving.engine import Policy, Served, serve, serving, together
 from casestudies.lab.serving.outcomes import Limits, first_token
 from casestudies.lab.serving.policies import iteration_level, request_level, request_level_padded
 from casestudies.lab.studies.continuous_batching.about import ContinuousBatchingParameters
@@ -43,9 +42,14 @@ class Batch:
     requests: list[Request]
     slots: int
 
-    def served(self, variant: str) -> Served:
-        """Return how it serves its requests that way."""
-        return serve(self.requests, self.slots, POLICIES[variant], ModelPasses(self.model))
+    def served(self, variants: Iterable[str]) -> dict[str, Served]:
+        """Return how it serves its requests in each of these ways, pass by pass in turn."""
+        return together(
+            {
+                name: serving(self.requests, self.slots, POLICIES[name], ModelPasses(self.model))
+                for name in variants
+            }
+        )
 
     def first(self) -> "Batch":
         """Return the same asked for the first request only."""
@@ -147,17 +151,17 @@ def prepared(
 
 def serve_round(batch: Batch, moments: Sequence[float], loads: Sequence[float]) -> Round:
     """Return what is served one at a time, with everyone waiting, and at each of the loads."""
-    for variant in POLICIES:  # what is only done the first time is not counted
-        batch.first().served(variant)
+    batch.first().served(POLICIES)  # what is only done the first time is not counted
     alone = serve_alone(batch)
-    waiting = {variant: batch.served(variant) for variant in POLICIES}
+    waiting = batch.served(POLICIES)
     costs = PricedPasses.measured([one for found in waiting.values() for one in found.passes])
     rate = len(batch.requests) / waiting[ITERATION].seconds
     served, predicted = dict[tuple[str, float], Served](), dict[tuple[str, float], Point]()
-    for load, variant in product(loads, AT_LOADS):
+    for load in loads:
         coming = replace(batch, requests=at_rate(batch.requests, moments, load * rate))
-        served[variant, load] = coming.served(variant)
-        predicted[variant, load] = Point.of(coming.replayed(variant, costs))
+        for variant, found in coming.served(AT_LOADS).items():
+            served[variant, load] = found
+            predicted[variant, load] = Point.of(coming.replayed(variant, costs))
     return Round(alone, waiting, served, predicted)
 
 

@@ -239,8 +239,8 @@ STUDY = Study(
             "tokens asked for, divided by the time of the passes, if all requests wait"
         ),
         metrics.SPEED_UP.measured(
-            "time with room for the longest divided by the variant's, if all requests wait, in the"
-            " same round; median of rounds",
+            "time with room for the longest divided by the variant's, if all requests wait, pass by"
+            " pass in turn; median of rounds",
             relative_to=WORST,
         ),
         Metric(

@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 
 import torch
 
@@ -17,7 +16,16 @@ from casestudies.lab.serving import small_model
 from casestudies.lab.serving.alone import answer, same_share
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
-from casestudies.lab.serving.engine import Carry, Job, Served, serve
+from casestudies.lab.serving.engine import (
+    Carry,
+    Job,
+    Served,
+    Serving,
+    serve,
+    serving,
+    to_the_end,
+    together,
+)
 from casestudies.lab.serving.memory import WithinMemory
 from casestudies.lab.serving.outcomes import Limits, completion, percentile
 from casestudies.lab.serving.policies import iteration_level
@@ -63,13 +71,13 @@ class Trace:
         """Return the tokens that each request gets by itself."""
         return [answer(self.model, request) for request in self.requests]
 
-    def served(self, variant: str, carry: Carry, requests: Sequence[Request]) -> Served:
-        """Return how the requests are served that way."""
+    def serving(self, variant: str, carry: Carry, requests: Sequence[Request]) -> Serving:
+        """Serve the requests that way."""
         longest = self.p.longest_prompt + self.p.longest_answer
         reserve = self._predicted if variant == PREDICTED else self._longest
         policy = WithinMemory(self._queue(variant), self.p.slots * longest, longest, reserve)
         slots = self.p.slots * (MANY if variant in RESERVED else 1)
-        return serve(requests, slots, policy, carry)
+        return serving(requests, slots, policy, carry)
 
     def coming(self, rate: float) -> list[Request]:
         """Return the requests as they come at so many a second."""
@@ -170,24 +178,25 @@ def predictions(
 
 def serve_round(trace: Trace, loads: Sequence[float]) -> Round:
     """Return what is served with everyone waiting, and at each of the loads by each queue."""
-    for variant in RESERVED:  # what is only done the first time is not counted
-        trace.served(variant, ModelPasses(trace.model), trace.requests[:1])
-    few = trace.requests[:BY_ITSELF]
-    single = serve(few, 1, iteration_level, ModelPasses(trace.model))
-    waiting = {
-        variant: trace.served(variant, ModelPasses(trace.model), trace.requests)
-        for variant in RESERVED
-    }
+    single = serve(trace.requests[:BY_ITSELF], 1, iteration_level, ModelPasses(trace.model))
+    # The first request by itself, since what is only done the first time is not counted.
+    for requests in (trace.requests[:1], trace.requests):
+        waiting = together(
+            {name: trace.serving(name, ModelPasses(trace.model), requests) for name in RESERVED}
+        )
     passes = [one for served in (single, *waiting.values()) for one in served.passes]
     costs = PricedPasses.measured(passes)
     rate = capacity(waiting[WORST], trace.p.slots)
     served, on_paper = dict[tuple[str, float], Served](), dict[tuple[str, float], Served]()
     moved = dict[tuple[str, float], int]()
-    for load, variant in product(loads, QUEUES):
-        coming, carry = trace.coming(load * rate), ModelPasses(trace.model)
-        served[variant, load] = trace.served(variant, carry, coming)
-        on_paper[variant, load] = trace.served(variant, costs, coming)
-        moved[variant, load] = carry.moved_bytes
+    for load in loads:
+        coming = trace.coming(load * rate)
+        carries = {name: ModelPasses(trace.model) for name in QUEUES}
+        runs = {name: trace.serving(name, carry, coming) for name, carry in carries.items()}
+        for variant, found in together(runs).items():
+            served[variant, load] = found
+            on_paper[variant, load] = to_the_end(trace.serving(variant, costs, coming))
+            moved[variant, load] = carries[variant].moved_bytes
     alone = statistics.median(one.seconds for one in single.passes)
     return Round(alone, waiting, served, on_paper, moved)
 
