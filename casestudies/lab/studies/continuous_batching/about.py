@@ -169,7 +169,7 @@ STUDY = Study(
         FULL: Preset(30, {"requests": 512, "slots": 16, "loads": 12, "rounds": 9, "steps": 1000}),
     },
     variants=(
-        Variant(ALONE, "each request by itself, with a key-value cache", "baseline"),
+        Variant(ALONE, "one slot: who came first, to the end of the answer", "baseline"),
         Variant(
             REQUEST,
             "a batch stays together until its longest answer has ended; who is done leaves and"
@@ -192,7 +192,8 @@ STUDY = Study(
     ),
     metrics=(
         metrics.SAME_TOKENS.measured(
-            "tokens that are those of the request alone, up to the first that is not, of all tokens"
+            "tokens that are those of the request by itself, continued without the engine, up to"
+            " the first that is not, of all tokens; least of all rounds"
         ),
         metrics.PASSES.measured(
             "times that the model is gone through if all requests wait from the beginning, carried"
@@ -212,7 +213,7 @@ STUDY = Study(
         ),
         metrics.NORMALIZED_LATENCY.measured(
             "time from a request's arrival until it leaves, divided by its tokens; median of all"
-            " requests, median of rounds; of a request alone, median of all requests"
+            " requests, median of rounds; one at a time, without the time before it is its turn"
         ),
         metrics.TIME_TO_FIRST_TOKEN.measured(
             "from a request's arrival to its first token; median of all requests, median of rounds"

@@ -1,9 +1,10 @@
 """Serves the same requests one at a time, in batches, and with a batch for each iteration."""
 
 import statistics
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import torch
 
@@ -15,7 +16,15 @@ from casestudies.lab.serving import small_model
 from casestudies.lab.serving.alone import answer, same_share
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
-from casestudies.lab.serving.engine import Policy, Served, serve, serving, together
+from casestudies.lab.serving.engine import (
+    Carry,
+    Policy,
+    Served,
+    Serving,
+    serving,
+    to_the_end,
+    together,
+)
 from casestudies.lab.serving.outcomes import Limits, first_token
 from casestudies.lab.serving.policies import iteration_level, request_level, request_level_padded
 from casestudies.lab.studies.continuous_batching.about import ContinuousBatchingParameters
@@ -23,6 +32,7 @@ from casestudies.lab.studies.continuous_batching.claims import ALONE, ITERATION,
 from casestudies.lab.studies.continuous_batching.points import Point, rate_at
 
 POLICIES: dict[str, Policy] = {
+    ALONE: iteration_level,  # with one slot
     PADDED: request_level_padded,
     REQUEST: request_level,
     ITERATION: iteration_level,
@@ -35,61 +45,54 @@ MS = 1000
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A model, what it is asked for, and the slots."""
+class Trace:
+    """What is asked of a model, the moments at which it comes, and the slots."""
 
     model: LanguageModel
     requests: list[Request]
+    moments: list[float]
     slots: int
 
-    def served(self, variants: Iterable[str]) -> dict[str, Served]:
-        """Return how it serves its requests in each of these ways, pass by pass in turn."""
+    @cached_property
+    def alone(self) -> list[list[int]]:
+        """Return the tokens that each request gets by itself."""
+        return [answer(self.model, request) for request in self.requests]
+
+    def coming(self, rate: float) -> list[Request]:
+        """Return the requests as they come at so many a second."""
+        return at_rate(self.requests, self.moments, rate)
+
+    def serving(self, variant: str, requests: Sequence[Request], carry: Carry) -> Serving:
+        """Serve the requests that way."""
+        slots = 1 if variant == ALONE else self.slots
+        return serving(requests, slots, POLICIES[variant], carry)
+
+    def waiting(self, requests: Sequence[Request]) -> dict[str, Served]:
+        """Return how the requests are served in each of the ways, pass by pass in turn."""
         return together(
-            {
-                name: serving(self.requests, self.slots, POLICIES[name], ModelPasses(self.model))
-                for name in variants
-            }
+            {name: self.serving(name, requests, ModelPasses(self.model)) for name in POLICIES}
         )
-
-    def first(self) -> "Batch":
-        """Return the same asked for the first request only."""
-        return replace(self, requests=self.requests[:1])
-
-    def replayed(self, variant: str, passes: PricedPasses) -> Served:
-        """Return the same on paper."""
-        return serve(self.requests, self.slots, POLICIES[variant], passes)
-
-
-@dataclass(frozen=True)
-class Alone:
-    """The tokens of each request by itself, and the seconds that one of them took."""
-
-    tokens: list[list[int]]
-    latencies: list[float]
-    tokens_per_second: float
-
-    @property
-    def latency(self) -> float:
-        """Return the median seconds a token."""
-        return statistics.median(self.latencies)
 
 
 @dataclass(frozen=True)
 class Round:
-    """What was served in one round: one at a time, with everyone waiting, and at each load.
+    """What was served in one round: with everyone waiting, and at each load.
 
     `predicted` is what the replay says of the loads, with costs of the passes of this round that
     were carried out with everyone waiting.
     """
 
-    alone: Alone
     waiting: dict[str, Served]
     loads: dict[tuple[str, float], Served]
     predicted: dict[tuple[str, float], Point]
 
-    def same(self, variant: str) -> float:
-        """Return the share of tokens that are those of the requests alone."""
-        return same_share(self.waiting[variant], self.alone.tokens)
+    @property
+    def alone(self) -> float:
+        """Return the median seconds that a token of a request takes which is served alone."""
+        jobs = self.waiting[ALONE].jobs
+        ends = [0.0, *(job.times[-1] for job in jobs)]
+        taken = (end - begin for begin, end in pairwise(ends))
+        return statistics.median(t / job.request.tokens for t, job in zip(taken, jobs, strict=True))
 
     def speed_up(self, variant: str) -> float:
         """Return the time of request-level batches divided by the variant's, everyone waiting."""
@@ -98,7 +101,7 @@ class Round:
     def rate_at_equal_latency(self, variant: str) -> float:
         """Return the tokens per second at twice the latency of a request alone."""
         found = [Point.of(served) for (name, _), served in self.loads.items() if name == variant]
-        return rate_at(LATENCY * self.alone.latency, [Point(0, self.alone.latency), *found])
+        return rate_at(LATENCY * self.alone, [Point(0, self.alone), *found])
 
     def errors(self, variant: str) -> list[float]:
         """Return how far the replay is from what was carried out at the loads, in percent."""
@@ -115,26 +118,25 @@ def run(parameters: ContinuousBatchingParameters, setup: Setup, report: Report) 
     p = parameters
     report.precision = "float32"
     with report.stage("training the model", 0.15):
-        batch, moments = prepared(p, setup, report)
+        trace = prepared(p, setup, report)
     loads = [round((step + 1) / p.loads, 3) for step in range(p.loads)]
     rounds = list[Round]()
     with report.stage("serving", 0.85) as stage:
         for done in range(p.rounds):
             stage.at(done / p.rounds, f"round {done + 1}")
-            rounds.append(serve_round(batch, moments, loads))
-    report_alone(rounds, report)
-    report_waiting(batch, rounds, report)
+            rounds.append(serve_round(trace, loads))
+    for variant in POLICIES:
+        report_waiting(trace, variant, rounds, report)
+    report.measure("normalized latency", ALONE, [MS * one.alone for one in rounds])
     for variant in AT_LOADS:
         report_comparison(variant, rounds, report)
         for load in loads:
             report_load(variant, load, rounds, p, report)
-    return verdict(rounds, p.slots)
+    return verdict(trace, rounds)
 
 
-def prepared(
-    p: ContinuousBatchingParameters, setup: Setup, report: Report
-) -> tuple[Batch, list[float]]:
-    """Return a trained model with what it is asked for, and the moments at which that comes."""
+def prepared(p: ContinuousBatchingParameters, setup: Setup, report: Report) -> Trace:
+    """Return a trained model and what is asked of it."""
     corpus = text.corpus(setup.text)
     report.source("text", corpus.name, corpus.sha256)
     size = small_model.Size(p.width, p.layers, p.steps)
@@ -146,56 +148,42 @@ def prepared(
     prompts = small_model.prompts(corpus, trained.tokenizer, read, setup.seed)
     requests = [Request(row.to(setup.device), n) for row, n in zip(prompts, added, strict=True)]
     moments = arrivals(p.requests, p.arrivals, generator)
-    return Batch(trained.model, requests, p.slots), moments
+    return Trace(trained.model, requests, moments, p.slots)
 
 
-def serve_round(batch: Batch, moments: Sequence[float], loads: Sequence[float]) -> Round:
-    """Return what is served one at a time, with everyone waiting, and at each of the loads."""
-    batch.first().served(POLICIES)  # what is only done the first time is not counted
-    alone = serve_alone(batch)
-    waiting = batch.served(POLICIES)
+def serve_round(trace: Trace, loads: Sequence[float]) -> Round:
+    """Return what is served with everyone waiting, and at each of the loads."""
+    trace.waiting(trace.requests[:1])  # what is only done the first time is not counted
+    waiting = trace.waiting(trace.requests)
     costs = PricedPasses.measured([one for found in waiting.values() for one in found.passes])
-    rate = len(batch.requests) / waiting[ITERATION].seconds
-    served, predicted = dict[tuple[str, float], Served](), dict[tuple[str, float], Point]()
-    for load in loads:
-        coming = replace(batch, requests=at_rate(batch.requests, moments, load * rate))
-        for variant, found in coming.served(AT_LOADS).items():
-            served[variant, load] = found
-            predicted[variant, load] = Point.of(coming.replayed(variant, costs))
-    return Round(alone, waiting, served, predicted)
+    rate = len(trace.requests) / waiting[ITERATION].seconds
+    coming = {(name, load): trace.coming(load * rate) for load in loads for name in AT_LOADS}
+    served = together(
+        {
+            key: trace.serving(key[0], requests, ModelPasses(trace.model))
+            for key, requests in coming.items()
+        }
+    )
+    predicted = {
+        key: Point.of(to_the_end(trace.serving(key[0], requests, costs)))
+        for key, requests in coming.items()
+    }
+    return Round(waiting, served, predicted)
 
 
-def serve_alone(batch: Batch) -> Alone:
-    """Return what each request gets by itself."""
-    tokens, taken = list[list[int]](), list[float]()
-    for request in batch.requests:
-        start = time.perf_counter()
-        tokens.append(answer(batch.model, request))
-        taken.append(time.perf_counter() - start)
-    asked = [request.tokens for request in batch.requests]
-    latencies = [one / count for one, count in zip(taken, asked, strict=True)]
-    return Alone(tokens, latencies, sum(asked) / sum(taken))
-
-
-def report_alone(rounds: Sequence[Round], report: Report) -> None:
-    """Report what serving one at a time was like."""
-    report.measure("tokens per second", ALONE, [one.alone.tokens_per_second for one in rounds])
-    report.measure("normalized latency", ALONE, [MS * one.alone.latency for one in rounds])
-    report.measure("passes", ALONE, sum(map(len, rounds[0].alone.tokens)), how=CARRIED_OUT)
-
-
-def report_waiting(batch: Batch, rounds: Sequence[Round], report: Report) -> None:
-    """Report tokens, passes and times of each way if all requests wait from the beginning."""
-    for variant in POLICIES:
-        several = [one.waiting[variant] for one in rounds]
-        on_paper = batch.replayed(variant, PricedPasses.units())
-        report.measure("same tokens", variant, [one.same(variant) for one in rounds])
-        report.measure("passes", variant, len(several[0].passes), how=CARRIED_OUT)
-        report.measure("passes", variant, len(on_paper.passes), how=ON_PAPER)
-        report.measure("slot use", variant, several[0].slot_use(batch.slots))
-        report.measure("tokens per second", variant, [one.tokens_per_second for one in several])
-        if variant != REQUEST:
-            report.measure("speed-up", variant, [one.speed_up(variant) for one in rounds])
+def report_waiting(trace: Trace, variant: str, rounds: Sequence[Round], report: Report) -> None:
+    """Report tokens, passes and times of a way if all requests wait from the beginning."""
+    several = [one.waiting[variant] for one in rounds]
+    on_paper = to_the_end(trace.serving(variant, trace.requests, PricedPasses.units()))
+    same = min(same_share(served, trace.alone) for served in several)
+    report.measure("same tokens", variant, same)
+    report.measure("passes", variant, len(several[0].passes), how=CARRIED_OUT)
+    report.measure("passes", variant, len(on_paper.passes), how=ON_PAPER)
+    report.measure("tokens per second", variant, [one.tokens_per_second for one in several])
+    if variant != ALONE:
+        report.measure("slot use", variant, several[0].slot_use(trace.slots))
+    if variant != REQUEST:
+        report.measure("speed-up", variant, [one.speed_up(variant) for one in rounds])
 
 
 def report_load(
@@ -212,7 +200,7 @@ def report_load(
     firsts = [MS * statistics.median(map(first_token, served.jobs)) for served in several]
     goodput = [
         Limits(p.first_token_limit * t, p.per_token_limit * t).goodput(served)
-        for served, t in zip(several, (one.alone.latency for one in rounds), strict=True)
+        for served, t in zip(several, (one.alone for one in rounds), strict=True)
     ]
     report.measure("tokens per second", variant, rates, load=load)
     report.measure("normalized latency", variant, latencies, load=load)
@@ -239,12 +227,12 @@ def gains(rounds: Sequence[Round]) -> list[float]:
     ]
 
 
-def verdict(rounds: Sequence[Round], slots: int) -> str:
+def verdict(trace: Trace, rounds: Sequence[Round]) -> str:
     """Return a few sentences made of the run's own numbers."""
     waiting = rounds[0].waiting
     passes = {name: len(waiting[name].passes) for name in (REQUEST, ITERATION)}
-    use = {name: 100 * waiting[name].slot_use(slots) for name in passes}
-    same = min(one.same(ITERATION) for one in rounds)
+    use = {name: 100 * waiting[name].slot_use(trace.slots) for name in passes}
+    same = min(same_share(one.waiting[ITERATION], trace.alone) for one in rounds)
     said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
     speed = statistics.median(one.speed_up(ITERATION) for one in rounds)
     gain = statistics.median(gains(rounds))
