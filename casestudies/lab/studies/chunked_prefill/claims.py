@@ -2,10 +2,12 @@
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged
 from casestudies.lab.result import Result
+from casestudies.lab.serving.judging import of_a_trace
 
 APART, TOGETHER, CHUNKS = "prompts apart", "whole prompts", "chunks"
 
 
+@of_a_trace
 def decode_time(result: Result) -> Judgement:
     """SARATHI 0: what answers add to a chunk, against a pass of them alone."""
     apart, beside = (result.value("time of the answers", name) for name in (APART, CHUNKS))
@@ -18,6 +20,7 @@ def decode_time(result: Result) -> Judgement:
     return judged(*ratio, *numbers, agrees=2 * beside <= apart)
 
 
+@of_a_trace
 def total_time(result: Result) -> Judgement:
     """SARATHI 1: a fixed set of requests, without chunks over with them."""
     gain = result.value("speed-up", CHUNKS, chunk=int(result.parameters["chunk"] or 0))
@@ -29,6 +32,7 @@ def total_time(result: Result) -> Judgement:
     )
 
 
+@of_a_trace
 def pipeline(result: Result) -> Judgement:
     """SARATHI 2: bubbles and requests a second of a pipeline, on paper."""
     waited = {name: result.value("bubble time", name) for name in (TOGETHER, CHUNKS)}

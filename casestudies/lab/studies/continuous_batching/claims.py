@@ -2,11 +2,13 @@
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged
 from casestudies.lab.result import Result
+from casestudies.lab.serving.judging import of_a_trace
 
 ALONE, PADDED = "one at a time", "request-level, padded"
 REQUEST, ITERATION = "request-level", "iteration-level"
 
 
+@of_a_trace
 def throughput(result: Result) -> Judgement:
     """Orca 0: tokens per second at the same median normalized latency."""
     gain = result.value("gain at equal latency", ITERATION)

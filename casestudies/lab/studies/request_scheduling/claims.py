@@ -2,12 +2,14 @@
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged
 from casestudies.lab.result import Result
+from casestudies.lab.serving.judging import of_a_trace
 
 FIRST, SHORTEST, FEEDBACK = "first come", "shortest first", "multi-level feedback"
 WORST, PREDICTED = "room for the longest", "room for the predicted"
 LOADS = (0.9, 0.7, 1.1)  # the first is the one that the rules are applied at
 
 
+@of_a_trace
 def reserved_by_prediction(result: Result) -> Judgement:
     """S3 0: memory reserved by predicted lengths against the worst case."""
     fast, slow = (result.value("tokens per second", name) for name in (PREDICTED, WORST))
@@ -19,11 +21,13 @@ def reserved_by_prediction(result: Result) -> Judgement:
     )
 
 
+@of_a_trace
 def mean_completion(result: Result) -> Judgement:
     """FastServe 0: mean completion time, first come over multi-level feedback."""
     return _improved(result, "mean completion time", 1.5)
 
 
+@of_a_trace
 def tail_completion(result: Result) -> Judgement:
     """FastServe 1: 95th percentile of the completion time, in the same runs."""
     return _improved(result, "completion time, 95 %", 1.2)

@@ -187,16 +187,11 @@ def serve_round(trace: Trace, loads: Sequence[float]) -> Round:
     passes = [one for served in (single, *waiting.values()) for one in served.passes]
     costs = PricedPasses.measured(passes)
     rate = capacity(waiting[WORST], trace.p.slots)
-    served, on_paper = dict[tuple[str, float], Served](), dict[tuple[str, float], Served]()
-    moved = dict[tuple[str, float], int]()
-    for load in loads:
-        coming = trace.coming(load * rate)
-        carries = {name: ModelPasses(trace.model) for name in QUEUES}
-        runs = {name: trace.serving(name, carry, coming) for name, carry in carries.items()}
-        for variant, found in together(runs).items():
-            served[variant, load] = found
-            on_paper[variant, load] = to_the_end(trace.serving(variant, costs, coming))
-            moved[variant, load] = carries[variant].moved_bytes
+    coming = {(name, load): trace.coming(load * rate) for load in loads for name in QUEUES}
+    carries = {key: ModelPasses(trace.model) for key in coming}
+    served = together({key: trace.serving(key[0], carries[key], coming[key]) for key in coming})
+    on_paper = {key: to_the_end(trace.serving(key[0], costs, coming[key])) for key in coming}
+    moved = {key: carry.moved_bytes for key, carry in carries.items()}
     alone = statistics.median(one.seconds for one in single.passes)
     return Round(alone, waiting, served, on_paper, moved)
 
