@@ -1,6 +1,7 @@
 """What those who wait notice, and how many were served as they were promised."""
 
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,11 @@ def longest_wait(job: Job) -> float:
 def completion(job: Job) -> float:
     """Return the seconds from the request's arrival until it left."""
     return job.times[-1] - job.request.arrival
+
+
+def mean_completion(served: Served) -> float:
+    """Return the mean completion time of all requests, in seconds."""
+    return statistics.mean(map(completion, served.jobs))
 
 
 def normalized_latency(job: Job) -> float:

@@ -220,8 +220,8 @@ STUDY = Study(
             "requests of all batches of the pipeline, divided by the replay's time",
         ),
         metrics.PREDICTION_ERROR.measured(
-            "of the replay, with costs of passes carried out with everyone waiting: the time in"
-            " which all were served at the load, against that of the run in the same round; median"
+            "of the replay, with costs of passes carried out with everyone waiting: its mean"
+            " completion time at the load, against that of the run in the same round; median"
         ),
     ),
     series=(

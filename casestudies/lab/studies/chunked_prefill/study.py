@@ -19,7 +19,7 @@ from casestudies.lab.serving.alone import answer, same_share
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Pass, Policy, Served, serve, serving, together
-from casestudies.lab.serving.outcomes import first_token, longest_wait, percentile
+from casestudies.lab.serving.outcomes import first_token, longest_wait, mean_completion, percentile
 from casestudies.lab.serving.policies import Chunked, iteration_level, prompts_apart
 from casestudies.lab.serving.selective import Piece, read
 from casestudies.lab.studies.chunked_prefill.about import ChunkedPrefillParameters
@@ -179,9 +179,10 @@ def serve_round(trace: Trace) -> Round:
     rate = len(trace.requests) / waiting[1].seconds  # of whole prompts
     coming = at_rate(trace.requests, trace.moments, trace.p.load * rate)
     loaded = trace.served(coming)
+    on_paper = [serve(coming, trace.p.slots, way.policy, costs) for way in ways(trace.p.chunk)]
     errors = [
-        100 * abs(serve(coming, trace.p.slots, way.policy, costs).seconds / served.seconds - 1)
-        for way, served in zip(ways(trace.p.chunk), loaded, strict=True)
+        100 * abs(mean_completion(paper) / mean_completion(served) - 1)
+        for paper, served in zip(on_paper, loaded, strict=True)
     ]
     return Round(waiting, loaded, errors)
 

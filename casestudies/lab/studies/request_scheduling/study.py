@@ -27,7 +27,7 @@ from casestudies.lab.serving.engine import (
     together,
 )
 from casestudies.lab.serving.memory import WithinMemory
-from casestudies.lab.serving.outcomes import Limits, completion, percentile
+from casestudies.lab.serving.outcomes import Limits, completion, mean_completion, percentile
 from casestudies.lab.serving.policies import iteration_level
 from casestudies.lab.serving.queues import Arrival, Feedback, Queue, Shortest
 from casestudies.lab.studies.request_scheduling.about import RequestSchedulingParameters
@@ -116,11 +116,6 @@ class Round:
             for key, served in self.loads.items()
             if key[0] == variant
         ]
-
-
-def mean_completion(served: Served) -> float:
-    """Return the mean seconds from arrival to the last token."""
-    return statistics.mean(map(completion, served.jobs))
 
 
 def run(parameters: RequestSchedulingParameters, setup: Setup, report: Report) -> str:
