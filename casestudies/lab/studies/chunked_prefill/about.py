@@ -152,7 +152,13 @@ STUDY = Study(
         ),
         Variant(CHUNKS, "every answer goes on in each pass, with at most a chunk of prompts"),
     ),
-    settings=(Setting("chunk", "tokens of prompts that a pass reads at most", "tokens"),),
+    settings=(
+        Setting(
+            "chunk",
+            "tokens of prompts that a pass reads at most, where not those asked for",
+            "tokens",
+        ),
+    ),
     metrics=(
         metrics.EQUALITY_ERROR.measured(
             "largest difference of a logit after a prompt that is read in chunks from that after"

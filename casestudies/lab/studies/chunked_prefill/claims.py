@@ -23,7 +23,7 @@ def decode_time(result: Result) -> Judgement:
 @of_a_trace
 def total_time(result: Result) -> Judgement:
     """SARATHI 1: a fixed set of requests, without chunks over with them."""
-    gain = result.value("speed-up", CHUNKS, chunk=int(result.parameters["chunk"] or 0))
+    gain = result.value("speed-up", CHUNKS)
     apart = result.value("speed-up", APART)
     return judged(
         Number("whole prompts over chunks", gain, "x", claimed=True),

@@ -84,7 +84,8 @@ class ContinuousBatchingParameters(Parameters):
     )
     per_token_limit: float = parameter(
         2.5,
-        "and if it then takes per token no more than so many times that time",
+        "A request counts for goodput if its later tokens take, on average, no more than so many"
+        " times that time",
         unit="x",
         ge=1,
         le=10_000,

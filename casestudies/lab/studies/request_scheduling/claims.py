@@ -6,7 +6,7 @@ from casestudies.lab.serving.judging import of_a_trace
 
 FIRST, SHORTEST, FEEDBACK = "first come", "shortest first", "multi-level feedback"
 WORST, PREDICTED = "room for the longest", "room for the predicted"
-LOADS = (0.9, 0.7, 1.1)  # the first is the one that the rules are applied at
+LOADS = (0.9, 0.7, 1.1)  # the first is the one that most is said of
 
 
 @of_a_trace
@@ -24,21 +24,19 @@ def reserved_by_prediction(result: Result) -> Judgement:
 @of_a_trace
 def mean_completion(result: Result) -> Judgement:
     """FastServe 0: mean completion time, first come over multi-level feedback."""
-    return _improved(result, "mean completion time", 1.5)
+    return _improved(result, "gain in mean completion", 1.5)
 
 
 @of_a_trace
 def tail_completion(result: Result) -> Judgement:
     """FastServe 1: 95th percentile of the completion time, in the same runs."""
-    return _improved(result, "completion time, 95 %", 1.2)
+    return _improved(result, "gain in completion, 95 %", 1.2)
 
 
 def _improved(result: Result, metric: str, least: float) -> Judgement:
-    came, fed = (result.value(metric, name, load=LOADS[0]) for name in (FIRST, FEEDBACK))
-    return judged(
-        Number(f"{metric}, first come over multi-level feedback", came / fed, "x", claimed=True),
-        agrees=came / fed >= least,
-    )
+    found = result.value(metric, FEEDBACK)
+    name = "first come over multi-level feedback"
+    return judged(Number(name, found, "x", claimed=True), agrees=found >= least)
 
 
 ANSWERS = (

@@ -109,6 +109,20 @@ class Round:
     on_paper: dict[tuple[str, float], Served]
     moved: dict[tuple[str, float], int]
 
+    def done(self, variant: str, percent: int | None = None) -> float:
+        """Return what so many percent of the completion times do not exceed, or their mean.
+
+        They are those of a queue at the first load.
+        """
+        served = self.loads[variant, LOADS[0]]
+        if percent is None:
+            return mean_completion(served)
+        return percentile(map(completion, served.jobs), percent)
+
+    def gain(self, variant: str, percent: int | None = None) -> float:
+        """Return the same of first come, first served, divided by the queue's."""
+        return self.done(FIRST, percent) / self.done(variant, percent)
+
     def errors(self, variant: str) -> list[float]:
         """Return how far the replay's mean completion times are from those of the run, in %."""
         return [
@@ -130,6 +144,7 @@ def run(parameters: RequestSchedulingParameters, setup: Setup, report: Report) -
             stage.at(done / p.rounds, f"round {done + 1}")
             rounds.append(serve_round(trace, LOADS[: p.loads]))
     for variant in QUEUES:
+        report_completion(variant, rounds, report)
         report_queue(trace, variant, rounds, report)
         for load in LOADS[: p.loads]:
             report_load(variant, load, rounds, p, report)
@@ -217,6 +232,18 @@ def tokens_read(served: Served) -> int:
     return sum(one.work.prompt + one.work.jobs for one in served.passes) - prompts
 
 
+def report_completion(variant: str, rounds: Sequence[Round], report: Report) -> None:
+    """Report when how many requests were done by a queue at the first load."""
+    for metric, percent in PERCENTILES.items():
+        report.measure(metric, variant, [one.done(variant, percent) for one in rounds])
+    if variant != FIRST:
+        means = [one.gain(variant) for one in rounds]
+        report.measure("gain in mean completion", variant, means)
+        report.measure(
+            "gain in completion, 95 %", variant, [one.gain(variant, 95) for one in rounds]
+        )
+
+
 def report_load(
     variant: str,
     load: float,
@@ -226,12 +253,8 @@ def report_load(
 ) -> None:
     """Report what serving by a queue at a load was like."""
     several = [one.loads[variant, load] for one in rounds]
-    times = [list(map(completion, served.jobs)) for served in several]
-    means = list(map(statistics.mean, times))
+    means = list(map(mean_completion, several))
     report.measure("mean completion time", variant, means, load=load)
-    for metric, percent in PERCENTILES.items():
-        found = [percentile(one, percent) for one in times]
-        report.measure(metric, variant, found, load=load)
     goodput = [
         Limits(p.first_token_limit * t, p.per_token_limit * t).goodput(served)
         for served, t in zip(several, (one.alone for one in rounds), strict=True)
@@ -259,20 +282,13 @@ def speed_ups(rounds: Sequence[Round]) -> list[float]:
     return [one.waiting[WORST].seconds / one.waiting[PREDICTED].seconds for one in rounds]
 
 
-def summary(variant: str, rounds: Sequence[Round]) -> tuple[float, float, float]:
-    """Return mean, median and 99th percentile of completion by a queue, at the first load."""
-    times = [list(map(completion, one.loads[variant, LOADS[0]].jobs)) for one in rounds]
-    return (
-        statistics.median(map(statistics.mean, times)),
-        statistics.median(percentile(one, 50) for one in times),
-        statistics.median(percentile(one, 99) for one in times),
-    )
-
-
 def verdict(rounds: Sequence[Round]) -> str:
     """Return a few sentences made of the run's own numbers."""
-    mean, half, last = summary(FIRST, rounds)
-    fed_mean, fed_half, fed_last = summary(FEEDBACK, rounds)
+    mean, half, last, fed_mean, fed_half, fed_last = (
+        statistics.median(one.done(variant, percent) for one in rounds)
+        for variant in (FIRST, FEEDBACK)
+        for percent in (None, 50, 99)
+    )
     faster = statistics.median(speed_ups(rounds))
     return (
         f"At a load of {LOADS[0]} a request takes {fed_mean:.2f} s on average with multi-level"
