@@ -35,7 +35,7 @@ def mean_completion(served: Served) -> float:
 
 
 def normalized_latency(job: Job) -> float:
-    """Return the completion time divided by the tokens asked for (Yu et al., 2022, section 6)."""
+    """Return the completion time divided by the tokens asked for (Yu et al., 2022)."""
     return completion(job) / job.request.tokens
 
 

@@ -47,7 +47,7 @@ class Chunked:
     """Who came first, with at most so many tokens of prompts in a pass.
 
     All answers that have begun go on in each pass, and what is read of prompts is of as few
-    requests as it can be: SARATHI's decode-maximal batches (Agrawal et al., 2023, section 4).
+    requests as it can be: SARATHI's decode-maximal batches (Agrawal et al., 2023).
     """
 
     tokens: int

@@ -52,7 +52,7 @@ class _Place:
 
 
 class Feedback:
-    """Skip-join multi-level feedback (FastServe, Wu et al., 2023, section 4.1).
+    """Skip-join multi-level feedback (FastServe, Wu et al., 2023).
 
     Who has had a level's quantum, in tokens, goes to the next, where it is twice as long; on each
     level who came first is first. A request joins at the first level whose quantum its prompt does

@@ -2,7 +2,7 @@
 
 All that treats tokens one by one (embedding, norms, linear layers) reads the pieces as one row of
 tokens without padding; only attention goes from piece to piece, each with a cache of its own (Yu et
-al., 2022, section 3.2). A piece is a prompt, a part of one, or the last token of a text.
+al., 2022). A piece is a prompt, a part of one, or the last token of a text.
 
 Shapes in comments: N tokens of all pieces, P pieces, H heads, K key-value heads, D head width.
 """

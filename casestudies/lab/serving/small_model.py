@@ -26,11 +26,10 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """The model, its tokenizer and its last training loss, in nats."""
+    """The model and its tokenizer."""
 
     model: LanguageModel
     tokenizer: Tokenizer
-    loss: float
 
 
 def trained(corpus: Corpus, size: Size, seed: int, device: str) -> Trained:
@@ -39,7 +38,6 @@ def trained(corpus: Corpus, size: Size, seed: int, device: str) -> Trained:
     tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
     windows = text.windows(corpus.calibration, tokenizer, TRAINED_WINDOW).to(device)
     model = shapes.small(VOCABULARY, size.width, size.layers, generator, device)
-    losses: list[float] = []
 
     def loss_of(batch: Tensor) -> loop.Loss:
         return loop.Loss(loop.next_token_loss(model, batch))
@@ -49,9 +47,9 @@ def trained(corpus: Corpus, size: Size, seed: int, device: str) -> Trained:
         loss_of,
         loop.drawn(windows, generator),
         loop.Schedule(size.steps),
-        lambda step, loss: losses.append(loss),
+        lambda step, loss: None,
     )
-    return Trained(model.requires_grad_(False).eval(), tokenizer, losses[-1])
+    return Trained(model.requires_grad_(False).eval(), tokenizer)
 
 
 def prompts(corpus: Corpus, tokenizer: Tokenizer, lengths: list[int], seed: int) -> list[Tensor]:

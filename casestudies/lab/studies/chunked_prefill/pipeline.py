@@ -2,8 +2,8 @@
 
 Every stage holds as many layers, so it takes as large a part of a pass's time. A batch's next pass
 begins when its last has left the last stage, since its tokens are needed then; meanwhile a stage
-works for the other batches, in turn. Where passes take unequal times, stages wait: the bubbles of
-SARATHI's figure 5 (Agrawal et al., 2023).
+works for the other batches, in turn. Where passes take unequal times, stages wait: the bubbles that
+SARATHI is to shrink (Agrawal et al., 2023).
 """
 
 from collections.abc import Sequence
