@@ -15,7 +15,8 @@ class WithinMemory:
     """Serves in the order of a queue as far as slots and memory go.
 
     `tokens` is the memory, and `longest` the most that one request may need of it. Who needs more
-    than was reserved gets twice as much, or is put aside until there is room (S3, Jin et al., 2023). A queue that preempts takes the room from those who are last.
+    than was reserved gets twice as much, or is put aside until there is room (S3, Jin et al.,
+    2023). A queue that preempts takes the room from those who are last.
     """
 
     queue: Queue
