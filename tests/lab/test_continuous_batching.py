@@ -13,10 +13,11 @@ POINTS = [Point(0, 1), Point(100, 2), Point(200, 4)]
         pytest.param(1.5, 50, id="between two points"),
         pytest.param(2, 100, id="at a point"),
         pytest.param(3, 150, id="in the last piece"),
-        pytest.param(9, 200, id="never reached"),
+        pytest.param(4, 200, id="at the last point"),
+        pytest.param(4.1, None, id="never reached"),
     ],
 )
-def test_throughput_is_read_at_a_latency(latency: float, rate: float) -> None:
+def test_throughput_is_read_at_a_latency(latency: float, rate: float | None) -> None:
     assert rate_at(latency, POINTS) == rate
 
 

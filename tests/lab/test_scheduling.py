@@ -9,14 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from casestudies.lab.serving.alone import answer
 from casestudies.lab.serving.arrivals import Request
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Job, Served, serve
 from casestudies.lab.serving.memory import WithinMemory
 from casestudies.lab.serving.outcomes import completion, percentile
+from casestudies.lab.serving.policies import iteration_level
 from casestudies.lab.serving.queues import Arrival, Feedback, Queue, Shortest
-from casestudies.lab.studies.request_scheduling.study import predictions, tokens_read
-from tests.lab.test_serving import alone, asked, on_paper
+from casestudies.lab.studies.request_scheduling.study import predictions
+from tests.lab.test_serving import asked, on_paper
 from tests.lab.tiny import tiny_model
 
 LONGEST = 16  # tokens of prompt and answer together
@@ -26,6 +28,7 @@ QUEUES: dict[str, Callable[[], Queue]] = {
     "feedback": lambda: Feedback(quantum=2, levels=3, patience=20),
 }
 each_queue = pytest.mark.parametrize("queue", QUEUES.values(), ids=list(QUEUES))
+ANSWERS, GAPS = st.lists(st.integers(1, 9), min_size=1, max_size=12), st.sampled_from([0, 0.5, 3])
 SIZES = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 9)), min_size=1, max_size=9)
 
 
@@ -33,10 +36,14 @@ def for_the_longest(job: Job) -> int:
     return LONGEST
 
 
-def queued(sizes: Sequence[int], queue: Queue, slots: int = 1, gap: float = 0.0) -> Served:
-    """Return how answers of these lengths are served in the order of a queue, on paper."""
-    policy = WithinMemory(queue, 1000 * LONGEST, 1000, for_the_longest)
-    return on_paper(sizes, slots, policy, gap)
+def with_room(queue: Queue) -> WithinMemory:
+    """Return the queue's policy where there is room for everyone."""
+    return WithinMemory(queue, 1000 * LONGEST, 1000, for_the_longest)
+
+
+def queued(sizes: Sequence[int], queue: Queue, gap: float = 0.0) -> Served:
+    """Return how answers of these lengths are served on one slot by a queue, on paper."""
+    return on_paper(sizes, 1, with_room(queue), gap)
 
 
 @each_queue
@@ -60,13 +67,13 @@ def test_tokens_are_those_of_each_alone_however_little_room_there_is(
         assert all((job.room or 0) >= len(job.request.prompt) + len(job.said) for job in chosen)
         return chosen
 
-    requests = asked(sizes, gap)
-    served = serve(requests, slots, watched, ModelPasses(tiny_model()))
+    requests, carry = asked(sizes, gap), ModelPasses(tiny_model())
+    served = serve(requests, slots, watched, carry)
     for job, request in zip(served.jobs, requests, strict=True):
-        assert job.said == alone(request)
+        assert job.said == answer(tiny_model(), request)
     assert max(held) <= memory
     # Work is conserved: each token is read once, whoever had to wait in between.
-    assert tokens_read(served) == sum(prompt + answer - 1 for prompt, answer in sizes)
+    assert carry.tokens_read == sum(prompt + answer - 1 for prompt, answer in sizes)
 
 
 @pytest.mark.parametrize("sizes", [(5, 1, 7, 3, 2, 9, 4), (2, 2, 8, 1, 1, 6, 3)])
@@ -81,18 +88,29 @@ def test_no_order_of_seven_has_a_shorter_mean_completion_than_shortest_first(siz
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12),
-    slots=st.integers(1, 4),
-    gap=st.sampled_from([0.0, 0.5, 3.0]),
-)
-def test_on_one_slot_no_order_changes_when_all_is_done(sizes, slots, gap) -> None:
-    ends = {queued(sizes, make(), 1, gap).seconds for make in QUEUES.values()}
+@given(sizes=ANSWERS, gap=GAPS)
+def test_on_one_slot_no_order_changes_when_all_is_done(sizes, gap) -> None:
+    ends = {queued(sizes, make(), gap).seconds for make in QUEUES.values()}
     assert len(ends) == 1
-    # With several slots, no slot is empty while someone waits: the passes read all the work.
-    for make in QUEUES.values():
-        served = queued(sizes, make(), slots, gap)
-        assert sum(one.work.jobs for one in served.passes) == sum(sizes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: iteration_level, *(lambda q=q: with_room(q()) for q in QUEUES.values())],
+    ids=["iteration-level", *QUEUES],
+)
+@settings(max_examples=50, deadline=None)
+@given(sizes=ANSWERS, slots=st.integers(1, 4), gap=GAPS)
+def test_no_slot_is_empty_while_someone_waits(make, sizes, slots, gap) -> None:
+    served = on_paper(sizes, slots, make(), gap)
+    now = 0.0
+    for one in served.passes:
+        here = [job for job in served.jobs if job.request.arrival <= now < job.times[-1]]
+        if not here:  # the clock went on to the next arrival
+            now = min(job.request.arrival for job in served.jobs if job.request.arrival > now)
+            here = [job for job in served.jobs if job.request.arrival == now]
+        assert one.work.jobs == min(slots, len(here))
+        now += one.seconds
 
 
 @pytest.mark.parametrize("patience", [10, 40])
@@ -117,14 +135,14 @@ def test_feedback_serves_the_short_before_the_long_are_done_and_skips_levels_by_
     # A prompt that takes a whole quantum joins below one that does not, though it came first.
     requests = [Request(torch.zeros(40, dtype=torch.long), 1), *asked([(1, 1)])]
     policy = WithinMemory(Feedback(4, 3, 100), 1000, 100, for_the_longest)
-    large, small = serve(requests, 1, policy, PricedPasses.units()).jobs
+    large, small = serve(requests, 1, policy, PricedPasses(1)).jobs
     assert small.times[-1] < large.times[-1]
 
 
 def test_more_room_than_was_predicted_is_had_by_waiting_for_it() -> None:
     # Room for two passes of both. Then the first needs more and lets the other take its room.
     policy = WithinMemory(Arrival(), 8, 8, lambda job: 4)
-    served = serve(asked([(3, 5), (3, 5)]), 2, policy, PricedPasses.units())
+    served = serve(asked([(3, 5), (3, 5)]), 2, policy, PricedPasses(1))
     first, second = served.jobs
     assert second.times == [1, 2, 3, 4, 5]
     assert first.times == [1, 2, 6, 7, 8]

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Pattern = Literal["poisson", "bursts"]
 Lengths = Literal["uniform", "heavy tail"]
-PATTERNS, LENGTHS = get_args(Pattern), get_args(Lengths)
 BURST = 8  # requests that come together
 TAIL = 1.1  # exponent of the Pareto distribution: the smaller, the more of the tokens are in few
 

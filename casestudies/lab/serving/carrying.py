@@ -26,12 +26,15 @@ class ModelPasses:
         self._caches: dict[Job, KeyValueCache] = {}
         self._aside: dict[Job, KeyValueCache] = {}
         self.moved_bytes = 0
+        self.tokens_read = 0
 
     def __call__(self, jobs: Sequence[Job]) -> float:
         """Add a token to each job that answers; return the seconds until the tokens were known."""
         start = time.perf_counter()
         self._put_aside()
-        tokens = selective.read(self._model, [self._piece(job) for job in jobs]).argmax(-1)
+        pieces = [self._piece(job) for job in jobs]
+        tokens = selective.read(self._model, pieces).argmax(-1)
+        self.tokens_read += sum(len(piece.tokens) for piece in pieces)
         for job, token in zip(jobs, tokens.tolist(), strict=True):
             if job.answers:
                 job.said.append(token)
@@ -82,11 +85,6 @@ class PricedPasses:
         largest = work.amax(dim=0).clamp(min=1)  # columns of one size, for the arithmetic's sake
         found = torch.linalg.lstsq(work / largest, seconds).solution.flatten() / largest
         return cls(*found.tolist())
-
-    @classmethod
-    def units(cls) -> "PricedPasses":
-        """Return passes that take one unit each, whatever they read."""
-        return cls(1.0)
 
     def __call__(self, jobs: Sequence[Job]) -> float:
         """Add a token to each job that answers; return the seconds that this should take."""

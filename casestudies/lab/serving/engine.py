@@ -18,13 +18,14 @@ class Job:
 
     `room` is for how many tokens memory is reserved: 0 where the cache is put aside, and None where
     memory is not limited. `chunk` is how many tokens of its prompt the next pass may read, and None
-    where it reads all that is left.
+    where it reads all that is left. One that is not `streamed` gives all back as it leaves.
     """
 
     request: Request
     passes: int  # in which it takes part before it leaves; one for each token
     room: int | None = None
     chunk: int | None = None
+    streamed: bool = True
     read: int = 0  # tokens of its prompt
     said: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -49,6 +50,11 @@ class Job:
     def held(self) -> int:
         """Return the tokens that its cache holds: all but the last that was added."""
         return self.read + max(0, len(self.said) - 1)
+
+    @property
+    def returned(self) -> list[float]:
+        """Return when whoever asked had each of the tokens."""
+        return self.times if self.streamed else self.times[-1:] * self.request.tokens
 
     @property
     def done(self) -> bool:
@@ -138,12 +144,7 @@ def serving(requests: Iterable[Request], slots: int, policy: Policy, carry: Carr
 
 def serve(requests: Iterable[Request], slots: int, policy: Policy, carry: Carry) -> Served:
     """Return how the requests are served with so many slots."""
-    return to_the_end(serving(requests, slots, policy, carry))
-
-
-def to_the_end(run: Serving) -> Served:
-    """Return what became of all requests when the last of them has left."""
-    return together({"": run})[""]
+    return together({"": serving(requests, slots, policy, carry)})[""]
 
 
 def together(several: Mapping[Name, Serving]) -> dict[Name, Served]:

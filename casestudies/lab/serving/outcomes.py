@@ -11,17 +11,17 @@ from casestudies.lab.serving.engine import Job, Served
 
 def first_token(job: Job) -> float:
     """Return the seconds from the request's arrival to its first token."""
-    return job.times[0] - job.request.arrival
+    return job.returned[0] - job.request.arrival
 
 
 def per_token(job: Job) -> float:
     """Return the mean seconds from one token to the next, 0 if there is one only."""
-    return (job.times[-1] - job.times[0]) / max(1, job.request.tokens - 1)
+    return (job.returned[-1] - job.returned[0]) / max(1, job.request.tokens - 1)
 
 
 def longest_wait(job: Job) -> float:
     """Return the most seconds from one of its tokens to the next, 0 if there is one only."""
-    return max((later - sooner for sooner, later in pairwise(job.times)), default=0.0)
+    return max((later - sooner for sooner, later in pairwise(job.returned)), default=0.0)
 
 
 def completion(job: Job) -> float:

@@ -23,13 +23,16 @@ def request_level(present: Sequence[Job], slots: int) -> Sequence[Job]:
 
 
 def request_level_padded(present: Sequence[Job], slots: int) -> Sequence[Job]:
-    """Return the same, where everyone is computed for until the longest answer has ended."""
+    """Return the same, where everyone is computed for until the longest answer has ended.
+
+    Nobody gets a token before that: the baseline that Orca was held against (Yu et al., 2022).
+    """
     under_way = [job for job in present if job.begun]
     if not under_way:
         under_way = list(present[:slots])
         longest = max(job.request.tokens for job in under_way)
         for job in under_way:
-            job.passes = longest
+            job.passes, job.streamed = longest, False
     return under_way
 
 

@@ -109,15 +109,15 @@ STUDY = Study(
     summary=(
         "Serves requests with long prompts on one engine in three ways: a pass reads prompts or"
         " adds to answers, never both; whole prompts are read beside the answers; or at most a"
-        " chunk of them is (SARATHI). Checks that chunks change no logits, counts what a pass"
-        " reads, and measures how long an answer stands still, what answers cost beside a chunk,"
-        " the whole time, and on paper the bubbles of a pipeline."
+        " chunk of them is (SARATHI). Measures by how much chunks change logits, counts what a"
+        " pass reads, and times how long an answer stands still, what answers cost beside a chunk,"
+        " the whole, and on paper the bubbles of a pipeline."
     ),
     limits=(
-        "A small model in float32. A chunk pays where reading a prompt leaves memory idle and"
-        " adding to answers leaves arithmetic idle, as on a GPU with a large model; a CPU is busy"
-        " with both here. The pipeline is a replay: stages of equal size, without the time in which"
-        " one sends to the next."
+        "A small model in float32. How much cheaper answers are beside a chunk is measured here for"
+        " this machine only. One trace is drawn and every round serves it: the spread is the"
+        " machine's and says nothing of other traces. The pipeline is a replay: stages of equal"
+        " size, without the time in which one sends to the next."
     ),
     publications=("agrawal2023sarathi", "yu2022orca"),
     strategies=("request-scheduling", "continuous-batching", "scheduler-optimization"),
@@ -238,8 +238,8 @@ STUDY = Study(
     charts=(
         StudyChart(
             "curves",
-            "How long an answer stands still while prompts of others are read: the smaller the"
-            " chunk, the shorter. Without chunks it is as long for all of them.",
+            "How long an answer stands still while prompts of others are read, by the size of the"
+            " chunk; whole prompts know no chunk, so their line is level.",
             series="longest wait by chunk",
         ),
         StudyChart(

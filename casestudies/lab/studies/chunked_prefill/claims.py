@@ -1,6 +1,6 @@
 """How a run speaks to the claims of SARATHI, each by the rule that stands with it."""
 
-from casestudies.lab.contract import Answer, Judgement, Number, judged
+from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
 from casestudies.lab.serving.judging import of_a_trace
 
@@ -11,23 +11,28 @@ APART, TOGETHER, CHUNKS = "prompts apart", "whole prompts", "chunks"
 def decode_time(result: Result) -> Judgement:
     """SARATHI 0: what answers add to a chunk, against a pass of them alone."""
     apart, beside = (result.value("time of the answers", name) for name in (APART, CHUNKS))
-    numbers = (
+    if beside <= 0:
+        return not_run("what the answers add to a chunk is less than this run can measure")
+    return judged(
+        Number("alone over beside", apart / beside, "x", claimed=True),
         Number("answers alone", apart, "ms"),
         Number("answers beside a chunk, added to it", beside, "ms"),
+        agrees=2 * beside <= apart,
     )
-    # Where they add nothing that can be measured, there is no ratio to draw.
-    ratio = (Number("alone over beside", apart / beside, "x", claimed=True),) if beside > 0 else ()
-    return judged(*ratio, *numbers, agrees=2 * beside <= apart)
 
 
 @of_a_trace
 def total_time(result: Result) -> Judgement:
-    """SARATHI 1: a fixed set of requests, without chunks over with them."""
-    gain = result.value("speed-up", CHUNKS)
-    apart = result.value("speed-up", APART)
+    """SARATHI 1: a fixed set of requests, the faster way without chunks over chunks."""
+    chunk, longest = (int(result.parameters[name] or 0) for name in ("chunk", "longest_prompt"))
+    if chunk > longest // 2:
+        return not_run("a chunk holds whole prompts")
+    over_chunks, over_apart = (result.value("speed-up", name) for name in (CHUNKS, APART))
+    gain = over_chunks / max(1, over_apart)
     return judged(
-        Number("whole prompts over chunks", gain, "x", claimed=True),
-        Number("whole prompts over prompts apart", apart, "x"),
+        Number("the faster way without chunks over chunks", gain, "x", claimed=True),
+        Number("whole prompts over chunks", over_chunks, "x"),
+        Number("whole prompts over prompts apart", over_apart, "x"),
         agrees=gain >= 1.05,
     )
 
@@ -42,6 +47,10 @@ def pipeline(result: Result) -> Judgement:
         Number("requests per second, chunks over whole prompts", faster, "x", claimed=True),
         Number("bubble time with whole prompts", waited[TOGETHER], "s"),
         Number("bubble time with chunks", waited[CHUNKS], "s"),
+        *(
+            Number(f"replay off by, {name}", result.value("prediction error", name), "%")
+            for name in (TOGETHER, CHUNKS)
+        ),
         agrees=2 * waited[CHUNKS] <= waited[TOGETHER] and faster >= 1.1,
     )
 

@@ -26,15 +26,14 @@ class Point(NamedTuple):
         return [abs(own / real - 1) for own, real in zip(self, carried_out, strict=True)]
 
 
-def rate_at(latency: float, points: Sequence[Point]) -> float:
+def rate_at(latency: float, points: Sequence[Point]) -> float | None:
     """Return the highest throughput with this latency, on the lines from one point to the next.
 
-    The first point's latency is below it. If the last one's is too, its throughput is returned.
+    The first point's latency is below it. If the last one's is too, the curve does not reach it:
+    None is returned.
     """
-    if points[-1].latency <= latency:
-        return points[-1].rate
-    low, high = next(
-        pair for pair in reversed(list(pairwise(points))) if pair[0].latency <= latency
-    )
+    if points[-1].latency < latency:
+        return None
+    low, high = next(pair for pair in reversed(list(pairwise(points))) if pair[0].latency < latency)
     share = (latency - low.latency) / (high.latency - low.latency)
     return low.rate + share * (high.rate - low.rate)

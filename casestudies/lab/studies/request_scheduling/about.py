@@ -149,7 +149,8 @@ def needs(parameters: RequestSchedulingParameters) -> Needs:
     """Return the memory of the caches, beside what PyTorch and the text take."""
     p = parameters
     token = 2 * p.layers * p.width * 4
-    held = 2 * p.slots * (p.longest_prompt + p.longest_answer) * token
+    # Both rules of holding memory are served side by side, and so are three queues at all loads.
+    held = max(2, 3 * p.loads) * p.slots * (p.longest_prompt + p.longest_answer) * token
     return Needs(memory_gib=1.5 + held / 2**30)
 
 
@@ -179,10 +180,12 @@ STUDY = Study(
     limits=(
         "A small model in float32, traces of some dozens of requests whose lengths are drawn and"
         " not observed, and percentiles of as many. Keys and values that are put aside are copied"
-        " within the same memory on a CPU, which is faster than to a host and back. The predictor"
-        " is an oracle with a stated share of errors: how good one could be is not shown. On a CPU"
-        " a pass takes longer for more requests, so memory for more of them gains less than on a"
-        " GPU."
+        " within the same memory on a CPU, which is faster than to a host and back. Feedback"
+        " holds room for the longest answer for everyone, so it copies more than it must. The"
+        " predictor is an oracle with a stated share of errors: how good one could be is not shown."
+        " On a CPU a pass takes longer for more requests, so memory for more of them gains less"
+        " than on a GPU. One trace is drawn and every round serves it: the spread is the machine's"
+        " and says nothing of other traces."
     ),
     publications=("wu2023fastserve", "jin2023s3", "yu2022orca"),
     strategies=("request-scheduling", "scheduler-optimization"),

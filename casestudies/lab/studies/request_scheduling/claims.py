@@ -1,6 +1,6 @@
 """How a run speaks to the claims, each by the rule that stands with it in the fixtures."""
 
-from casestudies.lab.contract import Answer, Judgement, Number, judged
+from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
 from casestudies.lab.serving.judging import of_a_trace
 
@@ -12,12 +12,14 @@ LOADS = (0.9, 0.7, 1.1)  # the first is the one that most is said of
 @of_a_trace
 def reserved_by_prediction(result: Result) -> Judgement:
     """S3 0: memory reserved by predicted lengths against the worst case."""
-    fast, slow = (result.value("tokens per second", name) for name in (PREDICTED, WORST))
+    faster = result.value("speed-up", PREDICTED)
+    right = float(result.parameters["predicted_right"] or 0)
     return judged(
-        Number("tokens per second, predicted over longest", fast / slow, "x", claimed=True),
+        Number("tokens per second, predicted over longest", faster, "x", claimed=True),
+        Number("lengths predicted right", 100 * right, "%"),
         Number("answers longer than predicted", result.value("too short", PREDICTED), "%"),
         Number("requests at once", result.value("requests at once", PREDICTED), "requests"),
-        agrees=fast / slow >= 2,
+        agrees=faster >= 2,
     )
 
 
@@ -34,8 +36,10 @@ def tail_completion(result: Result) -> Judgement:
 
 
 def _improved(result: Result, metric: str, least: float) -> Judgement:
+    if result.parameters["answers"] != "heavy tail":
+        return not_run("the rule needs answers whose lengths have a heavy tail")
     found = result.value(metric, FEEDBACK)
-    name = "first come over multi-level feedback"
+    name = f"first come over multi-level feedback, at load {LOADS[0]}"
     return judged(Number(name, found, "x", claimed=True), agrees=found >= least)
 
 

@@ -23,7 +23,6 @@ from casestudies.lab.serving.engine import (
     Serving,
     serve,
     serving,
-    to_the_end,
     together,
 )
 from casestudies.lab.serving.memory import WithinMemory
@@ -99,15 +98,15 @@ class Trace:
 class Round:
     """What was served in one round: with everyone waiting, and at each load by each queue.
 
-    `alone` are the seconds of a pass for one request, `on_paper` what the replay says of the loads,
-    and `moved` the bytes of keys and values that were put aside and brought back.
+    `alone` are the seconds of a pass for one request, and `on_paper` what the replay says of the
+    loads. `carried` are the passes of each way, of a queue those at the first load.
     """
 
     alone: float
     waiting: dict[str, Served]
     loads: dict[tuple[str, float], Served]
     on_paper: dict[tuple[str, float], Served]
-    moved: dict[tuple[str, float], int]
+    carried: dict[str, ModelPasses]
 
     def done(self, variant: str, percent: int | None = None) -> float:
         """Return what so many percent of the completion times do not exceed, or their mean.
@@ -188,22 +187,23 @@ def predictions(
 
 def serve_round(trace: Trace, loads: Sequence[float]) -> Round:
     """Return what is served with everyone waiting, and at each of the loads by each queue."""
-    single = serve(trace.requests[:BY_ITSELF], 1, iteration_level, ModelPasses(trace.model))
     # The first request by itself, since what is only done the first time is not counted.
     for requests in (trace.requests[:1], trace.requests):
+        carried = {name: ModelPasses(trace.model) for name in RESERVED}
         waiting = together(
-            {name: trace.serving(name, ModelPasses(trace.model), requests) for name in RESERVED}
+            {name: trace.serving(name, carried[name], requests) for name in RESERVED}
         )
+    single = serve(trace.requests[:BY_ITSELF], 1, iteration_level, ModelPasses(trace.model))
     passes = [one for served in (single, *waiting.values()) for one in served.passes]
     costs = PricedPasses.measured(passes)
     rate = capacity(waiting[WORST], trace.p.slots)
     coming = {(name, load): trace.coming(load * rate) for load in loads for name in QUEUES}
     carries = {key: ModelPasses(trace.model) for key in coming}
     served = together({key: trace.serving(key[0], carries[key], coming[key]) for key in coming})
-    on_paper = {key: to_the_end(trace.serving(key[0], costs, coming[key])) for key in coming}
-    moved = {key: carry.moved_bytes for key, carry in carries.items()}
+    on_paper = together({key: trace.serving(key[0], costs, coming[key]) for key in coming})
+    carried |= {name: carries[name, loads[0]] for name in QUEUES}
     alone = statistics.median(one.seconds for one in single.passes)
-    return Round(alone, waiting, served, on_paper, moved)
+    return Round(alone, waiting, served, on_paper, carried)
 
 
 def capacity(served: Served, slots: int) -> float:
@@ -219,17 +219,10 @@ def report_queue(trace: Trace, variant: str, rounds: Sequence[Round], report: Re
     several = [s for one in rounds for (name, _), s in one.loads.items() if name == variant]
     same = [same_share(served, trace.alone) for served in several]
     report.measure("same tokens", variant, min(same))
-    report.measure("tokens read", variant, tokens_read(several[0]))
-    moved = [one.moved[variant, LOADS[0]] / MIB for one in rounds]
+    report.measure("tokens read", variant, rounds[0].carried[variant].tokens_read)
+    moved = [one.carried[variant].moved_bytes / MIB for one in rounds]
     report.measure("bytes moved", variant, statistics.mean(moved))
     report.measure("prediction error", variant, [e for one in rounds for e in one.errors(variant)])
-
-
-def tokens_read(served: Served) -> int:
-    """Return the tokens of prompts and answers that the passes read."""
-    # Who has its prompt read in a pass takes part for the prompt's tokens, the others for one.
-    prompts = len(served.jobs)
-    return sum(one.work.prompt + one.work.jobs for one in served.passes) - prompts
 
 
 def report_completion(variant: str, rounds: Sequence[Round], report: Report) -> None:
@@ -268,7 +261,7 @@ def report_reserved(trace: Trace, rounds: Sequence[Round], report: Report) -> No
     for variant in RESERVED:
         several = [one.waiting[variant] for one in rounds]
         report.measure("same tokens", variant, min(same_share(s, trace.alone) for s in several))
-        report.measure("tokens read", variant, tokens_read(several[0]))
+        report.measure("tokens read", variant, rounds[0].carried[variant].tokens_read)
         report.measure("tokens per second", variant, [s.tokens_per_second for s in several])
         jobs = [one.work.jobs for one in several[0].passes]
         report.measure("requests at once", variant, statistics.mean(jobs))
@@ -292,8 +285,8 @@ def verdict(rounds: Sequence[Round]) -> str:
     faster = statistics.median(speed_ups(rounds))
     return (
         f"At a load of {LOADS[0]} the mean completion time of first come, first served is"
-        f" {fed:.2f} x that of multi-level feedback, and the time that 95 % do not exceed"
-        f" {fed_tail:.2f} x. Of the shortest first, which must know all lengths, they are"
-        f" {told:.2f} x and {told_tail:.2f} x. Room for the predicted answer instead of the longest"
-        f" serves all {faster:.2f} x as fast."
+        f" {fed:.2f} x that of multi-level feedback, and the 95th percentile {fed_tail:.2f} x. Of"
+        f" the shortest first, which must know all lengths, they are {told:.2f} x and"
+        f" {told_tail:.2f} x. Room for the predicted answer instead of the longest serves all"
+        f" {faster:.2f} x as fast."
     )
