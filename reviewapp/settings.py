@@ -177,7 +177,7 @@ RUNS_RUNNING_PER_USER = _positive(
     "RUNS_RUNNING_PER_USER", os.environ.get("RUNS_RUNNING_PER_USER") or "1"
 )
 RUNS_QUEUED_PER_USER = _positive(
-    "RUNS_QUEUED_PER_USER", os.environ.get("RUNS_QUEUED_PER_USER") or "5"
+    "RUNS_QUEUED_PER_USER", os.environ.get("RUNS_QUEUED_PER_USER") or "12"
 )
 
 # A token is the only way to be somebody to the API, so no request can be forged from a page.

@@ -3,19 +3,25 @@
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
+from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
+from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
+from casestudies.lab.studies.lomo import about as lomo
 from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.mixed_precision import about as mixed_precision
+from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
 from casestudies.lab.studies.offloading import about as offloading
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
 from casestudies.lab.studies.request_scheduling import about as request_scheduling
+from casestudies.lab.studies.sparse_training_state import about as sparse_training_state
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
+from casestudies.lab.studies.structured_pruning import about as structured_pruning
 from casestudies.lab.studies.zero import about as zero
 
 STUDIES: dict[str, Study] = {
@@ -27,6 +33,7 @@ STUDIES: dict[str, Study] = {
         fused_attention,
         zero,
         lora,
+        lomo,
         pipeline_parallel,
         quantization,
         offloading,
@@ -36,6 +43,11 @@ STUDIES: dict[str, Study] = {
         continuous_batching,
         request_scheduling,
         chunked_prefill,
+        distillation,
+        structured_pruning,
+        sparse_training_state,
+        cascade,
+        mixture_of_experts,
     )
 }
 

@@ -252,6 +252,11 @@ class Publication(models.Model):
                 condition=~Q(membership=Membership.EXTENSION),
                 name="publication_counted",
             ),
+            models.Index(
+                fields=["id"],
+                include=["membership", "from_general_knowledge"],
+                name="publication_kinds",
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -10,8 +10,8 @@ from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 from reviewapp.ui.units import number
 from taxonomy.answers.question import OWN, Question, on_such_devices
 from taxonomy.answers.wording import counted, sentence
-from taxonomy.choices import AxisKind, Phase, Qualifier, QuantityGroup, Scope
-from taxonomy.claims.outcomes import Standing, standing_of
+from taxonomy.choices import AxisKind, Phase, Qualifier, QuantityGroup, Scope, Status
+from taxonomy.claims.outcomes import CONCLUSIVE, Standing, standing_of
 from taxonomy.claims.reading import with_facts
 from taxonomy.claims.words import in_words, listed
 from taxonomy.measured import MeasuredStudy, studies_about
@@ -20,12 +20,14 @@ from taxonomy.querysets import ClaimQuerySet
 
 MOST_SHOWN = 25
 LEADING = 3
+MOST_EFFECTS = 3
 STRONGEST_FIRST = (
     Case(*(When(scope=scope, then=Value(n)) for n, scope in enumerate(Scope)), default=Value(9)),
     F("plotted").desc(nulls_last=True),
     "pk",
 )
 
+JUDGED = (*CONCLUSIVE, Status.NOT_COMPARABLE)
 BEST = Max("plotted", filter=Q(qualifier=Qualifier.UP_TO))
 
 
@@ -68,6 +70,7 @@ class Counts:
     unstated: int  # of those, the claims that have no device of their own
     nearby: tuple[tuple[QuantityGroup, Part], ...]  # on such devices, about other quantities
     effects: tuple[Effect, ...]
+    effects_of_fitting: tuple[Effect, ...]
     strategies: tuple[tuple[str, int], ...]  # attributed to, most claims first
 
     @property
@@ -86,6 +89,7 @@ class Answer:
     elsewhere: list[Standing]
     nearby: list[tuple[QuantityGroup, Part, list[Standing]]]
     tried: list[Standing]
+    not_run: int
     studies: Sequence[MeasuredStudy]
 
     @property
@@ -106,7 +110,8 @@ def verdict(question: Question, counts: Counts) -> str:
     device = f"a device of up to {number(question.memory)}\u202fGB"
     if total == 1:
         return f"The one claim {about} {'names or implies' if n else 'does not name'} {device}."
-    who = {0: "none of the", 1: "one of the", total: "all" if total > 2 else "both"}
+    none = "none of the" if total > 2 else "neither of the"
+    who = {0: none, 1: "one of the", total: "all" if total > 2 else "both"}
     claims = "claims" if n == total == 2 else counted(total, "claim")
     verb = "names or implies" if n <= 1 else "name or imply"
     said = f"{who.get(n, f'{in_words(n)} of the')} {claims} {about} {verb} {device}"
@@ -118,9 +123,14 @@ def context_of(question: Question, counts: Counts) -> str:
     """Return what else the claims say: their size, their strategies; then what others report."""
     said = []
     one = counts.reported == 1
-    if counts.effects:
-        effects = listed([effect.in_words for effect in counts.effects])
-        said.append(f"{'It reports' if one else 'They report'} {effects}.")
+    own, all_of_it = counts.effects_of_fitting, counts.effects
+    if own:
+        n = counts.fitting.total
+        who = "It reports" if one else "That one reports" if n == 1 else "These report"
+        said.append(f"{who if n < counts.reported else 'They report'} {_reported(own)}.")
+    if all_of_it and counts.fitting.total < counts.reported:
+        who = f"All {in_words(counts.reported)} together" if counts.fitting.total else "They"
+        said.append(f"{'It reports' if one else f'{who} report'} {_reported(all_of_it)}.")
     every = [name.lower() for name, n in counts.strategies if n == counts.reported]
     if every:
         said.append(f"{'It' if one else 'Each'} is attributed to {listed(every)}.")
@@ -133,6 +143,13 @@ def context_of(question: Question, counts: Counts) -> str:
     where = f"{question.in_phase} on devices of up to {number(question.memory)}\u202fGB".strip()
     said.append(sentence(f"{where}, {in_words(total)} {others} {what}"))
     return " ".join(said)
+
+
+def _reported(effects: Sequence[Effect]) -> str:
+    """Return what claims report, with how many axes more where not all are said."""
+    rest = len(effects) - MOST_EFFECTS
+    more = [counted(rest, "quantity more", "", "")] if rest > 0 else []
+    return listed([*(effect.in_words for effect in effects[:MOST_EFFECTS]), *more])
 
 
 def counts_of(question: Question, state: str) -> Counts:
@@ -167,7 +184,8 @@ def _counts(about: QuantityGroup, phase: Phase | None, memory: float, state: str
         elsewhere=Part(totals["all"] - totals["fitting"], _strongest(claims.exclude(such))),
         unstated=totals["unstated"],
         nearby=_nearby(question),
-        effects=_effects(claims),
+        effects=_effects(question, claims),
+        effects_of_fitting=_effects(question, claims.filter(such)),
         strategies=tuple(_strategies(links)),
     )
 
@@ -198,17 +216,25 @@ def _nearby(question: Question) -> tuple[tuple[QuantityGroup, Part], ...]:
     )
 
 
-def _effects(claims: ClaimQuerySet) -> tuple[Effect, ...]:
+def _named(axis: dict[str, Any], question: Question) -> str:
+    """Return the quantity of an axis, with its phase where the question is about any."""
+    phase = axis["axis__phase"]
+    is_said = bool(phase) and phase != Phase.NONE and question.phase is None
+    in_phase = f" for {Phase(phase).label}" if is_said else ""
+    return f"{axis['axis__quantity__name']}{in_phase}"
+
+
+def _effects(question: Question, claims: ClaimQuerySet) -> tuple[Effect, ...]:
     """Return what the ratios of each axis range over; axes never share a range."""
     rows = (
         claims.filter(axis__quantity__axis_kind=AxisKind.RATIO, plotted__isnull=False)
         .order_by()
-        .values("axis", "axis__quantity__name")
+        .values("axis", "axis__quantity__name", "axis__phase")
         .annotate(n=Count("pk"), low=Min("plotted"), high=Max("plotted"), best=BEST)
-        .order_by("-n", "axis")[:3]
+        .order_by("-n", "axis")
     )
     return tuple(
-        Effect(r["axis__quantity__name"], r["n"], r["low"], r["high"], r["best"] == r["high"])
+        Effect(_named(r, question), r["n"], r["low"], r["high"], r["best"] == r["high"])
         for r in rows
     )
 
@@ -242,7 +268,7 @@ def answer_to(question: Question, state: str) -> Answer:
     counts = counts_of(question, state)
     wanted = [*counts.fitting.claims, *counts.elsewhere.claims]
     wanted += [pk for _, part in counts.nearby for pk in part.claims]
-    tried = question.about_it().tried().order_by(*STRONGEST_FIRST)[:MOST_SHOWN]
+    tried = question.about_it().tried(JUDGED).order_by(*STRONGEST_FIRST)[:MOST_SHOWN]
     tried_keys = list(tried.values_list("pk", flat=True))
     found = _standings([*wanted, *tried_keys])
 
@@ -256,6 +282,7 @@ def answer_to(question: Question, state: str) -> Answer:
         elsewhere=shown(counts.elsewhere.claims),
         nearby=[(group, part, shown(part.claims)) for group, part in counts.nearby],
         tried=shown(tried_keys),
+        not_run=question.about_it().tried([Status.NOT_RUN]).exclude(pk__in=tried_keys).count(),
         studies=_studies(question),
     )
 

@@ -1,16 +1,14 @@
 """What all claims say together: by scope, by certainty, by strategy. Home and method show it."""
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-
-from django.db.models import Count
 
 from reviewapp.corpus.choices import Membership
 from taxonomy.choices import EFFECTS, Scope
 from taxonomy.claims.certainty import Degree
-from taxonomy.claims.degrees import answered
-from taxonomy.models import Attribution, Claim, Strategy
+from taxonomy.claims.kinds import counted_by, effects_by_strategy, kinds
+from taxonomy.models import Strategy
 
 # What is said of the claims that answer a question of certainty in full, in part, not.
 QUESTIONS = {
@@ -18,10 +16,9 @@ QUESTIONS = {
         "Source read",
         ("in its own words", "partly from general knowledge", "read elsewhere"),
     ),
-    "baseline_named": ("Baseline named", ("named", "", "not stated")),
+    "baseline_named": ("Baseline named", ("named", "", "unnamed, or none needed")),
     "device_named": ("Device named", ("named", "kind only", "not stated")),
 }
-DEGREES = (Degree.YES, Degree.PARTLY, Degree.NO)
 
 
 @dataclass(frozen=True)
@@ -92,34 +89,26 @@ class Overview:
 @lru_cache(maxsize=2)
 def overview(state: str) -> Overview:
     """Return the overview, remembered while `revision()` says `state`."""
-    rows = Claim.objects.order_by().values_list("scope").annotate(n=Count("pk"))
-    by_scope = dict(rows)
-    claims = sum(by_scope.values())
-    extensions = Claim.objects.filter(publication__membership=Membership.EXTENSION).count()
-    source, baseline, device = _extents()
-    return Overview(claims, extensions, by_scope, source, baseline, device, _strategies())
-
-
-def _extents() -> Iterator[Extent]:
-    """Yield how far the claims answer each question of certainty."""
-    counts = Claim.objects.aggregate(
-        **{
-            f"{question}_{degree.value}": Count("pk", filter=answered(question, degree))
-            for question in QUESTIONS
-            for degree in DEGREES
-        }
+    found = kinds(state)
+    by_scope = counted_by(found, "scope")
+    extensions = counted_by(found, "membership")[Membership.EXTENSION]
+    source, baseline, device = (_extent(name, counted_by(found, name)) for name in QUESTIONS)
+    strategies = _strategies(state)
+    return Overview(
+        by_scope.total(), extensions, dict(by_scope), source, baseline, device, strategies
     )
-    for question, (name, words) in QUESTIONS.items():
-        yes, partly, no = (counts[f"{question}_{degree.value}"] for degree in DEGREES)
-        yield Extent(name, yes, partly, no, words)
 
 
-def _strategies() -> tuple[StrategyEvidence, ...]:
-    links = Attribution.objects.filter(counted=True).order_by()
-    rows = links.values_list("strategy", "claim__scope").annotate(n=Count("pk"))
-    numbers = {(strategy, scope): n for strategy, scope, n in rows}
+def _extent(question: str, counts: Counter[str]) -> Extent:
+    name, words = QUESTIONS[question]
+    yes, partly, no = (counts[degree.value] for degree in (Degree.YES, Degree.PARTLY, Degree.NO))
+    return Extent(name, yes, partly, no, words)
+
+
+def _strategies(state: str) -> tuple[StrategyEvidence, ...]:
+    numbers, none = effects_by_strategy(state), (0,) * len(EFFECTS)
     found = [
-        StrategyEvidence(name, slug, tuple(numbers.get((pk, scope), 0) for scope in EFFECTS))
+        StrategyEvidence(name, slug, numbers.get(pk, none))
         for pk, name, slug in Strategy.objects.values_list("pk", "name", "slug")
     ]
     return tuple(sorted(found, key=lambda one: (-one.isolated, -one.claims, one.name)))

@@ -11,7 +11,7 @@ from django.urls import reverse
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.fields import WholeNumberField
 from taxonomy.choices import DeviceRole, Phase, QuantityGroup
-from taxonomy.models import Claim, ClaimDevice
+from taxonomy.models import Claim
 from taxonomy.querysets import ClaimQuerySet
 
 OWN = (DeviceRole.STATED, DeviceRole.IMPLIED)  # a device of the baseline is not the claim's
@@ -65,16 +65,18 @@ class Question:
         """Return the claims of the phase about what is asked, on any device or none."""
         return self.in_this_phase().filter(axis__quantity__group=self.about)
 
+    def behind_the_answer(self) -> ClaimQuerySet:
+        """Return the claims about it on any device, and those on such devices about anything."""
+        such = on_such_devices(self.memory)
+        return self.in_this_phase().filter(Q(axis__quantity__group=self.about) | such)
+
 
 def on_such_devices(memory: float) -> Q:
     """Return the condition that a claim has a device of up to so many GB, and none with more.
 
     A larger device does not count against a claim that names them as alternatives.
     """
-    own = ClaimDevice.objects.filter(role__in=OWN)
-    fits, larger = own.filter(memory_gb__lte=memory), own.filter(memory_gb__gt=memory)
-    only = Q(hardware_alternatives=True) | ~Q(pk__in=larger.values("claim"))
-    return only & Q(pk__in=fits.values("claim"))
+    return Q(device_gb__lte=memory)
 
 
 def read_question(data: QueryDict) -> Question:

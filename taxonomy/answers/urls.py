@@ -1,7 +1,10 @@
-"""The address of the answers."""
+"""The addresses of the answers and their exports."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from taxonomy.answers import views
 
-urlpatterns = [path("answers/", views.answers, name="answers")]
+urlpatterns = [
+    path("answers/", views.answers, name="answers"),
+    re_path(r"^answers/export\.(?P<extension>csv|json)$", views.export_answer),
+]

@@ -73,13 +73,13 @@ def _effects(claims: ClaimQuerySet, given: dict[str, Any]) -> ClaimQuerySet:
 
 
 def _by_subject(claims: ClaimQuerySet, given: dict[str, Any]) -> ClaimQuerySet:
-    """Keep the claims that state one such device, and those that name one such model."""
-    devices = Q(role=DeviceRole.STATED)
+    """Keep the claims that state such a device, with such memory, and name one such model."""
     if given["hardware"]:
-        devices &= Q(name__icontains=given["hardware"])
-    devices &= _within("memory_gb", "memory_gb", given["memory_at_least"], given["memory_at_most"])
-    if devices != Q(role=DeviceRole.STATED):
-        claims = claims.filter(pk__in=ClaimDevice.objects.filter(devices).values("claim"))
+        stated = ClaimDevice.objects.filter(role=DeviceRole.STATED)
+        devices = stated.filter(name__icontains=given["hardware"])
+        claims = claims.filter(pk__in=devices.values("claim"))
+    memory = _within("device_gb", "device_gb", given["memory_at_least"], given["memory_at_most"])
+    claims = claims.filter(memory)
     # Where only bounds of a model are known, they must lie within what is asked.
     least = Coalesce("parameters_billion", "at_least_billion")
     most = Coalesce("parameters_billion", "at_most_billion")

@@ -28,8 +28,8 @@ LARGEST = 1_000_000
 Choices = Iterable[tuple[str, str]]
 
 NUMBERS = {
-    "memory_at_least": "On a device that the claim states, with this much memory or more, in GB",
-    "memory_at_most": "On a device that the claim states, with this much memory or less, in GB",
+    "memory_at_least": "Its largest device, named or implied, has this much memory or more, in GB",
+    "memory_at_most": "Its largest device, named or implied, has this much memory or less, in GB",
     "model_at_least": "A model that the claim names has this many parameters or more, in billions",
     "model_at_most": "A model that the claim names has this many parameters or fewer, in billions",
 }

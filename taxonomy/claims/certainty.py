@@ -63,6 +63,8 @@ def _baseline(claim: Claim) -> Answer:
     why = claim.baseline or "not named"
     if not claim.baseline_kind:
         why = "the number is not relative to a baseline"
+        if claim.baseline:
+            why = f"the number is not relative to “{claim.baseline}”"
     return Answer("baseline named", Degree.YES if named else Degree.NO, why)
 
 

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 from django.db import connection
 
-from reviewapp.corpus.choices import Membership
 from taxonomy.choices import AxisKind, DeviceRole, Scope
 from taxonomy.comparison.selection import KindName
 from taxonomy.models import Axis, Claim
@@ -41,18 +40,16 @@ WHERE t.taxonomyclass_id = ANY (%s)
 SELECT publication_id AS item, id AS claim_id FROM taxonomy_claim WHERE publication_id = ANY (%s)
 """,
 }
-# An extension's claims are shown where that publication itself is compared, and counted nowhere.
-EVERY, COUNTED = "TRUE", f"p.membership <> '{Membership.EXTENSION}'"
 
 
 def linked(kind: KindName) -> str:
-    """Return the SQL that begins with `link`: each item's claims; its parameter is the ids."""
-    which = EVERY if kind == "publication" else COUNTED
+    """Return the SQL that begins with `link`: each item's claims; its parameter is the ids.
+
+    Those of extensions are among them, as on the page of a strategy, and are named as such.
+    """
     return f"""
 WITH link AS (
-    SELECT own.item, c.* FROM ({LINKS[kind]}) AS own
-    JOIN taxonomy_claim c ON c.id = own.claim_id
-    JOIN corpus_publication p ON p.id = c.publication_id AND {which}
+    SELECT own.item, c.* FROM ({LINKS[kind]}) AS own JOIN taxonomy_claim c ON c.id = own.claim_id
 )
 """  # noqa: S608 - made of constants
 
@@ -152,7 +149,8 @@ def examples(
 def _read(ids: set[int]) -> dict[int, Claim]:
     words = ("value", "unit", "qualifier", "baseline", "hardware", "model", "metric", "conditions")
     place = ("axis", "position", "scope", "plotted", "other_plotted", "other_end")
-    source = ("publication__key", "publication__artifact_name", "publication__year")
+    about = ("key", "artifact_name", "year", "membership")
+    source = (f"publication__{name}" for name in about)
     claims = Claim.objects.filter(pk__in=ids).select_related("publication")
     return {claim.pk: claim for claim in claims.only(*words, *place, *source)}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from reviewapp.corpus.choices import Membership
 from reviewapp.ui.units import rounded
 from taxonomy.choices import Direction, QuantityGroup, Scope
 from taxonomy.comparison.claims import Claims, Tally, unit_of
@@ -38,8 +39,10 @@ def label(axis: Axis) -> str:
 
 
 def named(claim: Claim) -> str:
-    """Return by whom the claim is made: "GPTQ (2022)"."""
-    return f"{claim.publication.artifact_name} ({claim.publication.year})"
+    """Return by whom the claim is made: "GPTQ (2022)"; of an extension it says that it is one."""
+    publication = claim.publication
+    beside = ", extension" if publication.membership == Membership.EXTENSION else ""
+    return f"{publication.artifact_name} ({publication.year}{beside})"
 
 
 def circumstances(claim: Claim) -> str:

@@ -6,17 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from django.db import connection
 
 from reviewapp.ui.units import rounded
-from taxonomy.choices import EFFECTS, AxisKind, Scope, Status
+from taxonomy.choices import EFFECTS, AxisKind, Qualifier, Scope, Status
 from taxonomy.claims.outcomes import Standing, standings
 from taxonomy.claims.words import in_words
-from taxonomy.comparison.claims import Claims, linked
+from taxonomy.comparison.claims import Claims, Tally, linked
 from taxonomy.comparison.effects import named
 from taxonomy.comparison.selection import KindName
 from taxonomy.comparison.table import Cell, Part, Row, Section
 from taxonomy.models import Axis, Claim
 
 HARDWARE_SHOWN = 6
-STRENGTH_NOTE = "Hardware is what a claim’s own words name, never that of its whole publication."
+STRENGTH_NOTE = (
+    "Claims of extensions are among them and are named as such. Hardware is what a claim’s own"
+    " words name, never that of its whole publication."
+)
 LINKED = "SELECT item, id FROM link WHERE id = ANY (%s)"
 Tried = Mapping[int, Sequence[Standing]]
 
@@ -41,21 +44,26 @@ def bottom_line(claims: Claims, tried: Tried, items: Sequence[int]) -> Section:
 
 
 def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
-    """Return "Ten isolated claims, up to 20 x model-size reduction; one tried here."."""
+    """Return "Ten isolated claims, 2 to 3 x memory reduction; one of them tried here."."""
     scope = next((scope for scope in EFFECTS if claims.count(item, scope)), None)
     if scope is None:
         return "No claim of an effect."
     count = claims.count(item, scope)
     plural = "" if count == 1 else "s"
     none = "" if scope == Scope.ISOLATED else "no isolated claim; "
-    effects = f"{none}{in_words(count)} {scope.label} claim{plural}".capitalize()
-    judged = sum(standing.is_tried for standing in tried)
-    tried_words = f"{in_words(judged) if judged else 'none'} tried here"
+    what = f"claim{plural} {scope.label} system" if scope == Scope.AGAINST_ANOTHER else ""
+    what = what or f"{scope.label} claim{plural}"
+    effects = f"{none}{in_words(count)} {what}".capitalize()
+    judged = sum(one.is_tried and one.claim.scope == scope for one in tried)
+    if count == 1:
+        tried_words = "tried here" if judged else "not tried here"
+    else:
+        tried_words = f"{in_words(judged) if judged else 'none'} of them tried here"
     return f"{effects}{_best(claims, item, scope)}; {tried_words}."
 
 
 def _best(claims: Claims, item: int, scope: Scope) -> str:
-    """Return the highest factor of the quantity that most claims of the scope are about."""
+    """Return the factors of the quantity that most claims of the scope are about."""
     found = [
         (tally, axis)
         for axis in claims.axes
@@ -65,7 +73,16 @@ def _best(claims: Claims, item: int, scope: Scope) -> str:
     if not found:
         return ", none a factor"
     tally, axis = max(found, key=lambda one: (one[0].drawn, -one[1].quantity.position))
-    return f", up to {rounded(tally.high or 0)} x {_lower(axis)}"
+    highest = next(one for one in claims.examples[axis.pk, item] if one.scope == scope)
+    return f", {_factors(tally, highest)} x {_lower(axis)}"
+
+
+def _factors(tally: Tally, highest: Claim) -> str:
+    """Return between which factors the claims lie: of one, or of a best case, as it is stated."""
+    low, high = rounded(tally.low or 0), rounded(tally.high or 0)
+    if (tally.drawn == 1 and low == high) or highest.qualifier == Qualifier.UP_TO:
+        return f"{highest.get_qualifier_display()} {high}".strip()
+    return high if low == high else f"{low} to {high}"
 
 
 def _lower(axis: Axis) -> str:
@@ -111,9 +128,10 @@ def _tried(found: Sequence[Standing]) -> Cell:
     if not found:
         return Cell(missing="no run here speaks to a claim")
     counts = Counter(standing.status for standing in found)
-    order = [status for status in Status.values if status in counts]
+    words = {**{one: one for one in Status.values}, Status.NOT_RUN: "not run, for a reason"}
+    order = [status for status in words if status in counts]
     return Cell(
-        tuple(Part(f"{status} ×{counts[status]:,}") for status in order),
+        tuple(Part(f"{words[status]} ×{counts[status]:,}") for status in order),
         details=tuple(_standing(standing) for standing in found),
     )
 

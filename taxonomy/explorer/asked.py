@@ -2,33 +2,21 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.core.exceptions import BadRequest
 from django.http import QueryDict
 
-from reviewapp.corpus.choices import COUNTED, Membership
 from reviewapp.ui.errors import cleaned_or_400
-from reviewapp.ui.fields import WholeNumberField
 from taxonomy.choices import Objective
-from taxonomy.explorer.cells import Chosen, Memory
-from taxonomy.explorer.gap_map import GapMap, Row, Section, gap_map, heard
+from taxonomy.explorer.chosen import MEMBERS, MEMORY, USUAL_GB, Chosen, ChosenForm, chosen_of
+from taxonomy.explorer.gap_map import GapMap, Row, Section, gap_map, judged
 from taxonomy.explorer.gaps import Gaps, gaps_of
 from taxonomy.explorer.tree import Node, tree
-from taxonomy.models import TaxonomyClass
 from taxonomy.queries import revision
 
 PIVOTS = {"family": "Families first", "class": "Classes first"}
-MEMBERS = {
-    "": ("The review’s own", COUNTED),
-    "named": ("Only those named", (Membership.NAMED,)),
-    "all": ("With extensions", tuple(Membership)),
-}
-MEMORY = [("", "Any, or not stated"), *Memory.choices]
-FIRST_YEAR, LAST_YEAR = 1950, 2100
-MOST_GB, USUAL_GB = 1_000_000, 24
 OBJECTIVES = tuple(Objective.values)
 SORTS = ("name", "filed", *OBJECTIVES)
 # Where the long names of narrow columns may break, with a soft hyphen.
@@ -38,35 +26,16 @@ BROKEN: dict[str, str] = {
     Objective.RELIABILITY: "Relia\u00adbility",
 }
 FILTERS = ("class", "from", "to", "membership", "memory", "gb")
-# What an address says anyway when it leaves a key out.
-DEFAULT = {"pivot": "family", "gb": str(USUAL_GB)}
+USUAL_PIVOT = "family"
 
 
-class ExplorerForm(forms.Form):
+class ExplorerForm(ChosenForm):
     """What the address of the explorer may ask for."""
 
     pivot = forms.ChoiceField(label="Rows", choices=list(PIVOTS.items()), required=False)
     select = forms.CharField(max_length=200, required=False)
     q = forms.CharField(max_length=200, required=False)
     sort = forms.ChoiceField(choices=[(key, key) for key in SORTS], required=False)
-    membership = forms.ChoiceField(
-        choices=[(key, label) for key, (label, _) in MEMBERS.items()], required=False
-    )
-    memory = forms.ChoiceField(choices=MEMORY, required=False)
-    gb = WholeNumberField(min_value=1, max_value=MOST_GB, required=False)
-
-    def __init__(self, data: QueryDict) -> None:
-        super().__init__(data)
-        classes = TaxonomyClass.objects.values_list("slug", "name")
-        self.fields["class"] = forms.ChoiceField(choices=list(classes), required=False)
-        for key in ("from", "to"):
-            self.fields[key] = WholeNumberField(
-                min_value=FIRST_YEAR, max_value=LAST_YEAR, required=False
-            )
-
-    @property
-    def classes(self) -> list[tuple[str, str]]:
-        return list(self.fields["class"].choices)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -84,11 +53,12 @@ class Column:
 class View:
     """What is shown: the map of what is chosen, its order, the selection, the tree search.
 
-    `asked` has the keys of the address that are not left to their defaults, but for `select`.
+    `asked` has the values of those keys of the address that are not left to their defaults, but
+    for `select`. `classes` are the names of the classes by slug.
     """
 
-    asked: dict[str, str]
-    classes: list[tuple[str, str]]
+    asked: dict[str, list[str]]
+    classes: dict[str, str]
     chosen: Chosen
     root: Node
     path: list[Node]
@@ -96,15 +66,18 @@ class View:
 
     @property
     def pivot(self) -> str:
-        return self.asked.get("pivot", DEFAULT["pivot"])
+        return self._one("pivot") or USUAL_PIVOT
 
     @property
     def sort(self) -> str:
-        return self.asked.get("sort", "")
+        return self._one("sort")
 
     @property
     def q(self) -> str:
-        return self.asked.get("q", "")
+        return self._one("q")
+
+    def _one(self, key: str) -> str:
+        return "".join(self.asked.get(key, ()))
 
     @property
     def selected(self) -> Node | None:
@@ -133,23 +106,15 @@ class View:
         branch = next((node for node in reversed(self.path) if node.children), None)
         return self.map.below(branch.key if branch else "")
 
-    @cached_property
+    @property
     def filter_in_words(self) -> str:
         """Return what is counted, to be read after "Counted:"."""
-        chosen = self.chosen
-        words = [MEMBERS[self.asked.get("membership", "")][0].lower()]
-        words += [dict(self.classes)[chosen.class_]] if chosen.class_ else []
-        words += [f"since {chosen.first}"] if chosen.first is not None else []
-        words += [f"until {chosen.last}"] if chosen.last is not None else []
-        size = f" {chosen.gb:,} GB" if chosen.gb else ""
-        memory = f"device memory {dict(MEMORY)[chosen.memory].lower()}{size}"
-        return ", ".join([*words, memory if chosen.memory else "any device"])
+        return self.chosen.in_words(self.classes)
 
     def address(self, **changes: str) -> str:
-        """Return the query string of this view with `changes`; defaults are left out."""
-        now = {**self.asked, **changes}
-        kept = {name: value for name, value in now.items() if value and value != DEFAULT.get(name)}
-        return "?" + urlencode(kept)
+        """Return the query string of this view with `changes`; an empty one leaves a key out."""
+        now = {**self.asked, **{key: [value] if value else [] for key, value in changes.items()}}
+        return "?" + urlencode(now, doseq=True)
 
     @property
     def memberships(self) -> list[tuple[str, str]]:
@@ -157,7 +122,7 @@ class View:
 
     @property
     def membership(self) -> str:
-        return self.asked.get("membership", "")
+        return self.chosen.membership
 
     @property
     def memories(self) -> list[tuple[str, str]]:
@@ -178,8 +143,9 @@ class View:
     @property
     def kept(self) -> list[tuple[str, str]]:
         """Return what a search in the tree leaves as it is, as keys and values of the address."""
-        kept = {**self.asked, "select": self.selected_key, "q": ""}
-        return [(key, value) for key, value in kept.items() if value != DEFAULT.get(key, "")]
+        pairs = [(key, value) for key, values in self.asked.items() for value in values]
+        selected = [("select", self.selected_key)] if self.selected else []
+        return [pair for pair in pairs if pair[0] != "q"] + selected
 
     @property
     def without_search(self) -> str:
@@ -196,7 +162,11 @@ class View:
         node = self.selected
         key = f"{node.level}:{node.slug}" if node and node.level != "class" else ""
         return [
-            (self.address(pivot=pivot, select=key), name, pivot == self.pivot)
+            (
+                self.address(pivot="" if pivot == USUAL_PIVOT else pivot, select=key),
+                name,
+                pivot == self.pivot,
+            )
             for pivot, name in PIVOTS.items()
         ]
 
@@ -223,34 +193,18 @@ def asked_view(data: QueryDict) -> View:
     """Return the view that an address asks for; raise BadRequest where it makes no sense."""
     form = ExplorerForm(data)
     given = cleaned_or_400(form)
-    chosen = _chosen(given)
-    pivot = given["pivot"] or DEFAULT["pivot"]
-    state, outcomes = revision(), heard()
+    chosen = chosen_of(given)
+    pivot = given["pivot"] or USUAL_PIVOT
+    state, outcomes = revision(), judged()
     root = tree(pivot, state)
-    path = _path(root, given["select"])
-    asked = {**given, "gb": chosen.gb, "from": chosen.first, "to": chosen.last, "select": ""}
+    own = {"pivot": pivot if pivot != USUAL_PIVOT else "", "sort": given["sort"], "q": given["q"]}
     return View(
-        asked={key: str(value) for key, value in asked.items() if value not in ("", None)},
+        asked={key: [value] for key, value in own.items() if value} | chosen.query,
         classes=form.classes,
         chosen=chosen,
         root=root,
-        path=path,
+        path=_path(root, given["select"]),
         map=gap_map(pivot, chosen, state, outcomes),
-    )
-
-
-def _chosen(given: dict[str, Any]) -> Chosen:
-    first, last = given["from"], given["to"]
-    if first is not None and last is not None:
-        first, last = sorted((first, last))
-    sized = given["memory"] in (Memory.AT_MOST, Memory.AT_LEAST)
-    return Chosen(
-        class_=given["class"],
-        first=first,
-        last=last,
-        members=MEMBERS[given["membership"]][1],
-        memory=given["memory"],
-        gb=(given["gb"] or USUAL_GB) if sized else None,
     )
 
 

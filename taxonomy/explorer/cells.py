@@ -1,82 +1,29 @@
 """What the gap map counts: publications with attributed claims, by strategy and objective."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
-from django.db.models import TextChoices
 
-from reviewapp.corpus.choices import COUNTED, Membership
-from taxonomy.choices import CPU_CAN_TRY, EFFECTS, DeviceRole
+from reviewapp.corpus.choices import Membership
+from taxonomy.choices import CPU_CAN_TRY, EFFECTS
+from taxonomy.explorer.chosen import Chosen, Memory
 
-
-class Memory(TextChoices):
-    """What is asked of the memory of the devices that a claim itself names."""
-
-    AT_MOST = "at-most", "At most"
-    AT_LEAST = "at-least", "At least"
-    NOT_STATED = "not-stated", "Not stated"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Which publications and claims are counted; without any choice all of the review's own.
-
-    `gb` belongs to a memory of at most or at least so many gigabytes. A claim passes if one of the
-    devices that it names does; what a claim does not state is not guessed.
-    """
-
-    class_: str = ""
-    first: int | None = None
-    last: int | None = None
-    members: tuple[str, ...] = COUNTED
-    memory: str = ""
-    gb: int | None = None
-
-    @property
-    def is_whole_review(self) -> bool:
-        """Whether all of the review's own publications are counted, and no others."""
-        return replace(self, memory="", gb=None) == Chosen()
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return {
-            **{"class": self.class_, "first": self.first, "last": self.last, "gb": self.gb},
-            "members": list(map(str, self.members)),
-            "extension": str(Membership.EXTENSION),
-            "stated": str(DeviceRole.STATED),
-            "scopes": STRONGEST,
-            "cpu": list(map(str, CPU_CAN_TRY)),
-        }
-
-    @property
-    def publications(self) -> str:
-        """Return the SQL conditions on publications; extensions pass, to be shown as such."""
-        conditions = ["(membership = ANY(%(members)s) OR membership = %(extension)s)"]
-        if self.class_:
-            conditions.append(OF_CLASS)
-        if self.first is not None:
-            conditions.append("year >= %(first)s")
-        if self.last is not None:
-            conditions.append("year <= %(last)s")
-        return " AND ".join(conditions)
-
-
-OF_CLASS = "(SELECT id FROM taxonomy_taxonomyclass WHERE slug = %(class)s) = ANY(classes)"
-STATED = """
-    (SELECT claim_id FROM taxonomy_claimdevice
-     WHERE role = %(stated)s AND memory_gb IS NOT NULL {size})
+OF_CLASSES = """
+    ARRAY(SELECT id FROM taxonomy_taxonomyclass WHERE slug = ANY(%(classes)s))::int[] <@ classes
 """
 CLAIMS = {
     "": "TRUE",
-    Memory.AT_MOST: "claim_id IN" + STATED.format(size="AND memory_gb <= %(gb)s"),
-    Memory.AT_LEAST: "claim_id IN" + STATED.format(size="AND memory_gb >= %(gb)s"),
-    Memory.NOT_STATED: "claim_id NOT IN" + STATED.format(size=""),
+    Memory.AT_MOST: "device_gb <= %(gb)s",
+    Memory.AT_LEAST: "device_gb >= %(gb)s",
+    Memory.NOT_STATED: "device_gb IS NULL",
 }
 CLASS_ID = {"family": "NULL::int", "class": "unnest(classes)"}
-# From the strongest evidence to the weakest; only these three are effects of a strategy.
+# From the strongest evidence to the weakest; only these three are effects of a strategy. The claims
+# of each are counted in a column of its name.
 STRONGEST = [str(scope) for scope in EFFECTS]
+BY_SCOPE = [scope.name.lower() for scope in EFFECTS]
 
 CHOSEN = """
     SELECT publication_id, strategies, {class_id} AS class_id,
@@ -86,10 +33,11 @@ CHOSEN = """
 # What each publication claims of a strategy about an objective, as PublicationEffect has it, or of
 # the claims that pass.
 KEPT = "taxonomy_publicationeffect"
+CLAIMS_OF_SCOPE = "count(*) FILTER (WHERE scope = '{scope}') AS {column}"
 EFFECT_ROWS = """
-    SELECT publication_id, strategy_id, objective, count(*) AS claims,
+    SELECT publication_id, strategy_id, objective,
+           {by_scope},
            count(*) FILTER (WHERE testable = ANY(%(cpu)s)) AS on_cpu,
-           min(array_position(%(scopes)s, scope)) AS strength,
            row_number() OVER (PARTITION BY publication_id, objective ORDER BY strategy_id) = 1
                AS first
     FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
@@ -97,24 +45,29 @@ EFFECT_ROWS = """
     GROUP BY publication_id, strategy_id, objective
 """
 CELLS = """
-    SELECT class_id, strategy_id, objective,
-           count(*) FILTER (WHERE counts), coalesce(sum(claims) FILTER (WHERE counts), 0)::int,
-           min(strength) FILTER (WHERE counts),
-           coalesce(sum(on_cpu) FILTER (WHERE counts), 0)::int,
-           count(*) FILTER (WHERE NOT counts), min(strength) FILTER (WHERE NOT counts)
+    SELECT class_id, strategy_id, objective, count(*) FILTER (WHERE counts),
+           {sums}, coalesce(sum(on_cpu) FILTER (WHERE counts), 0)::int,
+           count(*) FILTER (WHERE NOT counts), {sums_of_extensions}
     FROM {effects} AS effects JOIN ({chosen}) AS chosen USING (publication_id)
     GROUP BY class_id, strategy_id, objective
 """
+SUM = "coalesce(sum({column}) FILTER (WHERE {which}), 0)::int"
 OBJECTIVES = """
     SELECT objective, count(*)
     FROM {effects} AS effects JOIN ({chosen}) AS chosen USING (publication_id)
     WHERE first AND counts GROUP BY objective
 """
-HEARD = """
+JUDGED = """
     SELECT class_id, strategy_id, objective, claim_id, testable = ANY(%(cpu)s)
     FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
     JOIN ({chosen}) AS chosen USING (publication_id)
-    WHERE a.counted AND counts AND claim_id = ANY(%(heard)s) AND {claims}
+    WHERE a.counted AND counts AND claim_id = ANY(%(judged)s) AND {claims}
+"""
+BEHIND = """
+    SELECT claim_id FROM taxonomy_attribution AS a JOIN taxonomy_claim AS c ON c.id = a.claim_id
+    JOIN ({chosen}) AS chosen USING (publication_id)
+    WHERE a.counted AND a.strategy_id = %(strategy)s AND scope = ANY(%(scopes)s) AND {claims}
+        AND (%(objective)s = '' OR objective = %(objective)s)
 """
 FILED = """
     SELECT class_id, strategy_id, count(*)
@@ -154,22 +107,14 @@ def cells(pivot: str, chosen: Chosen) -> dict[Place, Count]:
 
     The class id is None unless the pivot is "class".
     """
-    return {
-        (class_id, strategy, objective): Count(
-            publications, claims, _scope(strength), on_cpu, extensions, _scope(theirs)
+    n = len(BY_SCOPE)
+    found = {}
+    for class_id, strategy, objective, publications, *counts in _rows(CELLS, pivot, chosen):
+        claims, (on_cpu, extensions), theirs = counts[:n], counts[n : n + 2], counts[n + 2 :]
+        found[class_id, strategy, objective] = Count(
+            publications, sum(claims), _strongest(claims), on_cpu, extensions, _strongest(theirs)
         )
-        for (
-            class_id,
-            strategy,
-            objective,
-            publications,
-            claims,
-            strength,
-            on_cpu,
-            extensions,
-            theirs,
-        ) in _rows(CELLS, pivot, chosen)
-    }
+    return found
 
 
 def effects(pivot: str, chosen: Chosen, claims: Collection[int]) -> list[Effect]:
@@ -177,8 +122,19 @@ def effects(pivot: str, chosen: Chosen, claims: Collection[int]) -> list[Effect]
     return [
         Effect((class_id, strategy, objective), claim, on_cpu)
         for class_id, strategy, objective, claim, on_cpu in _rows(
-            HEARD, pivot, chosen, heard=list(claims)
+            JUDGED, pivot, chosen, judged=list(claims)
         )
+    ]
+
+
+def claims_behind(strategy: int, objective: str, chosen: Chosen) -> list[int]:
+    """Return the claims that a cell counts, or a whole row where no objective is given.
+
+    Those of extensions are among them.
+    """
+    return [
+        claim
+        for (claim,) in _rows(BEHIND, "family", chosen, strategy=strategy, objective=objective)
     ]
 
 
@@ -194,16 +150,53 @@ def publications_by_objective(chosen: Chosen) -> dict[str, int]:
 
 def _rows(sql: str, pivot: str, chosen: Chosen, **more: Any) -> list[Any]:
     """Return the rows of one of the queries above, of what is chosen."""
-    claims = CLAIMS[chosen.memory]
-    effects = f"({EFFECT_ROWS.format(claims=claims)})" if chosen.memory else KEPT
-    publications = CHOSEN.format(class_id=CLASS_ID[pivot], publications=chosen.publications)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql.format(chosen=publications, effects=effects, claims=claims),
-            {**chosen.parameters, **more},
+    parts = {
+        "claims": CLAIMS[chosen.memory],
+        "chosen": CHOSEN.format(class_id=CLASS_ID[pivot], publications=_conditions(chosen)),
+        "sums": _sums("counts"),
+        "sums_of_extensions": _sums("NOT counts"),
+        "effects": KEPT,
+    }
+    if chosen.memory:
+        by_scope = ", ".join(
+            CLAIMS_OF_SCOPE.format(scope=scope, column=column)
+            for scope, column in zip(STRONGEST, BY_SCOPE, strict=True)
         )
+        parts["effects"] = f"({EFFECT_ROWS.format(by_scope=by_scope, claims=parts['claims'])})"
+    with connection.cursor() as cursor:
+        cursor.execute(sql.format(**parts), {**_parameters(chosen), **more})
         return cursor.fetchall()
 
 
-def _scope(strength: int | None) -> str:
-    return STRONGEST[strength - 1] if strength else ""
+def _conditions(chosen: Chosen) -> str:
+    """Return the SQL conditions on publications; extensions pass, to be shown as such."""
+    conditions = ["(membership = ANY(%(members)s) OR membership = %(extension)s)"]
+    if chosen.classes:
+        conditions.append(OF_CLASSES)
+    if chosen.first is not None:
+        conditions.append("year >= %(first)s")
+    if chosen.last is not None:
+        conditions.append("year <= %(last)s")
+    return " AND ".join(conditions)
+
+
+def _parameters(chosen: Chosen) -> dict[str, Any]:
+    return {
+        "classes": list(chosen.classes),
+        "first": chosen.first,
+        "last": chosen.last,
+        "gb": chosen.gb,
+        "members": list(map(str, chosen.members)),
+        "extension": str(Membership.EXTENSION),
+        "scopes": STRONGEST,
+        "cpu": list(map(str, CPU_CAN_TRY)),
+    }
+
+
+def _sums(which: str) -> str:
+    return ", ".join(SUM.format(column=column, which=which) for column in BY_SCOPE)
+
+
+def _strongest(claims: Sequence[int]) -> str:
+    """Return the strongest scope of which there are claims; empty if there are none."""
+    return next((scope for scope, n in zip(STRONGEST, claims, strict=True) if n), "")

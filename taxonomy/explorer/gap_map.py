@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import groupby
 from math import sqrt
+from urllib.parse import urlencode
 
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from taxonomy.choices import Objective, Scope
-from taxonomy.claims.outcomes import standings
+from taxonomy.choices import Objective, Scope, Status
+from taxonomy.claims.outcomes import Standing, standings
 from taxonomy.explorer.cells import (
-    Chosen,
     Count,
     Place,
     cells,
@@ -22,6 +22,7 @@ from taxonomy.explorer.cells import (
     filed,
     publications_by_objective,
 )
+from taxonomy.explorer.chosen import Chosen
 from taxonomy.explorer.tree import Node, tree
 from taxonomy.models import Claim, TaxonomyClass
 
@@ -29,7 +30,7 @@ from taxonomy.models import Claim, TaxonomyClass
 SHADES = (1, 2, 3, 5, 10)
 UNIT = 5.1  # radius of one publication, in a box of 40
 LARGEST = 19.8
-HERE, EXTENSION = "here", "extension"
+HERE, REFUTED, EXTENSION = "here", "not-reproduced", "extension"
 IN_WORDS = {
     HERE: "tried here",
     **dict(Scope.choices),
@@ -43,27 +44,39 @@ NOTHING = Count(0, 0, "", 0, 0, "")
 class Cell:
     """A strategy and an objective: what is claimed, how strong it is, and where to read it.
 
-    `on_cpu` counts the claims that a CPU could try and of which no run here has an outcome.
+    `tried` is the best that came of its claims here: HERE, REFUTED, or "" where none was judged.
+
+    `chosen` is what it counts. `on_cpu` counts the claims that a CPU could try and that no run here
+    has judged.
     """
 
     node: Node
     objective: Objective
+    chosen: Chosen
     count: Count
-    tried: bool
+    tried: str
     on_cpu: int
     unit: float
     nearest: "Cell | None" = None
 
     @property
     def evidence(self) -> str:
-        """Return the strongest: HERE, a scope, EXTENSION, or "" where nothing is claimed."""
-        if self.tried:
+        """Return the strongest: HERE, a scope, EXTENSION, or "" where nothing is claimed.
+
+        A claim that was tried and not reproduced is no stronger than its scope.
+        """
+        if self.tried == HERE:
             return HERE
         return self.count.scope or (EXTENSION if self.count.extensions else "")
 
     @property
     def in_words(self) -> str:
         return IN_WORDS[self.evidence]
+
+    @property
+    def scope_in_words(self) -> str:
+        """Return the strongest scope of its claims, whatever came of them; "" if it has none."""
+        return str(Scope(self.count.scope).label) if self.count.scope else ""
 
     @property
     def is_isolated(self) -> bool:
@@ -94,7 +107,8 @@ class Cell:
         """Return the address of the claims behind it, or of the nearest where there are none."""
         shown = self if self.evidence else self.nearest or self
         page = reverse("strategy", args=[shown.node.slug])
-        return f"{page}#claims" if shown.evidence else page
+        query = urlencode({"objective": shown.objective, **shown.chosen.query}, doseq=True)
+        return f"{page}?{query}#claims" if shown.evidence else page
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,20 +191,23 @@ def _order(row: Row, sort: str) -> tuple[int | str, ...]:
     return -cell.count.publications, strength, -cell.count.claims
 
 
-def heard() -> frozenset[tuple[int, bool]]:
-    """Return each claim of which a run here says something, and whether it judged the claim.
+def judged() -> frozenset[tuple[int, str]]:
+    """Return each claim that a run here judged, and whether that is HERE or REFUTED.
 
     Outcomes are no part of the taxonomy's revision, so this is read anew for each page.
     """
     claims = Claim.objects.filter(outcomes__counts=True).distinct().only("study")
-    return frozenset((one.claim.pk, one.is_tried) for one in standings(claims))
+    return frozenset((one.claim.pk, _tried(one)) for one in standings(claims) if one.is_tried)
+
+
+def _tried(standing: Standing) -> str:
+    refuted = standing.status == Status.NOT_REPRODUCED and not standing.conflicting
+    return REFUTED if refuted else HERE
 
 
 @lru_cache(maxsize=16)
-def gap_map(
-    pivot: str, chosen: Chosen, state: str, outcomes: frozenset[tuple[int, bool]]
-) -> GapMap:
-    """Return the map of what is chosen, remembered while `revision()` and `heard()` stay."""
+def gap_map(pivot: str, chosen: Chosen, state: str, outcomes: frozenset[tuple[int, str]]) -> GapMap:
+    """Return the map of what is chosen, remembered while `revision()` and `judged()` stay."""
     found = Found(pivot, chosen, dict(outcomes))
     rows = [found.row(*leaf) for leaf in _leaves(tree(pivot, state), ())]
     return GapMap(_with_nearest(rows), publications_by_objective(chosen))
@@ -208,28 +225,35 @@ def _leaves(node: Node, above: tuple[Node, ...]) -> Iterator[tuple[tuple[Node, .
 class Found:
     """What was counted for one map, to be read by place."""
 
-    def __init__(self, pivot: str, chosen: Chosen, outcomes: Mapping[int, bool]) -> None:
+    def __init__(self, pivot: str, chosen: Chosen, outcomes: Mapping[int, str]) -> None:
+        self.chosen = chosen
         self.classes = dict(TaxonomyClass.objects.values_list("slug", "id"))
         self.cells = cells(pivot, chosen)
         # The tree has counted the whole review.
         self.filed = None if chosen.is_whole_review else filed(pivot, chosen)
         known = effects(pivot, chosen, outcomes)
-        self.tried = {effect.place for effect in known if outcomes[effect.claim]}
-        self.known_on_cpu: Counter[Place] = Counter(e.place for e in known if e.on_cpu)
+        self.tried: dict[Place, str] = {}
+        for effect in known:
+            if self.tried.get(effect.place) != HERE:
+                self.tried[effect.place] = outcomes[effect.claim]
+        self.judged_on_cpu: Counter[Place] = Counter(e.place for e in known if e.on_cpu)
         most = max((cell.publications for cell in self.cells.values()), default=0)
         self.unit = min(UNIT, LARGEST / sqrt(most or 1))
 
     def row(self, path: tuple[Node, ...], node: Node) -> Row:
         (strategy,) = node.strategies
         class_id = self.classes.get(node.scope)
-        row = tuple(self._cell(node, (class_id, strategy, o), o) for o in Objective)
+        chosen = self.chosen
+        if node.scope:
+            chosen = replace(chosen, classes=tuple(sorted({node.scope, *chosen.classes})))
+        row = tuple(self._cell(node, (class_id, strategy, o), o, chosen) for o in Objective)
         here = node.publications if self.filed is None else self.filed.get((class_id, strategy), 0)
         return Row(path, node, here, row)
 
-    def _cell(self, node: Node, place: Place, objective: Objective) -> Cell:
+    def _cell(self, node: Node, place: Place, objective: Objective, chosen: Chosen) -> Cell:
         count = self.cells.get(place, NOTHING)
-        on_cpu = count.on_cpu - self.known_on_cpu[place]
-        return Cell(node, objective, count, place in self.tried, on_cpu, self.unit)
+        on_cpu = count.on_cpu - self.judged_on_cpu[place]
+        return Cell(node, objective, chosen, count, self.tried.get(place, ""), on_cpu, self.unit)
 
 
 def _with_nearest(rows: Sequence[Row]) -> tuple[Row, ...]:

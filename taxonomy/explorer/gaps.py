@@ -56,11 +56,12 @@ def gaps_of(gap_map: GapMap) -> Gaps:
 def _sentence(gap_map: GapMap) -> str:
     cells, claimed = list(gap_map.cells), gap_map.claimed
     isolated = [cell for cell in claimed if cell.is_isolated]
-    tried = sum(cell.tried for cell in claimed)
+    tried = sum(bool(cell.tried) for cell in claimed)
     strategies = {row.node.slug for row in gap_map.rows}
     without = len(strategies - {cell.node.slug for cell in isolated})
     return (
         f"{len(claimed)} of {len(cells)} pairs of strategy and objective have a claim. "
         f"In {len(isolated)} a claim isolates the strategy; in {tried} a claim was tried here. "
-        f"{without} of {len(strategies)} strategies have no isolated claim for any objective."
+        f"{without} of {len(strategies)} strategies have no isolated claim for any objective,"
+        " extensions left out."
     )

@@ -16,6 +16,8 @@ from taxonomy.claims.evidence.gathering import Evidence, Row, evidence_of
 from taxonomy.claims.evidence.plot import DotPlot, plot_of
 from taxonomy.claims.evidence.sentence import Verdict, verdict_of
 from taxonomy.claims.outcomes import NO_RUN
+from taxonomy.explorer.cells import claims_behind
+from taxonomy.explorer.chosen import Chosen
 from taxonomy.models import Attribution, Strategy
 
 MOST_RELATED = 12
@@ -90,10 +92,6 @@ class StrategyPage:
         return [_bar(self.evidence, name) for name in QUESTIONS]
 
     @cached_property
-    def sections(self) -> list[Section]:
-        return _sections(self.evidence)
-
-    @cached_property
     def studies(self) -> list[StudyCount]:
         return _studies(self.evidence)
 
@@ -112,8 +110,25 @@ class StrategyPage:
         return render_to_string("taxonomy/_strategy_chart.html", {"page": self})
 
     @cached_property
-    def claims_html(self) -> SafeString:
-        return render_to_string("taxonomy/_strategy_claims.html", {"page": self})
+    def listed(self) -> "Listed":
+        """Return the table of all claims."""
+        return Listed(self.strategy, self.evidence)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The table of a strategy's claims: of all, or of those behind a cell of the gap map."""
+
+    strategy: Strategy
+    evidence: Evidence
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        return _sections(self.evidence)
+
+    @cached_property
+    def html(self) -> SafeString:
+        return render_to_string("taxonomy/_strategy_claims.html", {"listed": self})
 
 
 @lru_cache(maxsize=64)
@@ -139,6 +154,18 @@ def strategy_page(strategy: Strategy, _state: str, _findings: str) -> StrategyPa
     )
 
 
+@lru_cache(maxsize=64)
+def listed_behind(
+    strategy: Strategy, objective: str, chosen: Chosen, _state: str, _findings: str
+) -> Listed:
+    """Return the claims behind a cell of the gap map, or a row of it without an objective.
+
+    It is remembered as `strategy_page` is.
+    """
+    among = claims_behind(strategy.pk, objective, chosen)
+    return Listed(strategy, evidence_of(strategy.pk, among))
+
+
 def _bar(evidence: Evidence, name: str) -> Bar:
     question, *words = QUESTIONS[name]
     counts, whole = evidence.degrees(name), len(evidence.rows)
@@ -160,7 +187,7 @@ def _sections(evidence: Evidence) -> list[Section]:
     ]
     others = {
         "One claim each, so not drawn": evidence.single,
-        "Ratios that can be read in more than one way, so not drawn": evidence.ambiguous,
+        "Ratios whose reading is open, so not drawn": evidence.ambiguous,
         "Not ratios, so not drawn": evidence.not_ratios,
     }
     return drawn + [

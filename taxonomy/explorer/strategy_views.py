@@ -4,7 +4,7 @@ from typing import Any
 
 from csp.decorators import csp_replace
 from django import forms
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.http import require_safe
@@ -14,9 +14,12 @@ from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import download, provenance, stream
+from taxonomy.choices import Objective
 from taxonomy.claims import files
 from taxonomy.claims.evidence.gathering import findings_state
-from taxonomy.explorer.strategy import StrategyPage, strategy_page
+from taxonomy.explorer.cells import claims_behind
+from taxonomy.explorer.chosen import Chosen, ChosenForm, chosen_of
+from taxonomy.explorer.strategy import StrategyPage, listed_behind, strategy_page
 from taxonomy.explorer.tree import publications_url
 from taxonomy.measured import studies_about
 from taxonomy.models import Claim, Strategy
@@ -24,10 +27,11 @@ from taxonomy.queries import revision
 from taxonomy.querysets import NEWEST
 
 
-class CitationsForm(forms.Form):
-    """What the address of a strategy's citations may ask for, as the list of publications does."""
+class BehindForm(ChosenForm):
+    """Which of its claims the address of a strategy asks for, as a cell of the gap map does."""
 
-    counted = forms.ChoiceField(choices=[("yes", "yes")], required=False)
+    objective = forms.ChoiceField(choices=Objective, required=False)
+    counted = forms.ChoiceField(choices=[("yes", "yes")], required=False)  # of citations
 
 
 def _strategy(slug: str) -> Strategy:
@@ -37,15 +41,29 @@ def _strategy(slug: str) -> Strategy:
     )
 
 
-def _page(slug: str) -> StrategyPage:
-    strategy = _strategy(slug)
+def _page(strategy: Strategy) -> StrategyPage:
     return strategy_page(strategy, revision(), findings_state(strategy.pk))
+
+
+def _listed(page: StrategyPage, data: QueryDict) -> dict[str, Any]:
+    """Return the claims that the address asks for, and in words which these are: "" for all."""
+    form = BehindForm(data)
+    given = cleaned_or_400(form)
+    chosen, objective = chosen_of(given), given["objective"]
+    if not objective and chosen == Chosen():
+        return {"listed": page.listed, "asked": ""}
+    state, findings = revision(), findings_state(page.strategy.pk)
+    about = f"about {Objective(objective).label.lower()}; " if objective else ""
+    return {
+        "listed": listed_behind(page.strategy, objective, chosen, state, findings),
+        "asked": f"{about}{chosen.in_words(form.classes)}",
+    }
 
 
 @require_safe
 def strategy(request: HttpRequest, slug: str) -> HttpResponse:
     """Show one strategy: how strong its evidence is, what it is, what is claimed of it."""
-    page = _page(slug)
+    page = _page(_strategy(slug))
     known = [*studies_about("strategy", [slug]), *studies_about("publication", page.studied)]
     studies = {study.slug: study for study in known}
     named = [(one, studies.pop(one.slug, None)) for one in page.studies]
@@ -60,6 +78,7 @@ def strategy(request: HttpRequest, slug: str) -> HttpResponse:
         "studies": named,
         "is_studied": any(slug in study.subjects for study in known),
         "other_studies": [one for one in studies.values() if slug in one.subjects],
+        **_listed(page, request.GET),
     }
     return render(request, "taxonomy/strategy.html", context)
 
@@ -69,7 +88,7 @@ def strategy(request: HttpRequest, slug: str) -> HttpResponse:
 @csp_replace({"frame-ancestors": ["*"]})  # type: ignore[arg-type] # its types allow no slug
 def strategy_chart(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the chart alone, which any other site may frame."""
-    page = _page(slug)
+    page = _page(_strategy(slug))
     return render(
         request, "taxonomy/strategy_chart.html", {"strategy": page.strategy, "page": page}
     )
@@ -80,13 +99,20 @@ def strategy_chart(request: HttpRequest, slug: str) -> HttpResponse:
 def export_strategy(
     request: HttpRequest, slug: str, extension: str
 ) -> HttpResponse | StreamingHttpResponse:
-    """Return the claims attributed to it as CSV or JSON, or its publications as citations."""
+    """Return the claims attributed to it as CSV or JSON, or its publications as citations.
+
+    Where the address asks for some of the claims it is these, or the publications that make them.
+    """
     found = _strategy(slug)
-    if extension in CITATIONS:
-        asked = cleaned_or_400(CitationsForm(request.GET))
-        publications = Publication.objects.filter(strategies=found)
-        chosen = publications.in_review() if asked["counted"] else publications
-        lines = CITATIONS[extension](chosen.prefetch_related("strategies"), provenance(request))
-        return download("".join(lines), slug, extension)
+    asked = cleaned_or_400(BehindForm(request.GET))
+    chosen, objective = chosen_of(asked), asked["objective"]
     claims: Any = Claim.objects.effects_of(found.pk).order_by(*NEWEST)
-    return stream(files.parts(extension, claims, request), slug, extension)
+    publications = Publication.objects.filter(strategies=found)
+    if objective or chosen != Chosen():
+        claims = claims.filter(pk__in=claims_behind(found.pk, objective, chosen))
+        publications = publications.filter(pk__in=claims.order_by().values("publication"))
+    if extension not in CITATIONS:
+        return stream(files.parts(extension, claims, request), slug, extension)
+    cited = publications.in_review() if asked["counted"] else publications
+    lines = CITATIONS[extension](cited.prefetch_related("strategies"), provenance(request))
+    return download("".join(lines), slug, extension)

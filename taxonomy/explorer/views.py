@@ -10,7 +10,7 @@ from django.views.decorators.vary import vary_on_headers
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import as_csv, as_json, download, provenance
 from taxonomy.explorer.asked import asked_view
-from taxonomy.explorer.gap_map import Cell, Row
+from taxonomy.explorer.gap_map import HERE, REFUTED, Cell, Row
 from taxonomy.explorer.tree import Node
 
 MAP_HEADER = (
@@ -25,7 +25,10 @@ MAP_HEADER = (
     "extensions",
     "claims_for_cpu",
     "strongest",
+    "tried",
 )
+
+TRIED = {HERE: "tried here", REFUTED: "not reproduced"}
 
 
 @require_safe
@@ -66,7 +69,7 @@ def _cell_row(row: Row, cell: Cell) -> tuple[str | int, ...]:
     place = (slugs.get("class", ""), slugs["family"], slugs["group"], row.node.slug)
     count = cell.count
     counts = (count.publications, count.claims, row.filed, count.extensions, cell.on_cpu)
-    return (*place, cell.objective.value, *counts, cell.in_words)
+    return (*place, cell.objective.value, *counts, cell.in_words, TRIED.get(cell.tried, ""))
 
 
 def _branch(node: Node) -> dict[str, Any]:

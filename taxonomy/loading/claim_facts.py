@@ -157,9 +157,13 @@ class ClaimFacts(FixtureRecord):
 
     @property
     def device_gb(self) -> float | None:
-        """Return the least memory of a stated or implied device, in GB; None if none is known."""
-        devices = [*self.hardware, *self.hardware_implied]
-        return min((d.memory_gb for d in devices if d.memory_gb is not None), default=None)
+        """Return the most memory of its stated and implied devices, in GB; None if none is known.
+
+        Of alternatives it is the least.
+        """
+        sizes = [device.memory_gb for device in (*self.hardware, *self.hardware_implied)]
+        known = [size for size in sizes if size is not None]
+        return (min if self.hardware_alternatives else max)(known, default=None)
 
     @property
     def parameters_billion(self) -> float | None:

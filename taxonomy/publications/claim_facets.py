@@ -97,7 +97,8 @@ CLAIM_FACETS = (
         Claim,
         _band("device_gb", DEVICE_GB),
         lambda: _bands(DEVICE_GB, "GB", "on a device of {}"),
-        help_text="The least of the devices that the claim's own words state or imply",
+        help_text="The largest device that the claim's own words state or imply, or the least of "
+        "alternatives",
     ),
     ListFacet(
         "device_named",

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
-from django.db.models import Count, Q
-
 from reviewapp.corpus.choices import Membership
 from taxonomy.choices import Replicability
-from taxonomy.models import Attribution, Claim, Strategy
+from taxonomy.claims.kinds import counted_by, effects_by_strategy, kinds, studied_by_strategy
+from taxonomy.models import Strategy
 from taxonomy.replication.outcomes import TRIED, Ledger, Result, result_of
 
 ON_A_CPU = (Replicability.SAME_QUANTITY, Replicability.DIRECTION, Replicability.MODEL)
@@ -102,28 +101,24 @@ class Numbers:
 @lru_cache(maxsize=2)
 def numbers(state: str) -> Numbers:
     """Return the numbers, remembered while `revision()` says `state`."""
-    claims = Claim.objects.order_by()
+    found = kinds(state)
     testability: Counter[tuple[str, bool]] = Counter()
-    study: Counter[str] = Counter()
-    for testable, slug, n in claims.values_list("testable", "study").annotate(n=Count("pk")):
-        testability[testable, bool(slug)] += n
-        study[slug] += n
-    links = Attribution.objects.filter(counted=True).order_by()
-    linked: Counter[tuple[int, bool]] = Counter()
-    rows = links.values_list("strategy", "claim__study").annotate(n=Count("pk"))
-    for strategy, slug, n in rows:
-        linked[strategy, bool(slug)] += n
+    for kind in found:
+        testability[kind.testable, bool(kind.study)] += kind.claims
+    study = counted_by(found, "study")
     del study[""]
-    extension = Q(publication__membership=Membership.EXTENSION)
+    studied = studied_by_strategy()
+    strategy: dict[tuple[int, bool], int] = {}
+    for pk, effects in effects_by_strategy(state).items():
+        strategy[pk, True] = studied.get(pk, 0)
+        strategy[pk, False] = sum(effects) - strategy[pk, True]
     return Numbers(
-        **claims.aggregate(
-            extensions=Count("pk", filter=extension),
-            rule_known=Count("pk", filter=Q(rule_blind=False)),
-        ),
+        extensions=counted_by(found, "membership")[Membership.EXTENSION],
         testability=dict(testability),
-        strategy=dict(linked),
+        strategy=strategy,
         study=dict(study),
         strategies=tuple(Strategy.objects.values_list("pk", "slug", "name")),
+        rule_known=counted_by(found, "rule_blind")[False],
     )
 
 

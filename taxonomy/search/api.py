@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from reviewapp.rest.endpoint import Endpoint
-from reviewapp.rest.reading import given
+from reviewapp.rest.exceptions import UnknownKeys
+from reviewapp.rest.reading import given, unknown_keys
 from reviewapp.rest.records import Page
 from reviewapp.ui.errors import cleaned_or_400
 from taxonomy.search.forms import SearchForm
@@ -73,6 +74,8 @@ class Everything(Endpoint):
 
     @extend_schema(responses=SearchSerializer)
     def get(self, request: Request) -> Response:
+        if unknown := unknown_keys(request.query_params, self.fields()):
+            raise UnknownKeys(unknown, [*self.fields()])
         asked = cleaned_or_400(SearchForm({"q": given(request.query_params).get("q", "")}))
         serializer = SearchSerializer(find(asked["q"]), context={"request": request})
         return Response(serializer.data)

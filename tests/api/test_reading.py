@@ -160,8 +160,10 @@ def meets(claim: dict[str, Any], asked: QueryDict, key: str) -> bool:
     stated = [one for one in claim["devices"] if one["role"] == "stated"]
     if key.startswith("memory_at"):
         least, most = (float(str(asked.get(f"memory_at_{end}", n))) for end, n in BOUNDS)
-        named = [one for one in stated if str(asked.get("hardware", "")) in one["name"].lower()]
-        return any(least <= one["memory_gb"] <= most for one in named if one["memory_gb"])
+        its = [one for one in claim["devices"] if one["role"] != "baseline" and one["memory_gb"]]
+        choose = min if claim["hardware_alternatives"] else max
+        within = bool(its) and least <= choose(one["memory_gb"] for one in its) <= most
+        return within and (not asked.get("hardware") or meets(claim, asked, "hardware"))
     if key.startswith("model_at"):
         least, most = (float(str(asked[f"model_at_{end}"])) for end, _ in BOUNDS)
         return any(
@@ -170,7 +172,7 @@ def meets(claim: dict[str, Any], asked: QueryDict, key: str) -> bool:
             for one in claim["models"]
         )
     if key == "hardware":
-        return any(values[0] in one["name"].lower() for one in stated)
+        return any(values[0].lower() in one["name"].lower() for one in stated)
     if key == "from":
         return bool(claim["year"] >= int(values[0]))
     own: Any = {

@@ -46,7 +46,9 @@ def test_a_cell_of_the_gap_map_opens_the_claims_behind_it(page: Page) -> None:
     row.get_by_role(
         "link", name=re.compile("throughput: strongest isolated, publications: 2")
     ).click()
-    expect(page).to_have_url(re.compile("/taxonomy/speculative-decoding/#claims$"))
+    expect(page).to_have_url(
+        re.compile(r"/taxonomy/speculative-decoding/\?objective=throughput#claims$")
+    )
     expect(page.get_by_role("heading", name="Speculative decoding", exact=True)).to_be_visible()
 
 

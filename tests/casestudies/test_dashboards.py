@@ -356,7 +356,7 @@ def test_what_a_run_says_is_shown_as_text(client: Client) -> None:
 def test_studies_share_an_axis_only_where_metric_and_unit_are_the_same(client: Client) -> None:
     names = {metric.name for metric in shared(STUDIES.values())}
     assert "perplexity" in names
-    assert "perplexity ratio" not in names
+    assert "compound compression" not in names
     measured_run(0)
     assert "choose its axes" in page(client, "study=all")
     assert "choose its axes" not in page(client, "study=all&x=peak+memory&y=perplexity")

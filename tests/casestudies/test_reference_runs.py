@@ -11,7 +11,9 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, QUICK
 from casestudies.models import Run
 from casestudies.studies import reference_runs
-from taxonomy.choices import Status
+from casestudies.studies.claims_table import claims_table
+from reviewapp.corpus.models import Review
+from taxonomy.choices import AxisKind, Status
 from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import a_finished_run
 
@@ -96,3 +98,24 @@ def test_outcomes_are_judged_again_when_the_review_is_loaded_later(request) -> N
     assert ("frantar2023qmoe", 1) in found
     Run.objects.filter(study="qmoe").delete()
     assert not Outcome.objects.filter(study="qmoe").exists()
+
+
+def test_a_number_beside_a_claim_is_in_the_unit_of_its_axis(review: Review) -> None:
+    reference_runs.load()
+    outcomes = Outcome.objects.select_related("claim__axis__quantity", "claim__publication")
+    drawn = 0
+    for outcome in outcomes:
+        quantity = outcome.claim.axis.quantity
+        unit = "x" if quantity.axis_kind == AxisKind.RATIO else quantity.axis_unit
+        for number in outcome.numbers:
+            if number.get("claimed"):
+                # "bits" are of the axis "bit", and "x bfloat16" is a factor.
+                assert number["unit"].startswith(unit), (outcome.claim.code, number["name"])
+                drawn += 1
+    assert drawn
+
+
+def test_the_readme_quotes_what_the_reference_runs_found(review: Review) -> None:
+    reference_runs.load()
+    readme = Path(__file__).parents[2] / "README.md"
+    assert claims_table() in readme.read_text("utf-8"), "write it with manage.py claims_table"

@@ -1,5 +1,6 @@
 """A small declaration to test the contract on, without a study's algorithm."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -97,3 +98,27 @@ def document(**changes: Any) -> dict[str, Any]:
         "verdict": "It is small.",
         **changes,
     }
+
+
+def statuses(
+    study: Study, rows: Iterable[tuple[str, str, float, dict[str, Any]]], **parameters: Any
+) -> dict[str, str]:
+    """Return how each claim stands beside a run of the preset `claims` with these measurements.
+
+    A row is metric, variant, value and settings.
+    """
+    measurements = [
+        {
+            "metric": metric,
+            "variant": variant,
+            "settings": settings,
+            "value": value,
+            "unit": study.metric(metric).unit,
+            "n": 1,
+            "spread": None,
+        }
+        for metric, variant, value, settings in rows
+    ]
+    given = study.check("claims", parameters).model_dump()
+    whole = document(study=study.slug, parameters=given, measurements=measurements, series=[])
+    return {claim: found.status for claim, found in study.judge(study.read(whole)).items()}

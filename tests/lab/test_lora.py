@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from casestudies.lab.contract import Judgement, Setup
+from casestudies.lab.equations.inference_memory import double_quantization_bits
+from casestudies.lab.equations.parameters import lora_parameters
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.shapes import SHAPES
 from casestudies.lab.quantize import nf4
 from casestudies.lab.result import Result
-from casestudies.lab.studies.lora import about, adapters, counting, methods
+from casestudies.lab.studies.lora import about, adapters, binary, counting, methods
 from casestudies.lab.studies.lora.cost import Training
-from casestudies.lab.studies.lora.nf4 import Nf4Linear
+from casestudies.lab.studies.lora.frozen import Nf4Linear
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
-LOW_RANK = [name for name in methods.METHODS if "lora" in name]
+MERGED = [name for name in methods.METHODS if name not in ("full", "last block")]
 # Whatever rounds the weights changes the model; these must not.
 EXACT = [name for name in methods.METHODS if name not in ("qlora 4", "alphatuning")]
 
@@ -54,7 +56,7 @@ def test_qlora_begins_as_the_model_with_rounded_weights() -> None:
     assert not rounded(windows).equal(tiny_model()(windows))
 
 
-@pytest.mark.parametrize("method", LOW_RANK)
+@pytest.mark.parametrize("method", MERGED)
 def test_merged_weights_do_what_adapters_do(method: str) -> None:
     model, windows = shaken(adapted(method)), tiny_windows()
     merged = methods.merge(model)
@@ -88,9 +90,10 @@ def test_what_is_frozen_gets_no_gradient_and_does_not_move(method: str) -> None:
 def test_an_adapter_has_r_times_both_sides_parameters(outputs: int, inputs: int, rank: int) -> None:
     adapter = adapters.LowRank(nn.Linear(inputs, outputs, bias=False), rank, generator())
     adapter.base.requires_grad_(False)
-    assert sum(w.numel() for w in methods.trained(adapter)) == rank * (inputs + outputs)
+    counted = lora_parameters(matrices=1, rank=rank, inputs=inputs, outputs=outputs)
+    assert sum(w.numel() for w in methods.trained(adapter)) == counted
     shape = counting.Shape(3, {"query": (outputs, inputs)}, 1)
-    assert counting.of_low_rank(shape, rank, ("query",)) == 3 * rank * (inputs + outputs)
+    assert counting.of_low_rank(shape, rank, ("query",)) == 3 * counted
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,15 @@ def test_gpt_3_has_as_many_parameters_trained_as_in_table_4(rank: int, millions:
     assert count / 1e6 == pytest.approx(millions, abs=0.05)
 
 
+def test_nf4_takes_four_bits_and_those_of_its_constants() -> None:
+    # As many weights as fill blocks and their blocks, and the mean of all constants.
+    layer = Nf4Linear(nn.Linear(256, 64 * 256, bias=False))
+    weights = 256 * 64 * 256
+    mean = 4
+    assert 8 * (layer.constant_bytes - mean) / weights == double_quantization_bits()
+    assert 8 * (layer.stored_bytes - layer.constant_bytes) == 4 * weights
+
+
 def test_a_product_with_nf4_has_the_gradient_of_the_plain_one() -> None:
     layer = Nf4Linear(nn.Linear(24, 17, bias=False))
     x = torch.randn(2, 3, 24, generator=generator(), requires_grad=True)
@@ -143,8 +155,28 @@ def test_binary_codes_find_what_is_made_of_them_and_more_are_closer(seed: int) -
     assert errors == sorted(errors, reverse=True)
 
 
+@settings(max_examples=30, deadline=None)
+@given(outputs=st.integers(1, 9), inputs=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_alphatuning_keeps_a_bit_a_code_and_computes_with_them(
+    outputs: int, inputs: int, seed: int
+) -> None:
+    linear = nn.Linear(inputs, outputs, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(torch.randn(outputs, inputs, generator=generator(seed)))
+    layer = adapters.FirstCodeScale(linear)
+    x = torch.randn(3, inputs, generator=generator(seed), requires_grad=True)
+    alphas, codes = binary.binary_codes(linear.weight.detach())
+    expected = x @ (codes * alphas[:, None]).sum(-1).T
+    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+    found, back = (torch.autograd.grad(y.sum(), x)[0] for y in (layer(x), expected))
+    torch.testing.assert_close(found, back, rtol=1e-4, atol=1e-4)
+    codes_bytes = layer.stored_bytes - layer.constant_bytes
+    assert codes_bytes == binary.CODES * -(-outputs * inputs // 8)
+    assert layer.constant_bytes == 4 * binary.CODES * outputs
+
+
 def off(weight: Tensor, count: int) -> float:
-    alphas, codes = adapters.binary_codes(weight, count)
+    alphas, codes = binary.binary_codes(weight, count)
     assert codes.abs().eq(1).all()
     return ((codes * alphas[:, None]).sum(-1) - weight).square().mean().item()
 

@@ -1,5 +1,6 @@
 """A practitioner's question: what is said first agrees with what the claims' own words name."""
 
+import json
 import re
 from html import unescape
 from itertools import product
@@ -10,7 +11,7 @@ from django.test import Client
 from reviewapp.corpus.models import Review
 from taxonomy.answers.answer import answer_to, verdict
 from taxonomy.answers.overview import overview
-from taxonomy.answers.question import Question
+from taxonomy.answers.question import OWN, Question
 from taxonomy.answers.wording import counted
 from taxonomy.choices import DeviceRole, Phase, QuantityGroup, Scope
 from taxonomy.claims.certainty import Degree, certainty_of
@@ -69,6 +70,22 @@ def test_no_claim_about_memory_for_inference_names_a_device_of_24_gb(
         assert said in text(client.get(address).content.decode())
 
 
+def test_the_files_hold_every_claim_behind_the_answer(client: Client, review: Review) -> None:
+    asked = "?about=speed&phase=inference&memory=48"
+    html = client.get(f"/answers/{asked}").content.decode()
+    assert f'href="/answers/export.csv{asked.replace("&", "&amp;")}"' in html
+    written = json.loads(client.get(f"/answers/export.json{asked}").getvalue())["claims"]
+    groups = {row.slug: row.group for row in real_fixtures().quantities.quantities}
+    expected = {
+        f"{key}-{position}"
+        for (key, position), claim in real_fixtures().claims.items()
+        if claim.phase == Phase.INFERENCE
+        and (groups[claim.quantity] == QuantityGroup.SPEED or fits(claim, 48))
+    }
+    assert {row["code"] for row in written} == expected
+    assert client.get("/answers/export.csv?about=nope&memory=1").status_code == 400
+
+
 def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None:
     publication = factories.publication(hardware=["NVIDIA RTX 4090 (24 GB)"])
     asked = Question(QuantityGroup.MEMORY, Phase.SERVING, 24)
@@ -79,7 +96,8 @@ def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None
 
     def add(role: DeviceRole | None, memory: float = 24) -> None:
         axis = Claim.objects.filter(axis__quantity__group="memory").earliest("pk").axis
-        claim = factories.claim(publication, axis=axis, phase=Phase.SERVING)
+        device_gb = memory if role in OWN else None
+        claim = factories.claim(publication, axis=axis, phase=Phase.SERVING, device_gb=device_gb)
         if role:
             ClaimDevice.objects.create(
                 claim=claim, role=role, position=0, name="X", is_product=True, memory_gb=memory
@@ -89,7 +107,7 @@ def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None
     add(None)  # that its publication has such a device does not count
     assert said() == "The one claim about memory for serving does not name a device of up to 24 GB."
     add(DeviceRole.BASELINE)  # nor that its baseline has
-    assert said().startswith("None of the two claims about memory for serving names or implies")
+    assert said().startswith("Neither of the two claims about memory for serving names")
     add(DeviceRole.IMPLIED)
     assert said().startswith("One of the three claims about memory for serving names or implies")
     add(DeviceRole.STATED, 80)

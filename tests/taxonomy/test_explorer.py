@@ -20,6 +20,7 @@ from taxonomy.choices import Objective, Status
 from taxonomy.claims.outcomes import Finding, Judged, keep
 from taxonomy.explorer.gap_map import gap_map
 from taxonomy.explorer.tree import tree
+from taxonomy.loading.claim_facts import ClaimFacts
 from taxonomy.models import Attribution, Claim, Evidence, Strategy
 from taxonomy.queries import revision
 from tests import factories
@@ -105,12 +106,21 @@ FILTERS: dict[str, dict[str, Any]] = {
     "membership=named": {"members": {"named"}},
     "membership=all": {"members": {"named", "reconstructed", "extension"}},
     "class=serving&from=2020&to=2022": {"class_": "serving", "first": 2020, "last": 2022},
-    "memory=at-most&gb=24": {"passes": lambda sizes: any(gb <= 24 for gb in sizes)},
-    "memory=at-least&gb=48": {"passes": lambda sizes: any(gb >= 48 for gb in sizes)},
-    "memory=not-stated": {"passes": lambda sizes: not sizes},
+    "memory=at-most&gb=24": {"passes": lambda gb: gb is not None and gb <= 24},
+    "memory=at-least&gb=48": {"passes": lambda gb: gb is not None and gb >= 48},
+    "memory=not-stated": {"passes": lambda gb: gb is None},
 }
 STRENGTHS = ["isolated", "combined", "against another"]
 CPU = {"model", "direction", "same-quantity"}
+
+
+def memory_of(facts: ClaimFacts) -> float | None:
+    """The largest of a claim's own devices, or the least of alternatives."""
+    own = [device.memory_gb for device in [*facts.hardware, *facts.hardware_implied]]
+    sizes = sorted(gb for gb in own if gb)
+    if not sizes:
+        return None
+    return sizes[0] if facts.hardware_alternatives else sizes[-1]
 
 
 def counted_by_hand(
@@ -122,7 +132,7 @@ def counted_by_hand(
     only_class: str = "",
     first: int = 0,
     last: int = 9999,
-    passes: Callable[[list[float]], bool] = lambda sizes: True,
+    passes: Callable[[float | None], bool] = lambda gb: True,
 ) -> dict[str, str]:
     """What one row of the export has to say, from the fixtures alone."""
     publications = [
@@ -138,7 +148,7 @@ def counted_by_hand(
         for facts in [real_fixtures().claims[row.key, position]]
         if claim.objective == objective
         and strategy in facts.attribution.strategies
-        and passes([device.memory_gb for device in facts.hardware if device.memory_gb])
+        and passes(memory_of(facts))
     ]
     ours = [(p, facts) for p, facts in found if p.membership.status in members]
     theirs = {p.key for p, _ in found if p.membership.status not in members} & {
@@ -205,6 +215,28 @@ def test_a_cell_is_drawn_as_its_row_of_the_export_says(client: Client, review: R
             assert (mark, text) == (("extension", "ext.") if int(row["extensions"]) else ("", "·"))
 
 
+@pytest.mark.parametrize("query", FILTERS)
+@pytest.mark.parametrize("pivot", ["family", "class"])
+def test_a_cell_opens_the_claims_that_it_counts(
+    client: Client, review: Review, pivot: str, query: str
+) -> None:
+    rows = [row for row in exported(client, f"pivot={pivot}&{query}") if row["claims"] != "0"]
+    html = get(client, f"?pivot={pivot}&{query}")
+    links = re.findall(r'<td class="s[1-5]"><a href="([^"]+)#claims"', html)
+    assert len(links) == len(rows)
+    for row, link in list(zip(rows, map(unescape, links), strict=True))[::5]:
+        path, _, asked = link.partition("?")
+        page = client.get(link).content.decode()
+        listed = re.findall(r'<tr id="claim-([\w-]+)">(.*?)</th>', page, re.DOTALL)
+        all_count = "membership=all" in query
+        own = [code for code, name in listed if all_count or ">extension<" not in name]
+        assert len(own) == int(row["claims"])
+        assert f'href="{path}#claims"' in page, "the way back to all"
+        content = client.get(f"{path}export.csv?{asked}").getvalue().decode("utf-8-sig")
+        codes = {line["code"] for line in csv.DictReader(io.StringIO(content))}
+        assert codes == {code for code, _ in listed}
+
+
 def test_an_objective_counts_each_publication_once(client: Client, review: Review) -> None:
     shown = dict(re.findall(r'id="sort-([\w-]+)"[^\n]*?class="n">(\d+)<', get(client)))
     assert set(shown) == set(Objective.values)
@@ -233,7 +265,7 @@ def test_an_empty_cell_opens_the_nearest_evidence(client: Client, review: Review
     for address, nearest in empty:
         name, _, objective = unescape(nearest).rpartition(", ")
         assert (slugs[name], objectives[objective]) in claimed
-        assert address == f"/taxonomy/{slugs[name]}/#claims"
+        assert address == f"/taxonomy/{slugs[name]}/?objective={objectives[objective]}#claims"
     assert "Pruning, quality: no claim; nearest: Knowledge distillation, quality" in html
 
 
@@ -291,10 +323,13 @@ def test_what_runs_here_found_shows_at_once(client: Client, review: Review) -> N
     place = "pruning", claim.objective
     before = cell_of(client, *place)
     keep(about, [Finding(claim.code, Status.NOT_RUN, "needs a GPU")])
-    spoken = cell_of(client, *place)
-    assert spoken["strongest"] == before["strongest"] != "tried here"
-    assert int(spoken["claims_for_cpu"]) == int(before["claims_for_cpu"]) - 1
+    assert cell_of(client, *place) == before, "a claim that no run judged may still be tried"
     keep(about, [Finding(claim.code, Status.NOT_REPRODUCED)])
+    refuted = cell_of(client, *place)
+    assert refuted["strongest"] == before["strongest"], "no stronger than before"
+    assert refuted["tried"] == "not reproduced"
+    assert int(refuted["claims_for_cpu"]) == int(before["claims_for_cpu"]) - 1
+    keep(about, [Finding(claim.code, Status.DIRECTION_AGREES)])
     assert cell_of(client, *place)["strongest"] == "tried here"
     keep(replace(about, counts=False), [Finding(claim.code, Status.NOT_REPRODUCED)])
     assert cell_of(client, *place) == before, "a changed run is listed and no more"

@@ -171,7 +171,7 @@ def test_quotes_or_and_minus_mean_what_they_did(client: Client, review: Review) 
 def test_the_page_groups_counts_and_says_why(client: Client, review: Review) -> None:
     text = page(client, q="KD")
     titles = re.findall(r'<h2 id="(\w+)">', client.get("/search/?q=KD").content.decode())
-    assert titles == ["strategies", "publications", "claims", "hardware"]
+    assert titles == ["strategies", "publications", "claims", "hardware", "studies"]
     assert "Found as a short form of it: “KD”" in text
     assert "Also searched:" in text
     assert "See also: Layer-specific kernels" in page(client, q="flash attention")
@@ -242,6 +242,12 @@ def test_hostile_searches_are_answered_in_time(client: Client, review: Review) -
     for address in ("/search/", "/api/v1/search/", "/publications/"):
         for text in HOSTILE:
             assert client.get(address, {"q": text}).status_code == 200, (address, text)
+
+
+def test_a_key_that_the_search_does_not_know_is_named(client: Client, review: Review) -> None:
+    refused = client.get("/api/v1/search/?q=vllm&strategy=pruning")
+    assert refused.status_code == 400
+    assert "strategy" in refused.content.decode()
 
 
 def test_what_no_search_can_be_is_refused(client: Client) -> None:

@@ -1,4 +1,8 @@
-"""Real text that every installation has, split by document so that no evaluation text leaks."""
+"""Real text that every installation has, split by document.
+
+Topics of Python's reference quote each other: a quarter of the lines of its evaluation part stand
+in its calibration part too, which favours what learns by heart.
+"""
 
 import ast
 import hashlib

@@ -1,7 +1,7 @@
 """The claims attributed to a strategy, by what may stand together. All else here reads this."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -163,9 +163,14 @@ def findings_state(strategy: int) -> str:
         return str(cursor.fetchone()[0])
 
 
-def evidence_of(strategy: int) -> Evidence:
-    """Return what is claimed of the strategy with this id, extensions too, which say so."""
+def evidence_of(strategy: int, among: Collection[int] | None = None) -> Evidence:
+    """Return what is claimed of the strategy with this id, extensions too, which say so.
+
+    With `among`, only these claims are looked at.
+    """
     claims = Claim.objects.effects_of(strategy)
+    if among is not None:
+        claims = claims.filter(pk__in=among)
     total = claims.count()
     if not total:
         return Evidence((), (), (), (), 0)

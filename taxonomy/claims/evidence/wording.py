@@ -38,6 +38,9 @@ EFFECTS = {
     "communication-time-reduction": "less time for communication",
 }
 
+# What a part of a model is called, where that is not its name with spaces.
+PARTS = {"moe-layer": "MoE layer"}
+
 
 def inside(name: str) -> str:
     """Return the name as it stands inside a sentence: "quantization", but "KV-cache"."""
@@ -65,7 +68,7 @@ def effect(axis: Axis) -> str:
         axis.quantity.slug, f"({axis.quantity.name[:1].lower()}{axis.quantity.name[1:]}, {{}})"
     )
     phase = "use" if axis.phase == Phase.NONE else axis.get_phase_display()
-    part = f" ({axis.part.replace('-', ' ')})" if axis.part else ""
+    part = f" ({PARTS.get(axis.part, axis.part.replace('-', ' '))})" if axis.part else ""
     return words.format(phase) + part
 
 

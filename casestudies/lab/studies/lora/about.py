@@ -59,7 +59,7 @@ class LoraParameters(Parameters):
         2, "Blocks of the model that is adapted", unit="blocks", ge=1, le=12, role="workload"
     )
     training_steps: int = parameter(
-        500,
+        400,
         "Steps of training before, of 16 windows each",
         unit="steps",
         ge=1,
@@ -67,7 +67,7 @@ class LoraParameters(Parameters):
         role="workload",
     )
     adapting_steps: int = parameter(
-        60,
+        40,
         "Steps of adapting to the other text, of 16 windows each, the same for every method",
         unit="steps",
         ge=1,
@@ -222,9 +222,9 @@ def qlora_of_65b(result: Result) -> Judgement:
 
 
 def needs(parameters: LoraParameters) -> Needs:
-    """Return the package whose docstrings are read, and four models of the shape being trained."""
+    """Return the package whose docstrings are read, and six models of the shape being trained."""
     share = parameters.measured_blocks / BLOCKS
-    return Needs(memory_gib=1.5 + 4 * share, libraries=(parameters.old_text.split(".")[0],))
+    return Needs(memory_gib=1.5 + 5 * share, libraries=(parameters.old_text.split(".")[0],))
 
 
 SHAPE = "of SmolLM2-135M's shape, batch of one text, float32"
@@ -236,17 +236,19 @@ STUDY = Study(
     summary=(
         "Trains a small model on one kind of text and adapts it to another, once with all of its"
         " weights and then with low-rank adapters, scaling factors or its last block alone, each at"
-        " its own best learning rate; measures what that gains on the new text and loses on the old"
-        " one. Counts the bytes of a training step at a real model's shape."
+        " the best of the learning rates tried; measures what that gains on the new text and loses"
+        " on the old one. Counts the bytes of a training step at a real model's shape."
     ),
     limits=(
         "The model that is adapted is small and trained for minutes, and the texts differ much:"
         " an adapter has more to learn here than on a model that knows nearly all already. Bytes"
-        " and time are of random weights in float32; 16-bit sums are arithmetic. AlphaTuning's"
-        " codes and NF4 are computed with as floats, without the kernels that would make them fast."
+        " and time are of random weights in float32; 16-bit sums are arithmetic. NF4 and"
+        " AlphaTuning's codes are stored in few bits and computed with as floats, without the"
+        " kernels that would make them fast. A quarter of the lines of the default new text’s"
+        " evaluation part stand in its training part too."
     ),
     publications=("hu2021lora", "dettmers2023qlora", "kwon2022alphatuning", "lv2023collie"),
-    strategies=("fine-tuning",),
+    strategies=("fine-tuning", "quantization"),
     parameters=LoraParameters,
     presets={
         SMOKE: Preset(
@@ -265,7 +267,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(3),
+        QUICK: Preset(1.5, {"measured_blocks": 6}),
         # The rules ask for counts and bytes, so that training is kept short.
         CLAIMS: Preset(1, {"training_steps": 50, "adapting_steps": 10, "learning_rates": 1}),
         FULL: Preset(
@@ -300,7 +302,7 @@ STUDY = Study(
     metrics=(
         metrics.LOSS.measured(
             "mean negative log-likelihood of tokens of the new kind of text, in documents that"
-            " neither trained a model nor chose a learning rate"
+            " trained no model, windows that chose no learning rate"
         ),
         Metric(
             "forgetting",
@@ -357,8 +359,8 @@ STUDY = Study(
             "bytes of what is trained, its gradients and Adam's state, divided by its parameters",
         ),
         metrics.BITS_PER_WEIGHT.measured(
-            "all bytes of the matrices as stored in NF4 with double quantization, divided by their"
-            f" weights; {SHAPE}"
+            "all bytes of the matrices as stored, in NF4 with double quantization or in binary"
+            f" codes with a scale for each row, divided by their weights; {SHAPE}"
         ),
         Metric(
             "bits of constants",
@@ -366,11 +368,21 @@ STUDY = Study(
             LOWER,
             "model-size",
             "counted",
-            "those of the bits per weight that scale the codes: 8 / 64 + 32 / (64 x 256)",
+            "those of the bits per weight that scale the codes: 8 / 64 + 32 / (64 x 256) in NF4, 32"
+            " for each binary code of a row",
+        ),
+        Metric(
+            "change at the start",
+            "fraction",
+            LOWER,
+            "quality",
+            "computed",
+            "largest difference of a logit between the unchanged model and the one made ready to be"
+            " trained, divided by the largest logit: 0 but for what rounding weights changes",
         ),
         metrics.EQUALITY_ERROR.measured(
             "largest difference of a logit between the adapted model and the one with its adapters"
-            " merged into the weights, divided by the largest logit"
+            " or scales merged into the weights, divided by the largest logit"
         ),
         Metric(
             "best learning rate",
@@ -413,8 +425,8 @@ STUDY = Study(
         StudyChart(
             "bars",
             "Gradients and Adam's state are three of the four parts of full fine-tuning, and what"
-            " is frozen has neither. Weights and activations remain; QLoRA makes the weights"
-            " smaller too.",
+            " is frozen has neither. Weights and activations remain; QLoRA and AlphaTuning make the"
+            " weights smaller too.",
             y="step memory",
         ),
     ),

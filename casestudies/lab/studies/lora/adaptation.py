@@ -117,6 +117,10 @@ class Comparison:
         repeats = range(1, self.parameters.repeats)
         return Outcomes(tried, [best, *(self.adapt(method, best.rate, n) for n in repeats)])
 
+    def start(self, method: str) -> LanguageModel:
+        """Return the model that the method begins from, before its first step."""
+        return adapted(self.base, METHODS[method], self._generator(0))
+
     def adapt(self, method: str, rate: float, repeat: int) -> Adapted:
         """Return the model after its steps on the new text."""
         model = adapted(self.base, METHODS[method], self._generator(repeat))

@@ -3,17 +3,14 @@
 Shapes in comments: B sequences, T tokens, k numbers into a layer, d out of it, r the rank.
 """
 
-import itertools
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from casestudies.lab.studies.lora.nf4 import Nf4Linear
+from casestudies.lab.studies.lora.binary import binary_codes, packed, unpacked
+from casestudies.lab.studies.lora.frozen import Nf4Linear, product
 
 ALPHA = 4.0  # what an adapter adds is scaled by ALPHA / r, so that ranks share a learning rate
-CODES = 3  # binary codes of a weight, as in most of AlphaTuning's results
-REFINEMENTS = 5
 
 
 class LowRank(nn.Module):
@@ -55,47 +52,56 @@ class RowScale(nn.Module):
         scaled: Tensor = self.s * self.base(x)
         return scaled
 
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """Return the plain layer that does the same."""
+        return _linear(self.s[:, None] * self.base.weight)
+
 
 class FirstCodeScale(nn.Module):
     """AlphaTuning (Kwon et al., 2022): W is about sum of alpha_i b_i, and alpha_1 is trained.
 
-    The codes are computed with as floats: this shows what they cost in quality, not in memory.
+    The codes b_i are stored in a bit each, and computed with as floats.
     """
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
         alphas, codes = binary_codes(base.weight.detach())
+        self.in_features, self.out_features = base.in_features, base.out_features
         self.alpha = nn.Parameter(alphas[:, 0].clone())
-        self.first: Tensor
-        self.rest: Tensor
-        self.register_buffer("first", codes[:, :, 0].contiguous())
-        self.register_buffer("rest", (codes[:, :, 1:] * alphas[:, None, 1:]).sum(-1))
+        self.alphas: Tensor  # d, all but the first
+        self.codes: Tensor  # one row of bytes for each code
+        self.register_buffer("alphas", alphas[:, 1:].clone())
+        self.register_buffer("codes", torch.stack([packed(code) for code in codes.unbind(-1)]))
+
+    @property
+    def constant_bytes(self) -> int:
+        """Return how many of the stored bytes scale the codes."""
+        return self.alpha.nbytes + self.alphas.nbytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """Return the bytes of codes and scales."""
+        return self.codes.nbytes + self.constant_bytes
 
     def forward(self, x: Tensor) -> Tensor:
         """Return h (B, T, d) for x (B, T, k)."""
-        return F.linear(x, self.rest) + self.alpha * F.linear(x, self.first)
+        return product(x, self._rest) + self.alpha * product(x, self._first)
 
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """Return the plain layer that does the same."""
+        return _linear(self._rest() + self.alpha[:, None] * self._first())
 
-def binary_codes(weight: Tensor, count: int = CODES) -> tuple[Tensor, Tensor]:
-    """Return alphas (d, count) and codes of -1 and 1 (d, k, count) that make up a weight (d, k).
+    def _first(self) -> Tensor:
+        return self._code(0)
 
-    In turn each weight takes the nearest of its row's 2^count sums, and each row the alphas of
-    least squared error (Xu et al., 2018, alternating multi-bit quantization).
-    """
-    signs = list(itertools.product((-1.0, 1.0), repeat=count))
-    combinations = torch.tensor(signs, device=weight.device)  # 2^count, count
-    halves = 0.5 ** torch.arange(count, device=weight.device)
-    alphas = weight.abs().mean(1, keepdim=True) * halves
-    for _ in range(REFINEMENTS):
-        levels, order = (alphas @ combinations.T).sort()
-        between = ((levels[:, 1:] + levels[:, :-1]) / 2).contiguous()
-        nearest = torch.searchsorted(between, weight.contiguous())  # d, k
-        codes = combinations[order.gather(1, nearest)]  # d, k, count
-        square = codes.mT @ codes
-        # A row may lack a code or two, as where all its weights are the same.
-        square += 1e-6 * weight.shape[1] * torch.eye(count, device=weight.device)
-        alphas = torch.linalg.solve(square, codes.mT @ weight[:, :, None])[:, :, 0]
-    return alphas, codes
+    def _rest(self) -> Tensor:
+        scaled = zip(self.alphas.unbind(1), range(1, len(self.codes)), strict=True)
+        return sum((a[:, None] * self._code(i) for a, i in scaled), torch.zeros(()))
+
+    def _code(self, number: int) -> Tensor:
+        return unpacked(self.codes[number], torch.Size((self.out_features, self.in_features)))
 
 
 def _linear(weight: Tensor) -> nn.Linear:

@@ -15,7 +15,7 @@ from casestudies.lab.studies.lora.methods import METHODS, adapted, trained
 from casestudies.lab.train import loop
 
 SHAPE = "smollm2-135m"
-METHODS_COSTED = ("full", "scales only", "lora 4", "qlora 4")
+METHODS_COSTED = ("full", "scales only", "alphatuning", "lora 4", "lora 4 everywhere", "qlora 4")
 
 
 @dataclass(frozen=True)

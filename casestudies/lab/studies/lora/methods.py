@@ -10,8 +10,9 @@ from torch import nn
 
 from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.studies.lora.adapters import FirstCodeScale, LowRank, RowScale
-from casestudies.lab.studies.lora.nf4 import Nf4Linear
+from casestudies.lab.studies.lora.frozen import Nf4Linear
 
+ADAPTED = (LowRank, RowScale, FirstCodeScale)
 QUERY_AND_VALUE = ("query", "value")  # what the publication adapts (section 4.2)
 
 Prepare = Callable[[LanguageModel, torch.Generator], None]
@@ -38,11 +39,11 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
 
 
 def merge(model: LanguageModel) -> LanguageModel:
-    """Return a copy of the model with each low-rank adapter added to its layer's weight."""
+    """Return a copy of the model with plain layers that do what the adapted ones do."""
     model = copy.deepcopy(model)
     for block in model.blocks:
         for name, layer in list(block.named_children()):
-            if isinstance(layer, LowRank):
+            if isinstance(layer, ADAPTED):
                 setattr(block, name, layer.merged())
     return model
 

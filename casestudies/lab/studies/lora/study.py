@@ -10,7 +10,6 @@ from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.rounds import ratios
 from casestudies.lab.models.language_model import LanguageModel
-from casestudies.lab.quantize.nf4 import Nf4
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.lora import counting
 from casestudies.lab.studies.lora.about import BLOCKS, LoraParameters
@@ -23,13 +22,15 @@ from casestudies.lab.studies.lora.adaptation import (
     loss,
     texts,
 )
+from casestudies.lab.studies.lora.adapters import FirstCodeScale
 from casestudies.lab.studies.lora.cost import StepBytes, step_times, trainings
+from casestudies.lab.studies.lora.frozen import Nf4Linear
 from casestudies.lab.studies.lora.methods import METHODS, QUERY_AND_VALUE, merge, trained
-from casestudies.lab.studies.lora.nf4 import Nf4Linear
 
 MIB = 2**20
 RANK = 4  # of the counts and of the step
-CHECKED = 4  # windows on which merged weights are held against their adapters
+CHECKED = 4  # windows on which models are held against each other that should be the same
+MERGED = [method for method in METHODS if method not in ("full", "last block")]
 
 
 def run(parameters: LoraParameters, setup: Setup, report: Report) -> str:
@@ -73,9 +74,12 @@ def compare(comparison: Comparison, report: Report, stage: Stage) -> str:
         stage.at(done / len(METHODS), method)
         outcomes[method] = of = comparison.outcomes(method)
         report_method(method, of, of_old, report)
-        if method.startswith("lora"):
-            apart = merging_error(of.best.model, found.new[:CHECKED])
-            report.measure("equality error", method, apart)
+        start, windows = comparison.start(method), found.new[:CHECKED]
+        report.measure("change at the start", method, apart(start, base, windows))
+        if method in MERGED:
+            trained_model = of.best.model
+            error = apart(merge(trained_model), trained_model, windows)
+            report.measure("equality error", method, error)
     return said_of_quality(before, of_old, outcomes)
 
 
@@ -93,10 +97,10 @@ def report_method(method: str, outcomes: Outcomes, of_old: float, report: Report
 
 
 @torch.no_grad()
-def merging_error(model: LanguageModel, windows: Tensor) -> float:
-    """Return how far merged weights change a logit, as a share of the largest."""
-    adapted = model(windows)
-    return ((merge(model)(windows) - adapted).abs().max() / adapted.abs().max()).item()
+def apart(model: LanguageModel, other: LanguageModel, windows: Tensor) -> float:
+    """Return how far a logit is from the other model's, as a share of the largest."""
+    expected = other(windows)
+    return ((model(windows) - expected).abs().max() / expected.abs().max()).item()
 
 
 def count_shapes(report: Report) -> None:
@@ -124,7 +128,8 @@ def cost(p: LoraParameters, setup: Setup, report: Report, stage: Stage) -> dict[
         parts = {"weights": of.weights, "gradients": of.gradients, "optimizer": of.optimizer}
         for part, size in parts.items():
             report.measure("bytes per parameter", method, size / parameters, part=part)
-    count_bits(training["qlora 4"].model, report)
+    for method in ("qlora 4", "alphatuning"):
+        count_bits(method, training[method].model, report)
     stage.at(0.5, "time")
     taken = step_times(training, p.rounds, setup.device)
     for method, times in taken.items():
@@ -134,17 +139,19 @@ def cost(p: LoraParameters, setup: Setup, report: Report, stage: Stage) -> dict[
     return held
 
 
-def count_bits(model: LanguageModel, report: Report) -> None:
+def count_bits(method: str, model: LanguageModel, report: Report) -> None:
     """Report how many bits a weight takes as stored, and how many of them are of constants."""
-    layers = [layer for layer in model.modules() if isinstance(layer, Nf4Linear)]
+    layers = [m for m in model.modules() if isinstance(m, Nf4Linear | FirstCodeScale)]
     weights = sum(layer.in_features * layer.out_features for layer in layers)
-
-    def bits(*parts: str) -> float:
-        tensors = [getattr(layer.stored, part) for layer in layers for part in parts]
-        return 8 * sum(t.numel() * t.element_size() for t in tensors) / weights
-
-    report.measure("bits per weight", "qlora 4", bits(*Nf4._fields))
-    report.measure("bits of constants", "qlora 4", bits("constants", "scales", "mean"))
+    stored, constants = (
+        8 * sum(sizes) / weights
+        for sizes in (
+            [layer.stored_bytes for layer in layers],
+            [layer.constant_bytes for layer in layers],
+        )
+    )
+    report.measure("bits per weight", method, stored)
+    report.measure("bits of constants", method, constants)
 
 
 def said_of_quality(before: float, of_old: float, outcomes: Mapping[str, Outcomes]) -> str:

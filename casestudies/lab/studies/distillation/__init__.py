@@ -1,0 +1,1 @@
+"""A model of half the blocks learns to answer as the whole one does."""

@@ -1,0 +1,1 @@
+"""LOMO: each weight is updated within the backward pass, so that no gradient is kept."""

@@ -1,0 +1,1 @@
+"""A mixture of experts: each token goes through one of several feed-forward networks."""

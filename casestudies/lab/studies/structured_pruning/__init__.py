@@ -1,0 +1,1 @@
+"""Whole neurons and heads leave a model, so that its matrices get smaller."""
