@@ -3,6 +3,8 @@
 Shapes in comments: L layers, B sequences, K key-value heads, T tokens, D head width.
 """
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class KeyValueCache:
         head_width = config.width // config.heads
         shape = (2, config.layers, sequences, config.key_value_heads, capacity, head_width)
         self._held = torch.empty(shape, device=device, dtype=dtype)
-        self._capacity = capacity
+        self.capacity = capacity
         self.length = 0  # tokens that every layer holds
 
     @property
@@ -37,8 +39,8 @@ class KeyValueCache:
         Raises ValueError if there is no room for them.
         """
         end = self.length + key.shape[-2]
-        if end > self._capacity:
-            raise ValueError(f"the cache has room for {self._capacity} tokens, not {end}")
+        if end > self.capacity:
+            raise ValueError(f"the cache has room for {self.capacity} tokens, not {end}")
         keys, values = self._held[:, layer, ..., :end, :].unbind()
         keys[..., self.length :, :], values[..., self.length :, :] = key, value
         return keys, values
@@ -46,6 +48,15 @@ class KeyValueCache:
     def advance(self, tokens: int) -> None:
         """Count the tokens that every layer has been extended by."""
         self.length += tokens
+
+    def resized(self, capacity: int, device: str) -> "KeyValueCache":
+        """Return a copy on a device, with room for so many tokens, no fewer than it holds."""
+        found = copy.copy(self)
+        shape = (*self._held.shape[:-2], capacity, self._held.shape[-1])
+        found._held = torch.empty(shape, device=device, dtype=self._held.dtype)
+        found._held[..., : self.length, :] = self._held[..., : self.length, :]
+        found.capacity = capacity
+        return found
 
     def rewind(self, length: int) -> None:
         """Forget the tokens after the first `length`. Raises ValueError if it holds fewer."""
