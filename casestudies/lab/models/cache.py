@@ -63,3 +63,15 @@ class KeyValueCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"the cache holds {self.length} tokens, not {length}")
         self.length = length
+
+    def keep(self, first: int, chosen: list[int]) -> None:
+        """Forget the tokens from `first` on but the chosen ones, which then follow each other.
+
+        They are numbered from `first`; raises ValueError if it does not hold them.
+        """
+        if chosen and not 0 <= min(chosen) <= max(chosen) < self.length - first:
+            raise ValueError(f"the cache holds {self.length - first} tokens from {first} on")
+        end = first + len(chosen)
+        # Indexing by a list copies, so what is read is not overwritten meanwhile.
+        self._held[..., first:end, :] = self._held[..., [first + one for one in chosen], :]
+        self.length = end
