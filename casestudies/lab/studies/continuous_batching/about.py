@@ -40,7 +40,7 @@ class ContinuousBatchingParameters(Parameters):
         role="workload",
     )
     requests: int = parameter(
-        40, "Requests of a trace", unit="requests", ge=2, le=1000, role="workload"
+        32, "Requests of a trace", unit="requests", ge=2, le=1000, role="workload"
     )
     longest_prompt: int = parameter(
         64,
@@ -92,7 +92,7 @@ class ContinuousBatchingParameters(Parameters):
         role="workload",
     )
     rounds: int = parameter(
-        3,
+        2,
         "Times that everything is served: one at a time, with everyone waiting, and at each load",
         unit="rounds",
         ge=2,
@@ -170,8 +170,8 @@ STUDY = Study(
                 "steps": 2,
             },
         ),
-        QUICK: Preset(2),
-        CLAIMS: Preset(5.5, {"requests": 64, "loads": 6, "rounds": 5}),
+        QUICK: Preset(1.5),
+        CLAIMS: Preset(9, {"requests": 64, "loads": 6, "rounds": 5}),
         FULL: Preset(45, {"requests": 512, "slots": 16, "loads": 12, "rounds": 9, "steps": 1000}),
     },
     variants=(
