@@ -61,7 +61,7 @@ class SpeculativeParameters(Parameters):
         120, "Steps that train the model, then its draft", ge=1, le=10_000, role="workload"
     )
     texts: int = parameter(
-        6,
+        4,
         "Texts to continue; a quarter over links, and by SmolLM2",
         unit="texts",
         ge=1,
