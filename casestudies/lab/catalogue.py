@@ -4,6 +4,8 @@ from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
 from casestudies.lab.studies.cascade import about as cascade
+from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
+from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
@@ -16,8 +18,10 @@ from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
+from casestudies.lab.studies.request_scheduling import about as request_scheduling
 from casestudies.lab.studies.sparse_training_state import about as sparse_training_state
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
+from casestudies.lab.studies.speculative_decoding import about as speculative_decoding
 from casestudies.lab.studies.structured_pruning import about as structured_pruning
 from casestudies.lab.studies.zero import about as zero
 
@@ -37,6 +41,10 @@ STUDIES: dict[str, Study] = {
         recomputation,
         mixed_precision,
         attention_approximation,
+        continuous_batching,
+        request_scheduling,
+        chunked_prefill,
+        speculative_decoding,
         distillation,
         structured_pruning,
         sparse_training_state,

@@ -239,4 +239,41 @@ IDLE_SHARE = Metric(
     "slots in which a rank waits, divided by all slots",
 )
 
+# Serving
+PASSES = Metric(
+    "passes", "passes", LOWER, "throughput", "counted", "times that the model is gone through"
+)
+SLOT_USE = Metric(
+    "slot use",
+    "fraction",
+    HIGHER,
+    "throughput",
+    "counted",
+    "tokens asked for, divided by the slots of all passes",
+)
+NORMALIZED_LATENCY = Metric(
+    "normalized latency",
+    "ms/token",
+    LOWER,
+    "latency",
+    "timed",
+    "time from a request's arrival until it leaves, divided by its tokens",
+)
+GOODPUT = Metric(
+    "goodput",
+    "request/s",
+    HIGHER,
+    "throughput",
+    "timed",
+    "requests a second that are served within stated limits of first token and time per token",
+)
+PREDICTION_ERROR = Metric(
+    "prediction error",
+    "%",
+    LOWER,
+    None,
+    "timed",
+    "how far the replay, with costs measured in the run, is from what was then carried out",
+)
+
 VOCABULARY = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -10,23 +10,27 @@ from hypothesis import strategies as st
 from casestudies.lab.generate.continuation import continued, sampled, with_cache
 from casestudies.lab.models import attention
 from casestudies.lab.models.cache import KeyValueCache
-from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
+from tests.lab.tiny import CONFIG, talkative_model, tiny_model, tiny_windows
 
 
 def continuation(prompt: torch.Tensor, tokens: int, cache: KeyValueCache | None) -> torch.Tensor:
-    return torch.cat(list(continued(tiny_model(), prompt, tokens, cache)), dim=1)
+    return torch.cat(list(continued(talkative_model(), prompt, tokens, cache)), dim=1)
 
 
 @settings(max_examples=25, deadline=None)
 @given(sequences=st.integers(1, 3), prompt=st.integers(1, 12), tokens=st.integers(1, 8))
 def test_a_cache_changes_no_token(sequences: int, prompt: int, tokens: int) -> None:
     start = tiny_windows(sequences, prompt)
-    cache = with_cache(tiny_model(), start, tokens)
+    cache = with_cache(talkative_model(), start, tokens)
     expected = continuation(start, tokens, None)
     assert continuation(start, tokens, cache).equal(expected)
     # The last token was chosen and not read.
     held = 2 * CONFIG.layers * sequences * CONFIG.key_value_heads * 8 * 4
     assert cache.bytes == held * (prompt + tokens - 1)
+
+
+def test_the_tokens_that_a_cache_must_not_change_are_several() -> None:
+    assert len(continuation(tiny_windows(1, 9), 16, None).unique()) > 2
 
 
 @settings(max_examples=25, deadline=None)

@@ -2,6 +2,7 @@
 
 import torch
 
+from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import Config, LanguageModel
 
 CONFIG = Config(
@@ -20,6 +21,12 @@ def tiny_model(*, tied: bool = True) -> LanguageModel:
     """A model with the same random weights each time."""
     torch.manual_seed(0)
     return LanguageModel(CONFIG, tied=tied).eval().requires_grad_(False)
+
+
+def talkative_model() -> LanguageModel:
+    """A model whose blocks outweigh its embedding, where `tiny_model` repeats its last token."""
+    model = shapes.with_random_weights(CONFIG, torch.Generator().manual_seed(0))
+    return model.eval().requires_grad_(False)
 
 
 def tiny_windows(count: int = 4, length: int = 24) -> torch.Tensor:

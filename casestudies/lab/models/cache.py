@@ -3,6 +3,8 @@
 Shapes in comments: L layers, B sequences, K key-value heads, T tokens, D head width.
 """
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class KeyValueCache:
         head_width = config.width // config.heads
         shape = (2, config.layers, sequences, config.key_value_heads, capacity, head_width)
         self._held = torch.empty(shape, device=device, dtype=dtype)
-        self._capacity = capacity
+        self.capacity = capacity
         self.length = 0  # tokens that every layer holds
 
     @property
@@ -37,8 +39,8 @@ class KeyValueCache:
         Raises ValueError if there is no room for them.
         """
         end = self.length + key.shape[-2]
-        if end > self._capacity:
-            raise ValueError(f"the cache has room for {self._capacity} tokens, not {end}")
+        if end > self.capacity:
+            raise ValueError(f"the cache has room for {self.capacity} tokens, not {end}")
         keys, values = self._held[:, layer, ..., :end, :].unbind()
         keys[..., self.length :, :], values[..., self.length :, :] = key, value
         return keys, values
@@ -47,8 +49,29 @@ class KeyValueCache:
         """Count the tokens that every layer has been extended by."""
         self.length += tokens
 
+    def resized(self, capacity: int, device: str) -> "KeyValueCache":
+        """Return a copy on a device, with room for so many tokens, no fewer than it holds."""
+        found = copy.copy(self)
+        shape = (*self._held.shape[:-2], capacity, self._held.shape[-1])
+        found._held = torch.empty(shape, device=device, dtype=self._held.dtype)
+        found._held[..., : self.length, :] = self._held[..., : self.length, :]
+        found.capacity = capacity
+        return found
+
     def rewind(self, length: int) -> None:
         """Forget the tokens after the first `length`. Raises ValueError if it holds fewer."""
         if not 0 <= length <= self.length:
             raise ValueError(f"the cache holds {self.length} tokens, not {length}")
         self.length = length
+
+    def keep(self, first: int, chosen: list[int]) -> None:
+        """Forget the tokens from `first` on but the chosen ones, which then follow each other.
+
+        They are numbered from `first`; raises ValueError if it does not hold them.
+        """
+        if chosen and not 0 <= min(chosen) <= max(chosen) < self.length - first:
+            raise ValueError(f"the cache holds {self.length - first} tokens from {first} on")
+        end = first + len(chosen)
+        # Indexing by a list copies, so what is read is not overwritten meanwhile.
+        self._held[..., first:end, :] = self._held[..., [first + one for one in chosen], :]
+        self.length = end

@@ -1,0 +1,1 @@
+"""Chunked prefill: long prompts are read in pieces, beside the answers of others."""

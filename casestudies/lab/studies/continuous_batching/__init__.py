@@ -1,0 +1,1 @@
+"""Continuous batching: a slot is given to the next request as soon as its owner has left."""
