@@ -278,8 +278,9 @@ STUDY = Study(
             HIGHER,
             "communication",
             "timed",
-            "bytes that a rank sends less than in 16 bits, divided by what a step takes longer"
-            " without a link: where a link is faster, compressing costs more time than it saves",
+            "bytes that a rank sends less than in 16 bits, divided by what a step takes longer but"
+            " for the link, median over all links and rounds: where a link is faster, compressing"
+            " costs more time than it saves; none where a step takes no longer",
         ),
     ),
     series=(Series("speed-up by link", "link", "MB/s", "speed-up"),),

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -189,11 +190,9 @@ def observe(task: Task, plan: Plan) -> dict[str, Observed]:
     own = torch.from_numpy(task.batches)[0].chunk(nodes.world)[dist.get_rank()]
     ways = {variant: task.make(variant, nodes) for variant in plan.counted}
     found = {variant: _counted(training, nodes, own) for variant, training in ways.items()}
-    for link in plan.links:
-        for _ in range(plan.rounds):
-            for variant in plan.timed:
-                taken = _taken(ways[variant], nodes, own, link)
-                found[variant].seconds.setdefault(link, []).append(taken)
+    for _, link, variant in product(range(plan.rounds), plan.links, plan.timed):
+        taken = _taken(ways[variant], nodes, own, link)
+        found[variant].seconds.setdefault(link, []).append(taken)
     return found
 
 

@@ -1,7 +1,7 @@
 """Trains on ranks with what is sent compressed in several ways, and counts and times it."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -31,6 +31,7 @@ from casestudies.lab.train import loop
 
 VOCABULARY, WINDOW, EVALUATED = 1024, 64, 64
 TIMED = (FLOAT32, BFLOAT16, POWERSGD, ZERO3, ZEROPP)
+BY: tuple[float | None, ...] = (None, *LINKS)
 MIB = 2**20
 Found = Sequence[Mapping[str, Observed]]  # what each rank found, by variant
 
@@ -52,7 +53,7 @@ def run(parameters: CommunicationCompressionParameters, setup: Setup, report: Re
         found = on_ranks(RANKS, ranks.observe, task, plan)
         report_nodes(found, p.link, report)
     with report.stage(f"timing on {TIMED_RANKS} ranks by several links", 0.3):
-        plan = Plan(1, (*REPLICATED, *WAYS), TIMED, [None, *LINKS], p.rounds)
+        plan = Plan(1, (*REPLICATED, *WAYS), TIMED, BY, p.rounds)
         found = on_ranks(TIMED_RANKS, ranks.observe, task, plan)
         report_links(found, report)
     return verdict(p, report)
@@ -122,7 +123,7 @@ def report_links(found: Found, report: Report) -> None:
     """Report what a rank sends, and how long steps take by each link and without one."""
     for variant, one in found[0].items():
         report.measure("bytes sent", variant, one.across / MIB)
-    for link in (None, *LINKS):
+    for link in BY:
         at = {"ranks": TIMED_RANKS} | ({"link": link} if link else {})
         taken = {variant: slowest(found, variant, link) for variant in TIMED}
         for variant, times in taken.items():
@@ -132,20 +133,20 @@ def report_links(found: Found, report: Report) -> None:
             report.measure("speed-up", variant, speed, **at)
             if link:
                 report.point("speed-up by link", variant, link, statistics.median(speed))
-        if not link:
-            report_break_even(found[0], taken, report)
-
-
-def report_break_even(
-    found: Mapping[str, Observed], taken: Mapping[str, list[float]], report: Report
-) -> None:
-    """Report of what saves bytes and takes longer without a link, by which link that is even."""
     for variant, base in SIXTEEN_BITS.items():
-        fewer = found[base].across - found[variant].across
-        rounds = zip(taken[variant], taken[base], strict=True)
-        longer = statistics.median(own - other for own, other in rounds)
+        fewer = found[0][base].across - found[0][variant].across
+        longer = statistics.median(besides_the_link(found, variant, base))
         if fewer > 0 and longer > 0:
             report.measure("break-even link", variant, fewer / longer / 1e6)
+
+
+def besides_the_link(found: Found, variant: str, base: str) -> Iterator[float]:
+    """Yield how many seconds longer than the base's each step took, what the link took left out."""
+    fewer = found[0][base].across - found[0][variant].across
+    for link in BY:
+        saved = fewer / (link * 1e6) if link else 0.0
+        times = zip(slowest(found, variant, link), slowest(found, base, link), strict=True)
+        yield from (own - other + saved for own, other in times)
 
 
 def slowest(found: Found, variant: str, link: float | None) -> list[float]:
