@@ -76,7 +76,7 @@ class CommunicationCompressionParameters(Parameters):
         le=20_000,
         role="workload",
     )
-    rank: int = parameter(
+    gradient_rank: int = parameter(
         4,
         "Rank to which PowerSGD brings a gradient: columns of the two matrices that are sent",
         unit="columns",
@@ -169,7 +169,8 @@ STUDY = Study(
     parameters=CommunicationCompressionParameters,
     presets={
         SMOKE: Preset(
-            0.2, {"width": 32, "layers": 1, "steps": 4, "rank": 2, "link": 1.0, "rounds": 2}
+            0.2,
+            {"width": 32, "layers": 1, "steps": 4, "gradient_rank": 2, "link": 1.0, "rounds": 2},
         ),
         QUICK: Preset(1.5),
         CLAIMS: Preset(3, {"steps": 200, "rounds": 9}),
@@ -186,10 +187,14 @@ STUDY = Study(
             " reduced, in 16 bits, no number twice to a node",
             "baseline",
         ),
-        Variant("qwZ", "the same, weights gathered in blocks of 8 bits", "ablation"),
+        Variant(
+            ZEROPP,
+            "ZeRO-3 that gathers weights in blocks of 8 bits (qwZ), keeps them in the node for the"
+            " backward pass (hpZ) and reduces gradients in blocks of 4 bits (qgZ)",
+        ),
+        Variant("qwZ", "ZeRO-3 where weights are gathered in blocks of 8 bits", "ablation"),
         Variant(HPZ, "ZeRO-3 where a node keeps the weights for the backward pass", "ablation"),
         Variant("qgZ", "ZeRO-3 where gradients are reduced in blocks of 4 bits", "ablation"),
-        Variant(ZEROPP, "all three of them together"),
     ),
     settings=(
         Setting("ranks", "processes that train together", "ranks"),

@@ -80,7 +80,7 @@ def prepare(parameters: CommunicationCompressionParameters, setup: Setup, report
         width=p.width,
         layers=p.layers,
         block=p.block,
-        rank=p.rank,
+        rank=p.gradient_rank,
         seed=setup.seed,
         batches=batches.numpy(),
         evaluation=evaluation.numpy(),
@@ -159,8 +159,8 @@ def verdict(p: CommunicationCompressionParameters, report: Report) -> str:
     """Return a few sentences made of the run's own numbers."""
     found = {(m.metric, m.variant): m.value for m in report.measurements if not m.settings}
 
-    def more(variant: str) -> str:
-        return f"{found['loss increase', variant]:+.3f}"
+    def apart(variant: str) -> str:
+        return f"{found['loss increase', variant]:+.3f} nats"
 
     def until(variant: str) -> str:
         base = SIXTEEN_BITS[variant]
@@ -172,8 +172,8 @@ def verdict(p: CommunicationCompressionParameters, report: Report) -> str:
     smaller = found["bytes sent", BFLOAT16] / found["bytes sent", POWERSGD]
     return (
         f"Between nodes ZeRO++ sends {found['volume reduction', ZEROPP]:.2f} times fewer bytes than"
-        f" ZeRO-3 in 16 bits, and PowerSGD at rank {p.rank} {smaller:.1f} times fewer than an"
-        f" all-reduce in 16 bits. After {p.steps} steps their losses are {more(ZEROPP)} and"
-        f" {more(POWERSGD)} nats from that of float32, which is {found['loss', FLOAT32]:.3f}."
+        f" ZeRO-3 in 16 bits, and after {p.steps} steps its loss is {apart(ZEROPP)} from that of"
+        f" float32, {found['loss', FLOAT32]:.3f}; PowerSGD at rank {p.gradient_rank} sends"
+        f" {smaller:.1f} times fewer than an all-reduce in 16 bits, and is {apart(POWERSGD)} away."
         f" Here {until(ZEROPP)}, and {until(POWERSGD)}."
     )
