@@ -94,7 +94,7 @@ class CommunicationCompressionParameters(Parameters):
         role="method",
     )
     link: float = parameter(
-        3.0,
+        2.0,
         "Bytes that each of two nodes with two ranks sends in a second",
         unit="MB/s",
         ge=0.1,
@@ -102,7 +102,7 @@ class CommunicationCompressionParameters(Parameters):
         role="workload",
     )
     rounds: int = parameter(
-        5, "Times that each time is taken", unit="rounds", ge=2, le=100, role="effort"
+        4, "Times that each time is taken", unit="rounds", ge=2, le=100, role="effort"
     )
 
 
