@@ -5,6 +5,7 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
 from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
+from casestudies.lab.studies.communication_compression import about as communication_compression
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.fused_attention import about as fused_attention
@@ -50,6 +51,7 @@ STUDIES: dict[str, Study] = {
         sparse_training_state,
         cascade,
         mixture_of_experts,
+        communication_compression,
     )
 }
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed._functional_collectives import all_gather_tensor
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from casestudies.lab.distributed.ranks import RanksFailed, on_ranks
@@ -123,3 +125,23 @@ def test_what_a_ring_sends_is_counted_whoever_starts_it() -> None:
     ]
     for counted in on_ranks(3, every_collective):
         assert counted == [(calls, n, pytest.approx(sent)) for calls, n, sent in expected]
+
+
+def counted_by_group() -> list[tuple[dict[str, int], float]]:
+    """Return what was counted of the collectives of two groups, each a pair of four ranks."""
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("across", "inside"))
+    across, inside = mesh.get_group("across"), mesh.get_group("inside")
+    x = torch.ones(12)
+    with Traffic(across) as one, Traffic(inside) as other:
+        dist.all_reduce(x, group=inside)
+        all_gather_tensor(x, 0, inside).sum().item()
+        dist.all_to_all_single(torch.empty(12), x, group=across)
+        dist.broadcast(x, 0)
+    return [(dict(traffic.calls), traffic.bytes_sent) for traffic in (one, other)]
+
+
+def test_what_a_group_carries_is_counted_apart() -> None:
+    pair = 12 * 4
+    for across, inside in on_ranks(4, counted_by_group):
+        assert across == ({"all-to-all": 1}, pair / 2)
+        assert inside == ({"all-reduce": 1, "all-gather": 1}, pair + pair)

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from torch.distributed import ProcessGroup
+
 from casestudies.lab.distributed.traffic import Collective, Traffic
 
 EMULATED = "emulated link"
@@ -36,7 +38,8 @@ class Link:
 class SlowTraffic(Traffic):
     """A context in which what this rank sends by collectives takes as long as by the link.
 
-    It counts like `Traffic`. The rank waits itself, so it computes nothing while the link carries.
+    It counts like `Traffic`, of a group or of all. The rank waits itself, so it computes nothing
+    while the link carries.
     """
 
     def __init__(
@@ -44,8 +47,9 @@ class SlowTraffic(Traffic):
         link: Link,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] = time.sleep,
+        group: ProcessGroup | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(group)
         self._link, self._clock, self._wait = link, clock, wait
 
     def count(self, kind: Collective, involved: Iterable[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import ProcessGroup
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Collective = Literal[
@@ -50,15 +51,17 @@ PASSES: Mapping[Collective, int] = {"all-reduce": 2}
 
 
 class Traffic(TorchDispatchMode):
-    """A context that counts the collectives which this rank starts in its default group.
+    """A context that counts the collectives which this rank starts.
 
-    `calls` has their number by kind. `elements` are those of the whole tensors that were reduced,
-    gathered, scattered or sent, twice where they were reduced for all: the measure in which ZeRO
-    (section 7) counts volume. `bytes_sent` are what this rank sends when the ranks form a ring.
+    They are those of the group, or without one all, which must be of the default group. `calls` has
+    their number by kind. `elements` are those of the whole tensors that were reduced, gathered,
+    scattered or sent, twice where they were reduced for all: the measure in which ZeRO (section 7)
+    counts volume. `bytes_sent` are what this rank sends when the ranks form a ring.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, group: ProcessGroup | None = None) -> None:
         super().__init__()
+        self._group = group
         self.calls: Counter[Collective] = Counter()
         self.elements = 0
         self.bytes_sent = 0.0
@@ -75,6 +78,8 @@ class Traffic(TorchDispatchMode):
         Raises KeyError for a collective that is not known, which nobody could count.
         """
         kind = _kind(function)
+        if kind and self._group and not _is_of(self._group, function, args):
+            kind = None
         if kind == "send":  # its receiver waits for nobody else
             self.count(kind, args)
         found = function(*args, **(kwargs or {}))
@@ -86,7 +91,7 @@ class Traffic(TorchDispatchMode):
         """Count a collective; of the tensors involved, the largest argument is the whole."""
         whole = max((list(_tensors(one)) for one in involved), key=_elements)
         passes, elements = PASSES.get(kind, 1), _elements(whole)
-        world = dist.get_world_size()
+        world = dist.get_world_size(self._group)
         share = 1.0 if kind == "send" else (world - 1) / world
         self.calls[kind] += 1
         self.elements += passes * elements
@@ -98,6 +103,16 @@ def _kind(function: Any) -> Collective | None:
     if function.namespace not in ("c10d", "_c10d_functional") or operation in CARRY_NOTHING:
         return None
     return OPERATIONS[operation]
+
+
+def _is_of(group: ProcessGroup, function: Any, arguments: Iterable[Any]) -> bool:
+    """Return whether the collective is of the group, which its arguments hold or name."""
+    for declared, given in zip(function._schema.arguments, arguments, strict=False):
+        if declared.name == "process_group":
+            return bool(ProcessGroup.unbox(given).group_name == group.group_name)
+        if declared.name == "group_name":
+            return bool(given == group.group_name)
+    return False
 
 
 def _tensors(given: Any) -> Iterable[Tensor]:
