@@ -163,7 +163,10 @@ STUDY = Study(
         Variant(LOOP, "all tasks share a pass; adapters are applied one after another", "ablation"),
         Variant(GATHERED, "all tasks share a pass; the adapters of a batch are applied at once"),
     ),
-    settings=(Setting("adapters", "adapters that the requests ask for in turn", "adapters"),),
+    settings=(
+        Setting("adapters", "adapters that the requests ask for in turn", "adapters"),
+        Setting("queries", "queries of each task that wait together", "queries of a task"),
+    ),
     metrics=(
         metrics.SAME_TOKENS.measured(
             "tokens that are those of the request by itself from a copy with its adapter merged,"
@@ -252,8 +255,8 @@ STUDY = Study(
             HIGHER,
             "throughput",
             "timed",
-            "queries of one token divided by wall clock; a quarter as many tasks, whose adapters"
-            " are of low rank, biases, or a few changed weights in turn; median of rounds",
+            "queries of one token divided by wall clock, for tasks whose adapters are of low rank,"
+            " biases, or a few changed weights in turn; median of rounds",
         ),
         Metric(
             "gain over task by task",

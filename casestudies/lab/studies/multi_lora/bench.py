@@ -47,7 +47,6 @@ from casestudies.lab.studies.multi_lora.ways import (
     task_by_task,
 )
 
-QUERIES = 4  # of each task, where kinds are mixed
 KINDS = 3  # low rank, biases and a few changed weights in turn
 
 
@@ -159,10 +158,7 @@ def prepared(p: MultiLoraParameters, setup: Setup, report: Report) -> Bench:
     sizes, low = sizes_of(trained.model), LowRank(p.rank)
     several: tuple[Kind, ...] = (low, Bias(), Sparse())
     adapters = [drawn(low, sizes, generator) for _ in range(count)]
-    mixed = [
-        drawn(several[n % KINDS], sizes, generator)
-        for n in range(max(KINDS, p.adapters // QUERIES))
-    ]
+    mixed = [drawn(several[task % KINDS], sizes, generator) for task in range(count)]
     return Bench(p, trained.model, requests, adapters, mixed, generator)
 
 
@@ -210,12 +206,14 @@ def each_its_own(bench: Bench) -> Case:
     return bench.case(requests, adapters, ways)
 
 
-def mixed_kinds(bench: Bench) -> Case:
-    """Return queries of one token each, several for each task, and the kinds of tasks mixed."""
+def mixed_kinds(bench: Bench, each: int) -> Case:
+    """Return queries of one token, so many for each task, and the kinds of tasks mixed."""
+    tasks = max(KINDS, bench.p.adapters // each)
     requests = [
-        replace(request, task=number % len(bench.mixed), tokens=1)
+        replace(request, task=number % tasks, tokens=1)
         for number, request in enumerate(bench.requests[: bench.p.adapters])
     ]
-    passes = partial(bench.gathered, bench.mixed)
+    adapters = bench.mixed[:tasks]
+    passes = partial(bench.gathered, adapters)
     ways = {BY_TASK: Way(task_by_task, passes), GATHERED: Way(iteration_level, passes)}
-    return bench.case(requests, bench.mixed, ways)
+    return bench.case(requests, adapters, ways)

@@ -29,6 +29,7 @@ from casestudies.lab.studies.multi_lora.claims import (
     COPIES_THAT_FIT,
     GATHERED,
     LOOP,
+    QUERIES,
     SWITCH,
 )
 from casestudies.lab.studies.multi_lora.filling import fill
@@ -51,11 +52,12 @@ def run(parameters: MultiLoraParameters, setup: Setup, report: Report) -> str:
     with report.stage("answering from copies", 0.15):
         report_agreement(bench, report)
         sweep = {count: shared_case(bench, count) for count in counts}
-        apart, kinds = each_its_own(bench), mixed_kinds(bench)
+        apart = each_its_own(bench)
+        kinds = {each: mixed_kinds(bench, each) for each in QUERIES}
     with report.stage("timing a layer", 0.05):
         for count in counts:
             time_layer(bench, count, report)
-    cases = [*sweep.values(), apart, kinds]
+    cases = [*sweep.values(), apart, *kinds.values()]
     with report.stage("serving", 0.5) as stage:
         for done in range(p.rounds):
             stage.at(done / p.rounds, f"round {done + 1}")
@@ -64,8 +66,9 @@ def run(parameters: MultiLoraParameters, setup: Setup, report: Report) -> str:
     for count, case in sweep.items():
         report_shared(bench, count, case, report)
     report_apart(apart, p.slots, report)
-    report_kinds(kinds, report)
-    for name in (BACKBONE, COPIES, SWITCH, LOOP, GATHERED):
+    for each, case in kinds.items():
+        report_kinds(each, case, report)
+    for name in (BACKBONE, COPIES, SWITCH, BY_TASK, LOOP, GATHERED):
         report.measure("same tokens", name, min(c.same(name) for c in cases if name in c.ways))
     with report.stage("filling the cap", 0.15):
         fit = fill(bench, report)
@@ -85,7 +88,7 @@ def report_agreement(bench: Bench, report: Report) -> None:
         merge(bench.model, bench.mixed[task], own)
         logits.append(own(prompt[None])[0, -1])
     for name in (LOOP, GATHERED):
-        pool = Pool.with_room_for(len(bench.mixed), bench.mixed, bench.device)
+        pool = Pool.with_room_for(len(tasks), bench.mixed, bench.device)
         many = ManyTasks(bench.model, pool, one_by_one=name == LOOP)
         many.turn_to(list(map(Segment, tasks, map(len, prompts))))
         config = bench.model.config
@@ -158,12 +161,12 @@ def report_apart(case: Case, slots: int, report: Report) -> None:
         report.measure("added time", name, [100 * (own / base - 1) for own, base in pairs])
 
 
-def report_kinds(case: Case, report: Report) -> None:
-    """Report how queries of mixed kinds were served."""
+def report_kinds(each: int, case: Case, report: Report) -> None:
+    """Report how queries of mixed kinds were served, so many of each task."""
     for name in case.ways:
-        report.measure("queries per second", name, case.rate(name))
-    report.measure("gain over task by task", GATHERED, case.gain(GATHERED, BY_TASK))
-    report.measure("same tokens", BY_TASK, case.same(BY_TASK))
+        report.measure("queries per second", name, case.rate(name), queries=each)
+    gain = case.gain(GATHERED, BY_TASK)
+    report.measure("gain over task by task", GATHERED, gain, queries=each)
 
 
 def verdict(shared: Case, apart: Case, fit: int, p: MultiLoraParameters) -> str:
