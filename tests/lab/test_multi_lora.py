@@ -242,7 +242,6 @@ ONCE = {
     ("gain over each alone", BACKBONE): 4.0,
     ("same tokens", GATHERED): 1.0,
     ("added time", GATHERED): 20.0,
-    ("time per token", GATHERED): 6.0,
     ("time per token", BACKBONE): 5.0,
     ("adapter size", GATHERED): 1.1,
     ("tasks that fit", GATHERED): 200.0,

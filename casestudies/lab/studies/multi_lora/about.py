@@ -164,8 +164,8 @@ STUDY = Study(
         Variant(GATHERED, "all tasks share a pass; the adapters of a batch are applied at once"),
     ),
     settings=(
-        Setting("adapters", "adapters that the requests ask for in turn", "adapters"),
-        Setting("queries", "queries of each task that wait together", "queries of a task"),
+        Setting("adapters", "adapters that the requests ask for in turn"),
+        Setting("queries", "queries of each task that wait together"),
     ),
     metrics=(
         metrics.SAME_TOKENS.measured(
@@ -236,8 +236,8 @@ STUDY = Study(
             relative_to=COPIES,
         ),
         metrics.TIME_PER_TOKEN.measured(
-            "median wall clock of a pass that adds a token to each request of that batch, median of"
-            " rounds"
+            "wall clock of a pass that adds a token to each request of that batch after its prompt,"
+            " alternating, median"
         ),
         Metric(
             "added time",
@@ -245,8 +245,8 @@ STUDY = Study(
             LOWER,
             "latency",
             "timed",
-            "time per token in that batch over that of the backbone alone in the same round, less"
-            " one; median of rounds",
+            "time per token in that batch over that of the backbone alone just before it, less one;"
+            " median",
             relative_to=BACKBONE,
         ),
         Metric(
@@ -296,8 +296,8 @@ STUDY = Study(
         ),
     ),
     series=(
-        Series("requests per second by adapters", "adapters", "adapters", "requests per second"),
-        Series("layer time by adapters", "adapters", "adapters", "layer time"),
+        Series("requests per second by adapters", "adapters", "", "requests per second"),
+        Series("layer time by adapters", "adapters", "", "layer time"),
     ),
     headline=(
         ("gain over each alone", GATHERED),

@@ -35,10 +35,10 @@ def latency(result: Result) -> Judgement:
     if reason := other_batch(result):
         return not_run(reason)
     added = result.value("added time", GATHERED)
-    own, plain = (result.value("time per token", name) for name in (GATHERED, BACKBONE))
+    plain = result.value("time per token", BACKBONE)
     return judged(
         Number("added to the time per token", added, "%"),
-        Number("added, of the medians", own - plain, "ms/token", claimed=True),
+        Number("added to the backbone’s", added / 100 * plain, "ms/token", claimed=True),
         Number("bytes of an adapter", result.value("adapter size", GATHERED), "% of the model"),
         agrees=added <= 20,
     )

@@ -9,7 +9,6 @@ from casestudies.lab.contract import Setup
 from casestudies.lab.measure.rounds import alternately, lengths
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.report import Report
-from casestudies.lab.serving.engine import Served
 from casestudies.lab.serving.selective import Piece, read
 from casestudies.lab.studies.multi_lora.about import MultiLoraParameters
 from casestudies.lab.studies.multi_lora.adapters import LowRank, merge
@@ -34,11 +33,11 @@ from casestudies.lab.studies.multi_lora.claims import (
 )
 from casestudies.lab.studies.multi_lora.filling import fill
 from casestudies.lab.studies.multi_lora.gathered import ManyTasks, Segment
-from casestudies.lab.studies.multi_lora.layer import layer_runs
 from casestudies.lab.studies.multi_lora.pool import Pool
+from casestudies.lab.studies.multi_lora.timing import layer_runs, token_runs
 
 GROWTH = 4  # from one number of adapters to the next
-LAYER_TIMINGS = 5  # in each round
+TIMINGS = 15  # in each round
 MIB, MS = 2**20, 1000
 
 
@@ -54,7 +53,8 @@ def run(parameters: MultiLoraParameters, setup: Setup, report: Report) -> str:
         sweep = {count: shared_case(bench, count) for count in counts}
         apart = each_its_own(bench)
         kinds = {each: mixed_kinds(bench, each) for each in QUERIES}
-    with report.stage("timing a layer", 0.05):
+    with report.stage("timing a token and a layer", 0.05):
+        added = time_token(bench, report)
         for count in counts:
             time_layer(bench, count, report)
     cases = [*sweep.values(), apart, *kinds.values()]
@@ -65,14 +65,14 @@ def run(parameters: MultiLoraParameters, setup: Setup, report: Report) -> str:
                 case.serve(p.slots)
     for count, case in sweep.items():
         report_shared(bench, count, case, report)
-    report_apart(apart, p.slots, report)
+    report_apart(apart, report)
     for each, case in kinds.items():
         report_kinds(each, case, report)
     for name in (BACKBONE, COPIES, SWITCH, BY_TASK, LOOP, GATHERED):
         report.measure("same tokens", name, min(c.same(name) for c in cases if name in c.ways))
     with report.stage("filling the cap", 0.15):
         fit = fill(bench, report)
-    return verdict(sweep[p.adapters], apart, fit, p)
+    return verdict(sweep[p.adapters], added, fit, p)
 
 
 @torch.inference_mode()
@@ -106,11 +106,29 @@ def time_layer(bench: Bench, count: int, report: Report) -> None:
         LowRank(bench.p.rank),
         bench.generator,
     )
-    taken = alternately(runs, LAYER_TIMINGS * bench.p.rounds, bench.device, again=True)
+    taken = alternately(runs, TIMINGS * bench.p.rounds, bench.device, again=True)
     for name, several in taken.items():
         found = [MS * one for one in several]
         report.measure("layer time", name, found, adapters=count)
         report.point("layer time by adapters", name, count, statistics.median(found))
+
+
+def time_token(bench: Bench, report: Report) -> float:
+    """Report the time of a token for each of a batch; return what gathered ones add, in %."""
+    texts = [request.prompt for request in bench.requests[: bench.p.slots]]
+    runs = token_runs(bench.model, texts, bench.adapters)
+    taken = alternately(runs, TIMINGS * bench.p.rounds, bench.device)
+    for name, several in taken.items():
+        report.measure("time per token", name, [MS * one for one in several])
+    added = {
+        name: [
+            100 * (own / base - 1) for own, base in zip(taken[name], taken[BACKBONE], strict=True)
+        ]
+        for name in (LOOP, GATHERED)
+    }
+    for name, several in added.items():
+        report.measure("added time", name, several)
+    return statistics.median(added[GATHERED])
 
 
 def report_shared(bench: Bench, count: int, case: Case, report: Report) -> None:
@@ -141,24 +159,13 @@ def held_bytes(bench: Bench, count: int) -> dict[str, int]:
     }
 
 
-def report_apart(case: Case, slots: int, report: Report) -> None:
+def report_apart(case: Case, report: Report) -> None:
     """Report what one batch of distinct adapters was served like."""
-
-    def step(served: Served) -> float:
-        full = [o.seconds for o in served.passes if o.work.jobs == slots and not o.work.prompt]
-        return MS * statistics.median(full)
-
     for name in case.ways:
-        report.measure(
-            "tokens per second", name, case.each(name, lambda served: served.tokens_per_second)
-        )
+        rate = case.each(name, lambda served: served.tokens_per_second)
+        report.measure("tokens per second", name, rate)
         if name != COPIES:
             report.measure("gain over each alone", name, case.gain(name, COPIES))
-            report.measure("time per token", name, case.each(name, step))
-    plain = case.each(BACKBONE, step)
-    for name in (LOOP, GATHERED):
-        pairs = zip(case.each(name, step), plain, strict=True)
-        report.measure("added time", name, [100 * (own / base - 1) for own, base in pairs])
 
 
 def report_kinds(each: int, case: Case, report: Report) -> None:
@@ -169,19 +176,17 @@ def report_kinds(each: int, case: Case, report: Report) -> None:
     report.measure("gain over task by task", GATHERED, gain, queries=each)
 
 
-def verdict(shared: Case, apart: Case, fit: int, p: MultiLoraParameters) -> str:
+def verdict(shared: Case, added: float, fit: int, p: MultiLoraParameters) -> str:
     """Return a few sentences made of the run's own numbers."""
-    middle = statistics.median
-    speed, alone = (
-        middle(case.gain(GATHERED, over)) for case, over in ((shared, SWITCH), (apart, COPIES))
+    speed, of_plain = (
+        statistics.median(shared.gain(GATHERED, over)) for over in (SWITCH, BACKBONE)
     )
-    plain = middle(shared.gain(GATHERED, BACKBONE))
-    same = min(case.same(GATHERED) for case in (shared, apart))
+    same = shared.same(GATHERED)
     said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
     return (
-        f"{said} as from a copy of its own for each task. With {p.adapters} adapters for as many"
-        f" requests, gathering them serves {speed:.2f} x as many a second as merging one after"
-        f" another, {plain:.2f} x as many as the backbone alone; a batch of {p.slots} gets"
-        f" {alone:.2f} x the tokens a second of a copy for each. {fit} tasks fit in the memory of"
+        f"{said} as from a merged copy for each task. {p.adapters} requests for as many adapters"
+        f" are served {speed:.2f} x as fast with adapters gathered as with one after another"
+        f" merged, and {of_plain:.2f} x as fast as without adapters, which add {added:.0f} % to the"
+        f" time of a token for each of {p.slots}. {fit} tasks fit in the memory of"
         f" {COPIES_THAT_FIT} copies."
     )
