@@ -63,7 +63,7 @@ class MultiLoraParameters(Parameters):
         role="workload",
     )
     longest_answer: int = parameter(
-        16,
+        32,
         "Longest answer; all lengths from one token on are equally likely",
         unit="tokens",
         ge=2,
