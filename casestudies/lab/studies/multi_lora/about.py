@@ -247,7 +247,6 @@ STUDY = Study(
             "timed",
             "time per token in that batch over that of the backbone alone just before it, less one;"
             " median",
-            relative_to=BACKBONE,
         ),
         Metric(
             "queries per second",

@@ -52,7 +52,8 @@ class Pool:
 
     def gathered(self, tasks: Sequence[int]) -> Tensor:
         """Return the numbers of adapters that are held, all of one kind: a copy (R, numbers)."""
-        return self.memory[torch.stack([self._pages[task] for task in tasks])].flatten(1)
+        pages = torch.cat([self._pages[task] for task in tasks])
+        return self.memory.index_select(0, pages).view(len(tasks), -1)
 
     def _bring(self, task: int, wanted: dict[int, None]) -> None:
         numbers, needed = self.adapters[task].numbers, pages_of(self.adapters[task])

@@ -6,7 +6,7 @@ import statistics
 import torch
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.measure.rounds import alternately, lengths
+from casestudies.lab.measure.rounds import alternately, lengths, ratios
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.report import Report
 from casestudies.lab.serving.selective import Piece, read
@@ -120,12 +120,8 @@ def time_token(bench: Bench, report: Report) -> float:
     taken = alternately(runs, TIMINGS * bench.p.rounds, bench.device)
     for name, several in taken.items():
         report.measure("time per token", name, [MS * one for one in several])
-    added = {
-        name: [
-            100 * (own / base - 1) for own, base in zip(taken[name], taken[BACKBONE], strict=True)
-        ]
-        for name in (LOOP, GATHERED)
-    }
+    faster = ratios(taken, to=BACKBONE)
+    added = {name: [100 * (1 / one - 1) for one in several] for name, several in faster.items()}
     for name, several in added.items():
         report.measure("added time", name, several)
     return statistics.median(added[GATHERED])
