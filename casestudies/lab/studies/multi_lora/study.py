@@ -181,8 +181,8 @@ def verdict(shared: Case, added: float, fit: int, p: MultiLoraParameters) -> str
     said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
     return (
         f"{said} as from a merged copy for each task. {p.adapters} requests for as many adapters"
-        f" are served {speed:.2f} x as fast with adapters gathered as with one after another"
-        f" merged, and {of_plain:.2f} x as fast as without adapters, which add {added:.0f} % to the"
-        f" time of a token for each of {p.slots}. {fit} tasks fit in the memory of"
+        f" are served {speed:.2f} x as fast by gathering adapters as by merging one after another,"
+        f" and {of_plain:.2f} x as fast as without any; in a batch of {p.slots} they add"
+        f" {added:.0f} % to the time of a token. {fit} tasks fit in the memory of"
         f" {COPIES_THAT_FIT} copies."
     )
