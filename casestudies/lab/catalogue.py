@@ -14,6 +14,7 @@ from casestudies.lab.studies.lomo import about as lomo
 from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
+from casestudies.lab.studies.multi_lora import about as multi_lora
 from casestudies.lab.studies.offloading import about as offloading
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
@@ -52,6 +53,7 @@ STUDIES: dict[str, Study] = {
         cascade,
         mixture_of_experts,
         communication_compression,
+        multi_lora,
     )
 }
 

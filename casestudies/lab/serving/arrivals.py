@@ -15,11 +15,15 @@ TAIL = 1.1  # exponent of the Pareto distribution: the smaller, the more of the 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A prompt (T), how many tokens are to be added to it, and when it comes, in seconds."""
+    """A prompt (T), how many tokens are to be added to it, and when it comes, in seconds.
+
+    `task` says for which of several adapters it is, where a model has them.
+    """
 
     prompt: Tensor
     tokens: int
     arrival: float = 0.0
+    task: int = 0
 
 
 def arrivals(count: int, pattern: Pattern, generator: torch.Generator) -> list[float]:

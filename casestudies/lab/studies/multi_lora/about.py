@@ -1,0 +1,331 @@
+"""What the study is, what may be set, and what it measures."""
+
+from casestudies.lab import metrics
+from casestudies.lab.contract import (
+    CLAIMS,
+    FULL,
+    QUICK,
+    SMOKE,
+    Parameters,
+    Preset,
+    Series,
+    Setting,
+    Study,
+    StudyChart,
+    Variant,
+    parameter,
+)
+from casestudies.lab.machine import Needs
+from casestudies.lab.metrics import HIGHER, LOWER, NEITHER, Metric
+from casestudies.lab.studies.multi_lora.claims import (
+    ANSWERS,
+    BACKBONE,
+    BY_TASK,
+    COPIES,
+    COPIES_THAT_FIT,
+    GATHERED,
+    LOOP,
+    SWITCH,
+)
+
+
+class MultiLoraParameters(Parameters):
+    """What a reader may set."""
+
+    adapters: int = parameter(
+        64,
+        "Requests that are served, and the most adapters that they ask for; from one on by fours",
+        unit="adapters",
+        ge=4,
+        le=512,
+        role="workload",
+    )
+    slots: int = parameter(
+        16, "Requests that are computed for at once", unit="slots", ge=2, le=64, role="workload"
+    )
+    rank: int = parameter(
+        2, "Rank of an adapter, of each linear layer", unit="rank", ge=1, le=64, role="workload"
+    )
+    spare: int = parameter(
+        16,
+        "Adapters for which the pool has room beside those of a batch",
+        unit="adapters",
+        ge=0,
+        le=512,
+        role="method",
+    )
+    longest_prompt: int = parameter(
+        32,
+        "Longest prompt; all lengths from half of it on are equally likely",
+        unit="tokens",
+        ge=2,
+        le=512,
+        role="workload",
+    )
+    longest_answer: int = parameter(
+        32,
+        "Longest answer; all lengths from one token on are equally likely",
+        unit="tokens",
+        ge=2,
+        le=512,
+        role="workload",
+    )
+    rounds: int = parameter(
+        3, "Times that everything is served", unit="rounds", ge=2, le=100, role="effort"
+    )
+    width: int = parameter(
+        256,
+        "Width of the model that is trained",
+        unit="numbers a token",
+        ge=64,
+        le=1024,
+        multiple_of=32,
+        role="workload",
+    )
+    layers: int = parameter(
+        4, "Blocks of the model that is trained", unit="blocks", ge=1, le=24, role="workload"
+    )
+    steps: int = parameter(
+        60,
+        "Steps of training, of 16 windows of 64 tokens each",
+        unit="steps",
+        ge=1,
+        le=100_000,
+        role="workload",
+    )
+
+
+def needs(parameters: MultiLoraParameters) -> Needs:
+    """Return the memory of copies and adapters, beside what PyTorch and the text take."""
+    p = parameters
+    model = 4 * (12 * p.layers * p.width**2 + 1024 * p.width)
+    # A copy for each of a batch, and adapters that fill the cap, in the pool and beside it.
+    return Needs(memory_gib=1.5 + (p.slots + 2 * COPIES_THAT_FIT + 6) * model / 2**30)
+
+
+STUDY = Study(
+    slug="multi-lora",
+    name="Many adapters on one model",
+    subject="requests that each have an adapter of their own, in one batch",
+    summary=(
+        "Keeps one copy of a model for many tasks. The adapters of a batch, a few numbers for each"
+        " layer, are gathered from a paged pool and applied beside the layer's product, to each"
+        " request its own. The alternatives merge an adapter into the weights: into one copy that"
+        " serves one task after another, or into a copy for each task. The study checks that every"
+        " request gets the tokens of a merged copy of its own, counts bytes and tasks that fit, and"
+        " measures throughput as the adapters grow in number."
+    ),
+    limits=(
+        "A small model that is trained in the run, in float32; its adapters are drawn at random,"
+        " strong enough to change most answers, since bytes and times do not depend on what they"
+        " learned. With a small model starting operations weighs more than reading weights: that"
+        " favours whatever shares a pass, and makes adapters dearer than a kernel that is made for"
+        " them, as those of Punica and S-LoRA are. The host's memory is the same memory on a CPU,"
+        " so bringing an adapter in costs a copy and no transfer. The pool holds adapters only;"
+        " caches have all the room that they need. All requests wait from the beginning, which is"
+        " kindest to switching: each adapter is merged once."
+    ),
+    publications=("chen2023punica", "sheng2023slora", "zhou2022pets"),
+    strategies=("multi-tenant-adapters",),
+    parameters=MultiLoraParameters,
+    presets={
+        SMOKE: Preset(
+            0.1,
+            {
+                "adapters": 12,
+                "slots": 4,
+                "rank": 1,
+                "spare": 2,
+                "longest_prompt": 8,
+                "longest_answer": 4,
+                "rounds": 2,
+                "width": 64,
+                "layers": 1,
+                "steps": 2,
+            },
+        ),
+        QUICK: Preset(1.5),
+        CLAIMS: Preset(3, {"rounds": 7}),
+        FULL: Preset(20, {"adapters": 256, "spare": 48, "rounds": 15, "width": 512, "rank": 4}),
+    },
+    variants=(
+        Variant(BACKBONE, "the shared weights without any adapter: other answers", "control"),
+        Variant(
+            COPIES, "a full copy for each task, merged before; one task after another", "baseline"
+        ),
+        Variant(
+            SWITCH,
+            "one more copy of the layers' weights, into which the adapter of one task after"
+            " another is merged; requests of one task share its passes",
+            "baseline",
+        ),
+        Variant(BY_TASK, "adapters beside the weights, but only one task in a pass", "baseline"),
+        Variant(LOOP, "all tasks share a pass; adapters are applied one after another", "ablation"),
+        Variant(GATHERED, "all tasks share a pass; the adapters of a batch are applied at once"),
+    ),
+    settings=(
+        Setting("adapters", "adapters that the requests ask for in turn"),
+        Setting("queries", "queries of each task that wait together"),
+    ),
+    metrics=(
+        metrics.SAME_TOKENS.measured(
+            "tokens that are those of the request by itself from a copy with its adapter merged,"
+            " continued without the engine, up to the first that is not, of all tokens; least of"
+            " all rounds and workloads"
+        ),
+        metrics.EQUALITY_ERROR.measured(
+            "largest difference of a logit from a merged copy's after a prompt, in a batch of"
+            " prompts of many lengths for adapters of three kinds"
+        ),
+        Metric(
+            "adapter size",
+            "%",
+            LOWER,
+            "memory",
+            "counted",
+            "bytes of an adapter of low rank divided by the model's",
+        ),
+        Metric(
+            "layer time",
+            "ms",
+            LOWER,
+            "latency",
+            "timed",
+            "wall clock of one layer of the feed-forward network for a token of each of so many"
+            " tasks, gathering or merging included, alternating, median of rounds",
+        ),
+        Metric(
+            "requests per second",
+            "request/s",
+            HIGHER,
+            "throughput",
+            "timed",
+            "requests divided by wall clock, if all wait from the beginning; pass by pass in turn,"
+            " median of rounds",
+        ),
+        metrics.SPEED_UP.measured(
+            "time of merging and switching divided by the variant's for the same requests, pass by"
+            " pass in turn, median of rounds",
+            relative_to=SWITCH,
+        ),
+        metrics.BYTES_MOVED.measured(
+            "bytes of adapters brought into the pool, or of merged weights written, to serve all"
+            " requests"
+        ),
+        Metric(
+            "memory held",
+            "MiB",
+            LOWER,
+            "memory",
+            "counted",
+            "bytes of the weights and their copies, of the pool and of what a batch gathers of it;"
+            " caches and the host's memory aside",
+        ),
+        metrics.TOKENS_PER_SECOND.measured(
+            "tokens of one batch, each request with its own adapter, divided by wall clock; median"
+            " of rounds"
+        ),
+        Metric(
+            "gain over each alone",
+            "x",
+            HIGHER,
+            "throughput",
+            "timed",
+            "time of a merged copy for each request of that batch, one after another, divided by"
+            " the variant's, median of rounds",
+            relative_to=COPIES,
+        ),
+        metrics.TIME_PER_TOKEN.measured(
+            "wall clock of a pass that adds a token to each request of that batch after its prompt,"
+            " alternating, median"
+        ),
+        Metric(
+            "added time",
+            "%",
+            LOWER,
+            "latency",
+            "timed",
+            "time per token in that batch over that of the backbone alone just before it, less one;"
+            " median",
+        ),
+        Metric(
+            "queries per second",
+            "query/s",
+            HIGHER,
+            "throughput",
+            "timed",
+            "queries of one token divided by wall clock, for tasks whose adapters are of low rank,"
+            " biases, or a few changed weights in turn; median of rounds",
+        ),
+        Metric(
+            "gain over task by task",
+            "x",
+            HIGHER,
+            "throughput",
+            "timed",
+            "time of these queries task by task divided by the variant's, pass by pass in turn,"
+            " median of rounds",
+            relative_to=BY_TASK,
+        ),
+        Metric(
+            "tasks that fit",
+            "tasks",
+            HIGHER,
+            "scale",
+            "counted",
+            f"tasks whose weights, adapters and the activations of one batch fit in the bytes of"
+            f" {COPIES_THAT_FIT} full copies, whose own activations are not counted",
+        ),
+        Metric(
+            "tasks that answer alike",
+            "fraction",
+            HIGHER,
+            "quality",
+            "computed",
+            "of those that fit, tasks whose tokens are all those of a merged copy of their own",
+        ),
+        Metric(
+            "share of the cap",
+            "fraction",
+            NEITHER,
+            "memory",
+            "counted",
+            "bytes of weights and pool, and the most that the allocator held beside them while"
+            " tasks that fit were served, divided by the cap",
+        ),
+    ),
+    series=(
+        Series("requests per second by adapters", "adapters", "", "requests per second"),
+        Series("layer time by adapters", "adapters", "", "layer time"),
+    ),
+    headline=(
+        ("gain over each alone", GATHERED),
+        ("added time", GATHERED),
+        ("tasks that fit", GATHERED),
+    ),
+    charts=(
+        StudyChart(
+            "curves",
+            "With one adapter for all requests, merging it is best. With each adapter more,"
+            " switching has fewer requests for a pass and merges once more; where the adapters are"
+            " gathered all share passes. The distance to the backbone alone is what they cost.",
+            series="requests per second by adapters",
+        ),
+        StudyChart(
+            "curves",
+            "The same within one layer. Merging writes all of its weights for each adapter, one by"
+            " one starts two operations for each, and gathered starts as many for all as for one."
+            " It copies first, so with few adapters it gains nothing.",
+            series="layer time by adapters",
+        ),
+        StudyChart(
+            "bars",
+            "How many tasks the memory of eight copies holds, when what differs between tasks is"
+            " kept once for each and the rest once for all.",
+            y="tasks that fit",
+        ),
+    ),
+    answers=ANSWERS,
+    accepts=("text",),
+    needs=needs,
+)
