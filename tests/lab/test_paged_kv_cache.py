@@ -238,6 +238,8 @@ def judged(longest: float, power: float, **parameters: int) -> list[str]:
         ("speed-up", "blocks", longest, {}),
         ("speed-up over powers of two", "blocks", power, {}),
         ("requests at once", "blocks", 9.0, {}),
+        ("requests at once", "room for the longest", 4.0, {}),
+        ("requests at once", "next power of two", 7.0, {}),
         ("same tokens", "blocks", 1.0, {}),
     ]
     return list(statuses(STUDY, rows, **parameters).values())

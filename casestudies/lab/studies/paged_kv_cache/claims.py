@@ -15,19 +15,20 @@ PAGED, FEW = "blocks", "blocks, as few at once"
 @of_a_trace
 def over_the_longest(result: Result) -> Judgement:
     """VLLM 0: tokens per second with blocks, over room for the longest."""
-    return _faster(result, result.value("speed-up", PAGED), 2.0)
+    return _faster(result, LONGEST, result.value("speed-up", PAGED), 2.0)
 
 
 @of_a_trace
 def over_the_next_power(result: Result) -> Judgement:
     """VLLM 1: tokens per second with blocks, over room for the next power of two."""
-    return _faster(result, result.value("speed-up over powers of two", PAGED), 1.3)
+    return _faster(result, POWER, result.value("speed-up over powers of two", PAGED), 1.3)
 
 
-def _faster(result: Result, ratio: float, least: float) -> Judgement:
+def _faster(result: Result, other: str, ratio: float, least: float) -> Judgement:
     return judged(
-        Number("tokens per second, over", ratio, "x"),
-        Number("requests at once with blocks", result.value("requests at once", PAGED), "requests"),
+        Number(f"tokens per second, blocks over {other}", ratio, "x"),
+        Number("requests at once", result.value("requests at once", PAGED), "requests"),
+        Number("requests at once without", result.value("requests at once", other), "requests"),
         Number("same tokens", result.value("same tokens", PAGED), "fraction"),
         agrees=ratio >= least,
     )
