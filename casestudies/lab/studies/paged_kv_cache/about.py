@@ -161,7 +161,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.5),
-        CLAIMS: Preset(4, {"requests": 128, "rounds": 5}),
+        CLAIMS: Preset(3.5, {"requests": 128, "rounds": 5}),
         FULL: Preset(30, {"requests": 512, "memory": 8, "rounds": 9, "steps": 1000}),
     },
     variants=(

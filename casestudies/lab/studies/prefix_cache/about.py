@@ -19,7 +19,7 @@ from casestudies.lab.machine import Needs
 from casestudies.lab.metrics import HIGHER, LOWER, Metric
 from casestudies.lab.studies.prefix_cache.claims import ANSWERS, AWARE, NONE, TREE
 
-CHATS = "chats"  # the requests that are turns of chats
+CHATS, MANY = "chats", "many tasks"  # traces beside that of a few tasks
 OTHER_SHARES = (0.0, 0.75, 0.25, 0.9)  # of a prompt in common, beside the one asked for
 
 
@@ -49,7 +49,12 @@ class PrefixParameters(Parameters):
         role="workload",
     )
     tasks: int = parameter(
-        4, "Tasks, each with its own examples", unit="tasks", ge=1, le=64, role="workload"
+        4,
+        "Tasks, each with its own examples; another trace has four times as many",
+        unit="tasks",
+        ge=1,
+        le=64,
+        role="workload",
     )
     longest_answer: int = parameter(
         16,
@@ -156,7 +161,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.5),
-        CLAIMS: Preset(4, {"requests": 96, "shares": 4, "rounds": 5}),
+        CLAIMS: Preset(3, {"requests": 96, "shares": 1, "rounds": 5}),
         FULL: Preset(30, {"requests": 128, "memory": 16, "shares": 4, "rounds": 15, "steps": 1000}),
     },
     variants=(
@@ -166,7 +171,7 @@ STUDY = Study(
     ),
     settings=(
         Setting("shared", "share of a prompt that it has in common, where not the one asked for"),
-        Setting("trace", "turns of chats, where not examples with a question"),
+        Setting("trace", "turns of chats, or four times as many tasks"),
     ),
     metrics=(
         metrics.SAME_TOKENS.measured(

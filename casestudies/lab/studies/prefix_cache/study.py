@@ -20,11 +20,17 @@ from casestudies.lab.serving.alone import answer, same_share
 from casestudies.lab.serving.arrivals import lengths
 from casestudies.lab.serving.engine import Served, serve, serving, together
 from casestudies.lab.serving.small_model import Trained
-from casestudies.lab.studies.prefix_cache.about import CHATS, OTHER_SHARES, PrefixParameters
+from casestudies.lab.studies.prefix_cache.about import (
+    CHATS,
+    MANY,
+    OTHER_SHARES,
+    PrefixParameters,
+)
 from casestudies.lab.studies.prefix_cache.claims import AWARE, NONE, TREE
 from casestudies.lab.studies.prefix_cache.server import Server, Turn
 
 VARIANTS = (NONE, TREE, AWARE)
+MORE = 4  # times as many tasks, where there are many
 BY_THEMSELVES = 16  # requests served one at a time, for the time to the first token
 MESSAGE, REPLY = 8, 16  # shares of a prompt: what is said in a turn of a chat, and its answer
 MS = 1000
@@ -110,8 +116,10 @@ def run(parameters: PrefixParameters, setup: Setup, report: Report) -> str:
         trained = small_model.trained(corpus, size, setup.seed, setup.device)
         asking = Asking(p, corpus, trained, setup)
         others = [share for share in OTHER_SHARES[: p.shares] if share != p.shared]
-        traces: dict[Hashable, Trace] = {s: asking.examples(s) for s in (p.shared, *others)}
-        traces[CHATS] = asking.chats()
+        traces: dict[Hashable, Trace] = {
+            share: asking.examples(share, p.tasks) for share in (p.shared, *others)
+        }
+        traces |= {MANY: asking.examples(p.shared, MORE * p.tasks), CHATS: asking.chats()}
     rounds: dict[Hashable, list[Round]] = {key: [] for key in traces}
     firsts: dict[str, list[float]] = {NONE: [], TREE: []}
     with report.stage("serving", 0.85) as stage:
@@ -125,7 +133,7 @@ def run(parameters: PrefixParameters, setup: Setup, report: Report) -> str:
     report_traces(p, traces, rounds, report)
     for variant, several in firsts.items():
         report.measure("time to first token", variant, [MS * first for first in several])
-    return verdict(traces[p.shared], rounds[p.shared], rounds[CHATS], firsts)
+    return verdict(traces, rounds, firsts)
 
 
 @dataclass(frozen=True)
@@ -137,15 +145,15 @@ class Asking:
     trained: Trained
     setup: Setup
 
-    def examples(self, share: float) -> Trace:
+    def examples(self, share: float, tasks: int) -> Trace:
         """Return requests that have this share of their prompt in common with those of a task."""
         p, common = self.p, int(self.p.prompt * share)
-        pieces = self._pieces(p.tasks + p.requests, p.prompt)
+        pieces = self._pieces(tasks + p.requests, p.prompt)
         generator = torch.Generator().manual_seed(self.setup.seed)
         tokens = lengths(p.requests, 1, p.longest_answer, "uniform", generator)
         requests = [
-            Turn(torch.cat((pieces[number % p.tasks][:common], own[common:])), count)
-            for number, (own, count) in enumerate(zip(pieces[p.tasks :], tokens, strict=True))
+            Turn(torch.cat((pieces[number % tasks][:common], own[common:])), count)
+            for number, (own, count) in enumerate(zip(pieces[tasks:], tokens, strict=True))
         ]
         return Trace(self.trained.model, requests, p)
 
@@ -180,7 +188,7 @@ def report_traces(
 ) -> None:
     """Report how all traces were served in each of the ways."""
     for key, trace in traces.items():
-        settings = {"trace": CHATS} if key == CHATS else {"shared": key}
+        settings = {"trace" if key in (MANY, CHATS) else "shared": key}
         for variant in VARIANTS:
             own = {} if key == p.shared else settings
             report_way(trace, variant, rounds[key], report, own)
@@ -225,23 +233,23 @@ def speed_ups(rounds: Sequence[Round], variant: str) -> list[float]:
 
 
 def verdict(
-    trace: Trace,
-    rounds: Sequence[Round],
-    chats: Sequence[Round],
+    traces: Mapping[Hashable, Trace],
+    rounds: Mapping[Hashable, Sequence[Round]],
     firsts: Mapping[str, Sequence[float]],
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
-    same = min(same_share(one[TREE].served, trace.alone) for one in rounds)
+    asked, *_ = traces
+    trace = traces[asked]
+    same = min(same_share(one[TREE].served, trace.alone) for one in rounds[asked])
     said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
-    reused = reused_percent(trace, rounds[0][TREE])
-    speed, aware, chat = (
-        statistics.median(speed_ups(several, name))
-        for several, name in ((rounds, TREE), (rounds, AWARE), (chats, TREE))
-    )
+    speed, chat = (statistics.median(speed_ups(rounds[key], TREE)) for key in (asked, CHATS))
+    reused = reused_percent(trace, rounds[asked][0][TREE])
+    came, aware = (reused_percent(traces[MANY], rounds[MANY][0][way]) for way in (TREE, AWARE))
     without, first = (MS * statistics.median(firsts[name]) for name in (NONE, TREE))
     return (
         f"{said} as alone. Where {100 * trace.p.shared:.0f} % of each prompt are in common, a tree"
         f" spares reading {reused:.0f} % of all prompts and serves {speed:.2f} x as many requests a"
-        f" second, {aware:.2f} x with the longest prefix first; turns of chats {chat:.2f} x. The"
-        f" first token of a request by itself comes after {first:.1f} ms, not {without:.1f}."
+        f" second, turns of chats {chat:.2f} x; alone, a first token comes after {first:.1f} ms,"
+        f" not {without:.1f}. With {MORE} times as many tasks it spares {came:.0f} %, and"
+        f" {aware:.0f} % where the longest prefix comes first."
     )
