@@ -110,16 +110,7 @@ def run(parameters: PrefixParameters, setup: Setup, report: Report) -> str:
     p = parameters
     report.precision = "float32"
     with report.stage("training the model", 0.15):
-        corpus = text.corpus(setup.text)
-        report.source("text", corpus.name, corpus.sha256)
-        size = small_model.Size(p.width, p.layers, p.steps)
-        trained = small_model.trained(corpus, size, setup.seed, setup.device)
-        asking = Asking(p, corpus, trained, setup)
-        others = [share for share in OTHER_SHARES[: p.shares] if share != p.shared]
-        traces: dict[Hashable, Trace] = {
-            share: asking.examples(share, p.tasks) for share in (p.shared, *others)
-        }
-        traces |= {MANY: asking.examples(p.shared, MORE * p.tasks), CHATS: asking.chats()}
+        traces = prepared(p, setup, report).traces()
     rounds: dict[Hashable, list[Round]] = {key: [] for key in traces}
     firsts: dict[str, list[float]] = {NONE: [], TREE: []}
     with report.stage("serving", 0.85) as stage:
@@ -136,6 +127,14 @@ def run(parameters: PrefixParameters, setup: Setup, report: Report) -> str:
     return verdict(traces, rounds, firsts)
 
 
+def prepared(p: PrefixParameters, setup: Setup, report: Report) -> "Asking":
+    """Return what makes requests for a model that was trained."""
+    corpus = text.corpus(setup.text)
+    report.source("text", corpus.name, corpus.sha256)
+    size = small_model.Size(p.width, p.layers, p.steps)
+    return Asking(p, corpus, small_model.trained(corpus, size, setup.seed, setup.device), setup)
+
+
 @dataclass(frozen=True)
 class Asking:
     """Makes requests of pieces of text that the model was not trained on."""
@@ -144,6 +143,15 @@ class Asking:
     corpus: Corpus
     trained: Trained
     setup: Setup
+
+    def traces(self) -> dict[Hashable, Trace]:
+        """Return the traces by their name or share in common, the one asked for first."""
+        p = self.p
+        others = [share for share in OTHER_SHARES[: p.shares] if share != p.shared]
+        found: dict[Hashable, Trace] = {
+            share: self.examples(share, p.tasks) for share in (p.shared, *others)
+        }
+        return found | {MANY: self.examples(p.shared, MORE * p.tasks), CHATS: self.chats()}
 
     def examples(self, share: float, tasks: int) -> Trace:
         """Return requests that have this share of their prompt in common with those of a task."""
@@ -195,8 +203,6 @@ def report_traces(
             if isinstance(key, float) and variant != NONE:
                 speed = statistics.median(speed_ups(rounds[key], variant))
                 report.point("speed-up by share in common", variant, key, speed)
-                reused = reused_percent(trace, rounds[key][0][variant])
-                report.point("reused by share in common", variant, key, reused)
 
 
 def report_way(
