@@ -16,7 +16,9 @@ from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
 from casestudies.lab.studies.multi_lora import about as multi_lora
 from casestudies.lab.studies.offloading import about as offloading
+from casestudies.lab.studies.paged_kv_cache import about as paged_kv_cache
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
+from casestudies.lab.studies.prefix_cache import about as prefix_cache
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
@@ -33,6 +35,8 @@ STUDIES: dict[str, Study] = {
         sparsegpt,
         qmoe,
         kv_cache,
+        paged_kv_cache,
+        prefix_cache,
         fused_attention,
         zero,
         lora,

@@ -4,6 +4,7 @@ Shapes in comments: L layers, B sequences, K key-value heads, T tokens, D head w
 """
 
 import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class KeyValueCache:
         """Count the tokens that every layer has been extended by."""
         self.length += tokens
 
-    def resized(self, capacity: int, device: str) -> "KeyValueCache":
+    def resized(self, capacity: int, device: str) -> Self:
         """Return a copy on a device, with room for so many tokens, no fewer than it holds."""
         found = copy.copy(self)
         shape = (*self._held.shape[:-2], capacity, self._held.shape[-1])

@@ -35,6 +35,12 @@ class Arrival:
         """Change nothing."""
 
 
+class LastGivesWay(Arrival):
+    """First come, first served; who came last gives up room for those who came before."""
+
+    preempts = True
+
+
 class Shortest(Arrival):
     """Those who ask for the fewest tokens first, as if that were known."""
 

@@ -9,21 +9,29 @@ Shapes in comments: N tokens of all pieces, P pieces, H heads, K key-value heads
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from casestudies.lab.models import attention
-from casestudies.lab.models.cache import KeyValueCache
-from casestudies.lab.models.language_model import Block, Config, LanguageModel, Place, turns
+from casestudies.lab.models.language_model import (
+    Block,
+    Cache,
+    Config,
+    LanguageModel,
+    Place,
+    turns,
+)
+
+C = TypeVar("C", bound=Cache)
 
 
-class Piece(NamedTuple):
+class Piece(NamedTuple, Generic[C]):
     """Tokens (T) that follow what the cache of their text holds."""
 
     tokens: Tensor
-    cache: KeyValueCache
+    cache: C
 
 
 @torch.inference_mode()

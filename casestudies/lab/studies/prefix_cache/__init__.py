@@ -1,0 +1,1 @@
+"""Prefix cache: what several prompts begin with is read once."""
