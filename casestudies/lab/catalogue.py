@@ -7,6 +7,7 @@ from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.distillation import about as distillation
+from casestudies.lab.studies.elastic import about as elastic
 from casestudies.lab.studies.fault_tolerance import about as fault_tolerance
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
@@ -52,6 +53,7 @@ STUDIES: dict[str, Study] = {
         cascade,
         mixture_of_experts,
         fault_tolerance,
+        elastic,
     )
 }
 

@@ -59,7 +59,7 @@ class FaultToleranceParameters(Parameters):
         64, "Length of a sequence", unit="tokens", ge=8, le=512, role="workload"
     )
     steps: int = parameter(40, "Training steps", unit="steps", ge=4, le=5000, role="workload")
-    every: int = parameter(
+    checkpoint_every: int = parameter(
         10,
         "Steps between checkpoints of the training that is carried out, at most all",
         unit="steps",
@@ -143,7 +143,7 @@ STUDY = Study(
                 "sequences": 2,
                 "window": 16,
                 "steps": 8,
-                "every": 3,
+                "checkpoint_every": 3,
                 "kills": 1,
                 "rounds": 1,
                 "hours": 20.0,
@@ -186,8 +186,8 @@ STUDY = Study(
         Metric(
             "steps done",
             "steps",
-            LOWER,
-            "reliability",
+            NEITHER,
+            None,
             "counted",
             "all steps taken, those taken again among them",
         ),
@@ -303,8 +303,8 @@ STUDY = Study(
     charts=(
         StudyChart(
             "curves",
-            "Where a rank is killed the line falls back to the last checkpoint, stands still until"
-            " the next generation is ready, and goes on as steep as before. All end with the same"
+            "Where a rank is killed the line goes down to the last checkpoint, for as long as the"
+            " next generation takes to be ready, and then up again as before. All end with the same"
             " weights.",
             series="steps by time",
         ),

@@ -105,7 +105,7 @@ def prepare(p: FaultToleranceParameters, setup: Setup, report: Report) -> Task:
         p.layers,
         setup.seed,
         batches.numpy(),
-        min(p.every, p.steps),
+        min(p.checkpoint_every, p.steps),
         tuple(Ending(step, killed=rank) for step, rank in kills),
     )
 
