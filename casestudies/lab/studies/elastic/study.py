@@ -188,7 +188,7 @@ def prepare_service(task: Task, p: ElasticParameters, setup: Setup) -> Service:
 
 
 def measured_stalls(task: Task, rounds: int, report: Report) -> Stalls:
-    """Report and return what it costs to start again, to regroup and to send weights."""
+    """Report and return what it takes to start again, to regroup, and to read or send weights."""
     model = task.model()
     numbers = sum(weight.numel() for weight in model.parameters())
     with tempfile.TemporaryDirectory() as folder:
