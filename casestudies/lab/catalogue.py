@@ -8,6 +8,8 @@ from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.communication_compression import about as communication_compression
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.distillation import about as distillation
+from casestudies.lab.studies.elastic import about as elastic
+from casestudies.lab.studies.fault_tolerance import about as fault_tolerance
 from casestudies.lab.studies.fused_attention import about as fused_attention
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
@@ -58,6 +60,8 @@ STUDIES: dict[str, Study] = {
         mixture_of_experts,
         communication_compression,
         multi_lora,
+        fault_tolerance,
+        elastic,
     )
 }
 

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casestudies.lab.distributed.ranks import RanksFailed, on_ranks
+from casestudies.lab.replay import schedules
+from casestudies.lab.replay.schedules import Slot, equal, held, replayed
 from casestudies.lab.result import Result
-from casestudies.lab.studies.pipeline_parallel import execution, schedules
+from casestudies.lab.studies.pipeline_parallel import execution
 from casestudies.lab.studies.pipeline_parallel.about import STUDY
 from casestudies.lab.studies.pipeline_parallel.execution import Work
 from casestudies.lab.studies.pipeline_parallel.idle import ORDERS, stages_of, step_without_flush
-from casestudies.lab.studies.pipeline_parallel.schedules import Slot, equal, held, replayed
 from casestudies.lab.studies.pipeline_parallel.study import apart, together
 from tests.lab.smoke import shares_the_smoke_run, smoke_run
 

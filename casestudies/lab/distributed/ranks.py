@@ -58,14 +58,14 @@ def on_ranks(
     launch = this_launch()
     if launch and launch.world == world:
         return launch.as_rank(partial(work, *arguments), SILENCE)
-    started = partial(_started, world, work, *arguments, seconds=seconds)
+    started = partial(started_here, world, work, *arguments, seconds=seconds)
     return launch.on_first(started) if launch else started()
 
 
-def _started(
-    world: int, work: Callable[..., Found], *arguments: Any, seconds: float | None
+def started_here(
+    world: int, work: Callable[..., Found], *arguments: Any, seconds: float | None = None
 ) -> list[Found]:
-    """Start ranks on this machine and return what each returns."""
+    """Start ranks on this machine and return what each returns; see `on_ranks`."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:

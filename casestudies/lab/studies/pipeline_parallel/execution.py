@@ -22,7 +22,7 @@ from casestudies.lab.measure.rounds import alternately
 from casestudies.lab.measure.tensors import peak_bytes
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import Block, LanguageModel
-from casestudies.lab.studies.pipeline_parallel.schedules import Slot
+from casestudies.lab.replay.schedules import Slot
 from casestudies.lab.studies.pipeline_parallel.watching import Log
 
 INTERLEAVED = 2  # stages of each rank

@@ -3,10 +3,11 @@
 import statistics
 from collections.abc import Callable, Mapping
 
+from casestudies.lab.replay import schedules
+from casestudies.lab.replay.schedules import Order, Slot, equal, replayed
 from casestudies.lab.report import Report
-from casestudies.lab.studies.pipeline_parallel import claims, schedules
+from casestudies.lab.studies.pipeline_parallel import claims
 from casestudies.lab.studies.pipeline_parallel.execution import INTERLEAVED, Observed
-from casestudies.lab.studies.pipeline_parallel.schedules import Order, Slot, equal, replayed
 
 ORDERS: Mapping[str, Callable[[int, int], Order]] = {
     "gpipe": schedules.gpipe,

@@ -9,7 +9,7 @@ from torch.distributed.pipelining import PipelineStage
 
 from casestudies.lab.measure.rounds import seconds
 from casestudies.lab.measure.saved import SavedBytes
-from casestudies.lab.studies.pipeline_parallel.schedules import Slot
+from casestudies.lab.replay.schedules import Slot
 
 
 @dataclass

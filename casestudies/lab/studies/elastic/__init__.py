@@ -1,0 +1,1 @@
+"""Elastic scaling: the number of workers changes amid training, and amid serving."""

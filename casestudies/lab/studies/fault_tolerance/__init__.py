@@ -1,0 +1,1 @@
+"""Fault tolerance: ranks are lost, and training goes on."""
