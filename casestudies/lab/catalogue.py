@@ -22,6 +22,7 @@ from casestudies.lab.studies.request_scheduling import about as request_scheduli
 from casestudies.lab.studies.sparse_training_state import about as sparse_training_state
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.speculative_decoding import about as speculative_decoding
+from casestudies.lab.studies.statistical_multiplexing import about as statistical_multiplexing
 from casestudies.lab.studies.structured_pruning import about as structured_pruning
 from casestudies.lab.studies.zero import about as zero
 
@@ -44,6 +45,7 @@ STUDIES: dict[str, Study] = {
         continuous_batching,
         request_scheduling,
         chunked_prefill,
+        statistical_multiplexing,
         speculative_decoding,
         distillation,
         structured_pruning,
