@@ -14,6 +14,7 @@ from casestudies.lab.studies.lora import about as lora
 from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
 from casestudies.lab.studies.offloading import about as offloading
+from casestudies.lab.studies.phase_splitting import about as phase_splitting
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
@@ -46,6 +47,7 @@ STUDIES: dict[str, Study] = {
         request_scheduling,
         chunked_prefill,
         statistical_multiplexing,
+        phase_splitting,
         speculative_decoding,
         distillation,
         structured_pruning,
