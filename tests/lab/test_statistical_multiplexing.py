@@ -138,7 +138,11 @@ def test_two_devices_answer_as_the_models_alone_with_equal_work_and_memory() -> 
     assert [one.sent for one in whole] == [0, 0]
     assert [one.sent for one in split] == [requests * tokens * width * 4, 0]
     for one in ranks[0].rounds:
-        assert {n: len(seconds) for n, seconds in one.stages.items()} == {1: 1, 2: 2, 4: 4}
+        assert {n: {len(row) for row in rows} for n, rows in one.stages.items()} == {
+            1: {1},
+            2: {2},
+            4: {4},
+        }
         # The first device ends its own model's requests where they are whole, and else none.
         assert set(one.ends[1.0, WHOLE]) == {0, 1, 3}
         assert set(one.ends[1.0, SPLIT]) == set()

@@ -262,10 +262,9 @@ STUDY = Study(
             series="rate by machines for prompts",
         ),
         StudyChart(
-            "trade",
-            "What was carried out on two machines: who splits the phases gives the first token and"
-            " the later ones at other times. Lower left is better.",
-            x="time to first token",
+            "bars",
+            "What was carried out on two machines: how long answers stand still, while prompts of"
+            " others are read, or until keys and values have come.",
             y="longest wait for a token",
         ),
     ),

@@ -51,9 +51,19 @@ def _compared(result: Result, gain: str, metric: str, least: float) -> Judgement
         Number(f"{metric}, whole models", whole),
         Number(f"{metric}, split models", split),
         Number("deadline over the time alone", float(result.parameters["deadline"] or 0), "x"),
+        *_at_other_deadlines(result, gain),
         *(Number(f"replay off by, {name}", _error(result, name), "%") for name in (WHOLE, SPLIT)),
         agrees=ratio >= least,
     )
+
+
+def _at_other_deadlines(result: Result, gain: str) -> list[Number]:
+    # The rule leaves the deadline open, and more depends on it than on anything else.
+    return [
+        Number(f"at a deadline of {row.settings['deadline']:g} times", row.value, "x")
+        for row in result.measurements
+        if row.metric == gain and set(row.settings) == {"deadline"}
+    ]
 
 
 def _error(result: Result, variant: str) -> float:

@@ -68,10 +68,11 @@ class Counted:
 class Round(NamedTuple):
     """One round on a rank: seconds of stages by their number, of sending, and from the beginning.
 
+    `stages` has a row for each pass of a model, all numbers of stages in turn.
     `ends` has when the requests that ended here did, by burstiness and stages, and by request.
     """
 
-    stages: dict[int, list[float]]
+    stages: dict[int, list[list[float]]]
     sending: float
     ends: dict[tuple[float, int], dict[int, float]]
 
@@ -194,7 +195,7 @@ def serve_all(work: Work) -> Found:
     timed = {n: [Stage(model, place, n) for place in range(n)] for n in work.sizes}
     prompt = torch.from_numpy(work.prompts[:1])
     stage_seconds(timed, prompt)
-    unit = _agreed(sum(stage_seconds(timed, prompt)[WHOLE]))
+    unit = _agreed(float(np.median(stage_seconds(timed, prompt)[WHOLE])))
     rounds = []
     for _ in range(work.rounds):
         dist.barrier()
@@ -224,13 +225,13 @@ def _agreed(seconds: float) -> float:
     return found.item()
 
 
-def stage_seconds(timed: dict[int, list[Stage]], prompt: Tensor) -> dict[int, list[float]]:
-    """Return by number of stages the seconds of each, medians, all numbers in turn."""
+def stage_seconds(timed: dict[int, list[Stage]], prompt: Tensor) -> dict[int, list[list[float]]]:
+    """Return by number of stages the seconds of each in some passes, all numbers in turn."""
     taken: dict[int, list[list[float]]] = {n: [] for n in timed}
     for _ in range(TIMINGS):
         for n, stages in timed.items():
             taken[n].append(_pass(stages, prompt))
-    return {n: np.median(rows, axis=0).tolist() for n, rows in taken.items()}
+    return taken
 
 
 def _pass(stages: Sequence[Stage], given: Tensor) -> list[float]:

@@ -179,12 +179,19 @@ def logits_alone(work: Work) -> list[Seconds]:
 
 
 def stages_of(ranks: Sequence[Found], rounds: Sequence[int], n: int) -> Stages:
-    """Return what n stages take, medians of these rounds, means of the ranks.
+    """Return what n stages take, of all passes in these rounds.
 
-    Who receives from another does so before it computes.
+    Passes of equal length are compared, each with that of the whole model beside it, and divided
+    among stages by their shares: other work on the machine is sooner seen in what takes long, so
+    that stages timed by themselves would come to less than the whole. Who receives from another
+    does so before it computes.
     """
     several = [rank.rounds[number] for rank in ranks for number in rounds]
-    each = np.median([one.stages[n] for one in several], axis=0)
+    whole, parts = (np.concatenate([one.stages[k] for one in several]) for k in (1, n))
+    totals = parts.sum(axis=1)
+    shares = np.median(parts / totals[:, None], axis=0)
+    longer = np.median(totals / whole[:, 0])
+    each = np.median(whole) * longer * shares / shares.sum()
     each[1:] += statistics.median(one.sending for one in several)
     return Stages.of(each.tolist())
 
