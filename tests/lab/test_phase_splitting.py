@@ -11,7 +11,7 @@ from casestudies.lab.distributed.ranks import on_ranks
 from casestudies.lab.serving.alone import answer
 from casestudies.lab.serving.arrivals import Request
 from casestudies.lab.serving.carrying import PricedPasses
-from casestudies.lab.serving.engine import serve
+from casestudies.lab.serving.engine import Pass, Work, serve
 from casestudies.lab.serving.policies import iteration_level
 from casestudies.lab.studies.phase_splitting.claims import MIXED, SPLIT
 from casestudies.lab.studies.phase_splitting.designs import (
@@ -30,7 +30,8 @@ from casestudies.lab.studies.phase_splitting.machines import (
     mixed,
     split,
 )
-from casestudies.lab.studies.phase_splitting.phases import Work, serve_rounds
+from casestudies.lab.studies.phase_splitting.phases import Work as Executed
+from casestudies.lab.studies.phase_splitting.phases import serve_rounds
 from tests.lab.declared import Rows, statuses
 from tests.lab.tiny import CONFIG, talkative_model, tiny_windows
 
@@ -82,6 +83,18 @@ def test_apart_no_phase_begins_before_the_one_before_has_ended(sizes, prompts, t
     assert all(machine.pending == 0 for machine in (*pools[0], *pools[1]))
 
 
+def test_costs_are_found_from_passes_and_no_part_is_negative() -> None:
+    works = [
+        Work(jobs, prompt, 9 * jobs + prompt % 5) for jobs in (1, 2, 7) for prompt in (0, 3, 64)
+    ]
+    exact = Cost.measured([Pass(work, COST.seconds(work)) for work in works])
+    assert exact == pytest.approx(COST)
+    # More jobs take less time here, as they may on a machine that does other things too.
+    odd = Cost.measured([Pass(work, 1.0 + work.prompt / work.jobs) for work in works])
+    assert min(odd) >= 0
+    assert odd.seconds(works[0]) > 0
+
+
 def test_a_request_alone_waits_for_nothing_but_the_link() -> None:
     one, other = Asked(0.0, 8, 3), Asked(0.0, 8, 3)
     split([Machine(COST, 1)], [Machine(COST, 4)], [Link(100.0)], 50, [one])
@@ -131,7 +144,7 @@ def test_two_machines_give_the_tokens_of_each_alone_and_send_what_can_be_counted
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     rows = [prompt.numpy() for prompt in prompts]
     moments = [0.0, 0.0, 0.5, 1.0, 1.0, 1.5]
-    work = Work(CONFIG, weights, rows, tokens, moments, 2, 1e9, "cpu")
+    work = Executed(CONFIG, weights, rows, tokens, moments, 2, 1e9, "cpu")
     ranks = on_ranks(2, serve_rounds, work, 2)
     for served in (rank.rounds[turn] for turn in range(2) for rank in ranks):
         assert set(served) == {MIXED, SPLIT}

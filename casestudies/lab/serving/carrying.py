@@ -86,11 +86,6 @@ class PricedPasses:
         found = torch.linalg.lstsq(work / largest, seconds).solution.flatten() / largest
         return cls(*found.tolist())
 
-    @property
-    def coefficients(self) -> tuple[float, ...]:
-        """Return the seconds of any pass, and of each of what `Work` counts."""
-        return self._fixed, *self._each
-
     def __call__(self, jobs: Sequence[Job]) -> float:
         """Add a token to each job that answers; return the seconds that this should take."""
         work = Work.of(jobs)

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from casestudies.lab.distributed.link import Link
-from casestudies.lab.serving.engine import Work
+from casestudies.lab.serving.engine import Pass, Work
 from casestudies.lab.serving.outcomes import percentile
 
 # At most so many times the latency alone on the slower kind of machine, for so many percent of the
@@ -33,10 +35,23 @@ class Cost(NamedTuple):
     prompt: float
     context: float
 
+    @classmethod
+    def measured(cls, passes: Sequence[Pass]) -> "Cost":
+        """Return the cost by least squares over passes that were carried out, no part negative."""
+        work = np.array([[1, *one.work] for one in passes], dtype=np.float64)
+        largest = work.max(axis=0).clip(1)  # columns of one size, for the arithmetic's sake
+        seconds, cost = np.array([one.seconds for one in passes]), np.zeros(len(cls._fields))
+        kept = np.arange(len(cost))
+        # What would be negative is left out. All cannot be, since neither seconds nor work are.
+        while (found := np.linalg.lstsq((work / largest)[:, kept], seconds)[0]).min() < 0:
+            kept = kept[found >= 0]
+        cost[kept] = found
+        return cls(*(cost / largest).tolist())
+
     def seconds(self, work: Work) -> float:
-        """Return what a pass takes, no less than nothing."""
-        said = self.fixed + self.job * work.jobs + self.context * work.context
-        return max(0.0, said + self.prompt * work.prompt)
+        """Return what a pass takes."""
+        tokens = self.fixed + self.job * work.jobs + self.context * work.context
+        return tokens + self.prompt * work.prompt
 
     def scaled(self, prompts: float, tokens: float) -> "Cost":
         """Return the cost on a machine that takes so many times as long for either phase."""

@@ -17,7 +17,6 @@ from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
 from casestudies.lab.serving.alone import answer
 from casestudies.lab.serving.arrivals import Request, arrivals, lengths
-from casestudies.lab.serving.carrying import PricedPasses
 from casestudies.lab.serving.engine import Pass
 from casestudies.lab.serving.outcomes import percentile
 from casestudies.lab.studies.phase_splitting.about import PhaseSplittingParameters
@@ -128,7 +127,7 @@ def run(parameters: PhaseSplittingParameters, setup: Setup, report: Report) -> s
     executed = Executed(work, ranks, said)
     waits = {variant: report_executed(executed, variant, report) for variant in (MIXED, SPLIT)}
     passes = passes_of(s for rank in ranks for one in rank.rounds for s in one.values())
-    cluster = Cluster(p, setup.seed, cost_of(passes), token_bytes(work))
+    cluster = Cluster(p, setup.seed, Cost.measured(passes), token_bytes(work))
     with report.stage("replaying", 0.5) as stage:
         cheaper = report_budget(cluster, CHEAPER, report)
         stage.at(0.5, EQUAL)
@@ -181,11 +180,6 @@ def passes_of(served: Iterable[Served]) -> list[Pass]:
     return [one for several in served for one in several.passes]
 
 
-def cost_of(passes: Sequence[Pass]) -> Cost:
-    """Return what passes cost by least squares."""
-    return Cost(*PricedPasses.measured(passes).coefficients)
-
-
 @dataclass(frozen=True)
 class Executed:
     """What two machines carried out, and the tokens that each request gets alone."""
@@ -221,7 +215,7 @@ class Executed:
     def error(self, variant: str, number: int) -> float:
         """Return by how many % the replay's mean completion time differs from that of the round."""
         passes = passes_of(s for rank in self.ranks for s in rank.rounds[number].values())
-        asked = replayed(self.work, self.moments, cost_of(passes), variant)
+        asked = replayed(self.work, self.moments, Cost.measured(passes), variant)
         on_paper = statistics.mean(one.last - one.arrival for one in asked)
         times = self.times(variant, number)
         ends = (own[-1] - came for own, came in zip(times, self.moments, strict=True))
