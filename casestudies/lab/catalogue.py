@@ -19,6 +19,7 @@ from casestudies.lab.studies.mixture_of_experts import about as mixture_of_exper
 from casestudies.lab.studies.multi_lora import about as multi_lora
 from casestudies.lab.studies.offloading import about as offloading
 from casestudies.lab.studies.paged_kv_cache import about as paged_kv_cache
+from casestudies.lab.studies.phase_splitting import about as phase_splitting
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
 from casestudies.lab.studies.prefix_cache import about as prefix_cache
 from casestudies.lab.studies.qmoe import about as qmoe
@@ -28,6 +29,7 @@ from casestudies.lab.studies.request_scheduling import about as request_scheduli
 from casestudies.lab.studies.sparse_training_state import about as sparse_training_state
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.speculative_decoding import about as speculative_decoding
+from casestudies.lab.studies.statistical_multiplexing import about as statistical_multiplexing
 from casestudies.lab.studies.structured_pruning import about as structured_pruning
 from casestudies.lab.studies.zero import about as zero
 
@@ -52,6 +54,8 @@ STUDIES: dict[str, Study] = {
         continuous_batching,
         request_scheduling,
         chunked_prefill,
+        statistical_multiplexing,
+        phase_splitting,
         speculative_decoding,
         distillation,
         structured_pruning,

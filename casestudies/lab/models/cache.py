@@ -32,7 +32,12 @@ class KeyValueCache:
     @property
     def bytes(self) -> int:
         """Return the bytes that the tokens held so far take."""
-        return self._held[..., : self.length, :].nbytes
+        return self.held.nbytes
+
+    @property
+    def held(self) -> Tensor:
+        """Return the keys and values of the tokens held so far (2, L, B, K, T, D)."""
+        return self._held[..., : self.length, :]
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keep a layer's new keys and values (B, K, new, D) and return all of it (B, K, T, D).

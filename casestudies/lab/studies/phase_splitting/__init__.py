@@ -1,0 +1,1 @@
+"""Phase splitting: prompts are read on some machines, and answers go on on others."""

@@ -1,0 +1,1 @@
+"""Statistical multiplexing: models that are split over devices share each other's bursts."""

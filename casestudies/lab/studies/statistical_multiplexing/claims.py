@@ -1,0 +1,77 @@
+"""How a run speaks to the claims of AlpaServe, each by the rule that stands with it."""
+
+from collections.abc import Callable
+from functools import wraps
+
+from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
+from casestudies.lab.result import Result
+
+WHOLE, SPLIT = "whole models", "split models"
+VARIATION = 4.0  # of the times between arrivals, for which the rule of the rate asks
+LEAST_REQUESTS = 5_000  # of a trace on paper: of fewer, one in a hundred says little
+
+Judge = Callable[[Result], Judgement]
+
+
+def of_a_long_trace(judge: Judge) -> Judge:
+    """Return the judge, who says nothing of a run whose traces on paper are short."""
+
+    @wraps(judge)
+    def judge_or_not(result: Result) -> Judgement:
+        if int(result.parameters["requests"] or 0) < LEAST_REQUESTS:
+            return not_run(f"the traces of this run have fewer than {LEAST_REQUESTS} requests")
+        return judge(result)
+
+    return judge_or_not
+
+
+@of_a_long_trace
+def request_rate(result: Result) -> Judgement:
+    """AlpaServe 0: the highest rate at 99 % within the deadline, at equal memory."""
+    if result.parameters["burstiness"] != VARIATION:
+        return not_run(f"the rule asks for a coefficient of variation of {VARIATION:g}")
+    return _compared(result, "gain in rate", "highest load", 2)
+
+
+@of_a_long_trace
+def burstiness(result: Result) -> Judgement:
+    """AlpaServe 1: the greatest burstiness at 99 % within the deadline."""
+    return _compared(result, "gain in burstiness", "greatest burstiness", 1.5)
+
+
+def _compared(result: Result, gain: str, metric: str, least: float) -> Judgement:
+    whole, split = (result.value(metric, name) for name in (WHOLE, SPLIT))
+    if whole == 0:
+        return not_run(
+            "whole models keep the deadline at no load, so there is nothing to divide by"
+        )
+    ratio = result.value(gain, SPLIT)
+    return judged(
+        Number("split models over whole ones", ratio, "x", claimed=True),
+        Number(f"{metric}, whole models", whole),
+        Number(f"{metric}, split models", split),
+        Number("deadline over the time alone", float(result.parameters["deadline"] or 0), "x"),
+        *_at_other_deadlines(result, gain),
+        *(Number(f"replay off by, {name}", _error(result, name), "%") for name in (WHOLE, SPLIT)),
+        agrees=ratio >= least,
+    )
+
+
+def _at_other_deadlines(result: Result, gain: str) -> list[Number]:
+    # The rule leaves the deadline open, and more depends on it than on anything else.
+    return [
+        Number(f"at a deadline of {row.settings['deadline']:g} times", row.value, "x")
+        for row in result.measurements
+        if row.metric == gain and set(row.settings) == {"deadline"}
+    ]
+
+
+def _error(result: Result, variant: str) -> float:
+    asked = result.parameters["burstiness"]
+    return result.value("prediction error", variant, burstiness=asked)
+
+
+ANSWERS = (
+    Answer("li2023alpaserve-0", "27e5ce4b7d51", request_rate),
+    Answer("li2023alpaserve-1", "e065b26abb5e", burstiness),
+)
