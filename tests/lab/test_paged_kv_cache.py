@@ -249,3 +249,8 @@ def test_claims_are_judged_by_their_rules() -> None:
     assert judged(2.0, 1.3) == ["direction agrees"] * 2
     assert judged(1.99, 1.29) == ["not reproduced"] * 2
     assert judged(2.0, 1.3, requests=31) == ["not run"] * 2
+    # Blocks that are pieces, and memory of which nobody is in want.
+    assert judged(2.0, 1.3, block=255) == judged(2.0, 1.3, memory=63, requests=64)
+    assert judged(2.0, 1.3, block=255) == ["direction agrees"] * 2
+    assert judged(2.0, 1.3, block=256) == judged(2.0, 1.3, memory=64, requests=64)
+    assert judged(2.0, 1.3, block=256) == ["not run"] * 2

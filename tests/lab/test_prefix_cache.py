@@ -1,7 +1,9 @@
 """A tree of prefixes: what it finds, shares and gives back, and requests served with it."""
 
 import operator
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -10,11 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from casestudies.lab.contract import Setup
+from casestudies.lab.data.text import corpus
+from casestudies.lab.data.tokenizers import byte_pairs
 from casestudies.lab.models.paged import Blocks, PagedCache
 from casestudies.lab.serving.alone import answer
 from casestudies.lab.serving.engine import Served, serve
-from casestudies.lab.studies.prefix_cache.about import STUDY
+from casestudies.lab.serving.small_model import Trained
+from casestudies.lab.studies.prefix_cache.about import STUDY, PrefixParameters
 from casestudies.lab.studies.prefix_cache.server import Server, Turn
+from casestudies.lab.studies.prefix_cache.study import Asking, Trace
 from casestudies.lab.studies.prefix_cache.tree import PrefixTree
 from tests.lab.declared import statuses
 from tests.lab.tiny import CONFIG, tiny_model
@@ -159,10 +166,46 @@ def test_a_turn_of_a_chat_waits_for_the_answer_before_and_reads_only_what_is_new
     assert [one.work.prompt for one in found.passes] == [3, 0, 0, 3 if tree else 8, 0]
 
 
-def judged(faster: float, same: float = 1.0, **parameters: float) -> str:
+@given(texts=TEXTS, size=st.integers(1, 3))
+def test_of_each_prompt_the_blocks_that_begin_another_are_in_common(texts, size) -> None:
+    trace = Trace(tiny_model(), asked(texts), PrefixParameters(block=size))
+    alike = [common(text, texts[:at] + texts[at + 1 :]) for at, text in enumerate(texts)]
+    expected = sum(tokens // size * size for tokens in alike)
+    assert trace.common_percent == pytest.approx(100 * expected / sum(map(len, texts)))
+
+
+@pytest.fixture(scope="module")
+def asking() -> Asking:
+    """Makes requests of 64 tokens, for a model that is not asked."""
+    reference = corpus()
+    trained = Trained(tiny_model(), byte_pairs(reference.evaluation, CONFIG.vocabulary))
+    return Asking(PrefixParameters(prompt=64), reference, trained, Setup("cpu", 0))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75])
+def test_examples_have_the_share_in_common_that_was_asked_for(asking: Asking, share: float) -> None:
+    # Texts may go on alike by chance.
+    assert asking.examples(share, 4).common_percent == pytest.approx(100 * share, abs=2)
+
+
+def test_a_request_that_is_the_only_one_of_its_task_has_nothing_in_common(asking: Asking) -> None:
+    trace = asking.examples(0.5, 64)
+    tasks = Counter(tuple(request.prompt[:32].tolist()) for request in trace.requests)
+    several = sum(count for count in tasks.values() if count > 1)
+    assert 0 < several < len(trace.requests)
+    assert trace.common_percent == pytest.approx(50 * several / len(trace.requests))
+
+
+def test_blocks_longer_than_the_examples_have_nothing_in_common(asking: Asking) -> None:
+    larger = replace(asking, p=PrefixParameters(prompt=64, block=48))
+    assert larger.examples(0.5, 4).common_percent == 0
+
+
+def judged(faster: float, same: float = 1.0, common: float = 50.0, **parameters: float) -> str:
     rows: list[tuple[str, str, float, dict[str, Any]]] = [
         ("speed-up", "tree", faster, {}),
         ("same tokens", "tree", same, {}),
+        ("in common", "tree", common, {}),
         ("reused", "tree", 45.0, {}),
     ]
     (status,) = statuses(STUDY, rows, **parameters).values()
@@ -170,6 +213,8 @@ def judged(faster: float, same: float = 1.0, **parameters: float) -> str:
 
 
 def test_the_claim_is_judged_by_its_rule() -> None:
-    assert judged(1.5) == "direction agrees"
+    assert judged(1.5) == judged(1.5, common=48.0) == "direction agrees"
     assert judged(1.49) == judged(1.5, same=0.99) == "not reproduced"
-    assert judged(1.5, shared=0.75) == judged(1.5, requests=31) == "not run"
+    # What was counted decides, not what was asked for.
+    assert judged(1.5, common=12.5) == judged(1.5, common=75.0) == "not run"
+    assert judged(1.5, requests=31) == "not run"

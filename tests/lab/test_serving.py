@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casestudies.lab.models.cache import KeyValueCache
-from casestudies.lab.serving.alone import answer
+from casestudies.lab.serving.alone import answer, same_tokens
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Job, Served, Work, serve
@@ -82,6 +82,11 @@ def test_each_request_gets_the_tokens_that_it_gets_alone(policy, sizes, slots, g
     for job, request in zip(served.jobs, requests, strict=True):
         assert job.said[: request.tokens] == answer(tiny_model(), request)
         assert first_token(job) > 0
+
+
+def test_a_verdict_says_that_all_tokens_are_the_same_or_how_many() -> None:
+    assert same_tokens(1.0) == "The same tokens"
+    assert same_tokens(0.987) == "98.7 % of the tokens are the same"
 
 
 @settings(max_examples=50, deadline=None)

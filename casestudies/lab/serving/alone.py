@@ -26,3 +26,8 @@ def same_share(served: Served, alone: Sequence[Sequence[int]]) -> float:
         for job, tokens in zip(served.jobs, alone, strict=True)
     )
     return same / served.tokens
+
+
+def same_tokens(share: float) -> str:
+    """Return how a sentence begins that says which share of the tokens is the same."""
+    return "The same tokens" if share == 1 else f"{100 * share:.1f} % of the tokens are the same"

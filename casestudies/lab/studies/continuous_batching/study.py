@@ -14,7 +14,7 @@ from casestudies.lab.data import text
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
-from casestudies.lab.serving.alone import answer, same_share
+from casestudies.lab.serving.alone import answer, same_share, same_tokens
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import (
@@ -240,10 +240,10 @@ def verdict(trace: Trace, rounds: Sequence[Round]) -> str:
     passes = {name: len(waiting[name].passes) for name in (REQUEST, ITERATION)}
     use = {name: 100 * waiting[name].slot_use(trace.slots) for name in passes}
     same = min(same_share(one.waiting[ITERATION], trace.alone) for one in rounds)
-    said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
     speed = statistics.median(one.speed_up(ITERATION) for one in rounds)
     return (
-        f"{said} as alone, in {passes[ITERATION]} passes where batches that stay together need"
+        f"{same_tokens(same)} as alone,"
+        f" in {passes[ITERATION]} passes where batches that stay together need"
         f" {passes[REQUEST]}: {use[ITERATION]:.0f} % of the slots are used, not"
         f" {use[REQUEST]:.0f} %. With every request waiting that is {speed:.2f} x the throughput."
         f" {gained(rounds)}"

@@ -4,7 +4,7 @@ The claims compare throughputs at equal latency. Here everyone waits from the be
 rules ask, so no number is the claims' very quantity.
 """
 
-from casestudies.lab.contract import Answer, Judgement, Number, judged
+from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
 from casestudies.lab.serving.judging import of_a_trace
 
@@ -25,6 +25,14 @@ def over_the_next_power(result: Result) -> Judgement:
 
 
 def _faster(result: Result, other: str, ratio: float, least: float) -> Judgement:
+    memory, requests, block, prompt, added = (
+        int(result.parameters[name] or 0)
+        for name in ("memory", "requests", "block", "longest_prompt", "longest_answer")
+    )
+    if block >= prompt + added:
+        return not_run("a block of this run is as long as the longest text")
+    if memory >= requests:
+        return not_run("the memory of this run has room for the longest text of every request")
     return judged(
         Number(f"tokens per second, blocks over {other}", ratio, "x"),
         Number("requests at once", result.value("requests at once", PAGED), "requests"),

@@ -15,7 +15,7 @@ from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.paged import Blocks
 from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
-from casestudies.lab.serving.alone import answer, same_share
+from casestudies.lab.serving.alone import answer, same_share, same_tokens
 from casestudies.lab.serving.arrivals import Request, lengths
 from casestudies.lab.serving.caches import InBlocks
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
@@ -200,14 +200,14 @@ def verdict(trace: Trace, rounds: Sequence[Round], saved: float) -> str:
     """Return a few sentences made of the run's own numbers."""
     first = rounds[0]
     same = min(same_share(one[PAGED].served, trace.alone) for one in rounds)
-    said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
     over = {
         other: statistics.median(speed_ups(rounds, PAGED, other))
         for other in (LONGEST, POWER, ORACLE)
     }
     filled = {name: first[name].counted.share for name in (PAGED, LONGEST)}
     return (
-        f"{said} as alone. Blocks of {trace.block} tokens are {filled[PAGED]:.0f} % full and room"
+        f"{same_tokens(same)} as alone."
+        f" Blocks of {trace.block} tokens are {filled[PAGED]:.0f} % full and room"
         f" for the longest is {filled[LONGEST]:.0f} %, so {first[PAGED].at_once:.1f} requests share"
         f" a pass where {first[LONGEST].at_once:.1f} did: {over[LONGEST]:.2f} x the throughput,"
         f" {over[POWER]:.2f} x that of the next power of two, and {over[ORACLE]:.2f} x that of"

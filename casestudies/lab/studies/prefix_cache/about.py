@@ -16,7 +16,7 @@ from casestudies.lab.contract import (
     parameter,
 )
 from casestudies.lab.machine import Needs
-from casestudies.lab.metrics import HIGHER, LOWER, Metric
+from casestudies.lab.metrics import HIGHER, LOWER, NEITHER, Metric
 from casestudies.lab.studies.prefix_cache.claims import ANSWERS, AWARE, NONE, TREE
 
 CHATS, MANY = "chats", "many tasks"  # traces beside that of a few tasks
@@ -50,7 +50,8 @@ class PrefixParameters(Parameters):
     )
     tasks: int = parameter(
         4,
-        "Tasks, each with its own examples; another trace has four times as many",
+        "Tasks, each with its own examples, of which one is drawn for each request; another trace"
+        " has four times as many",
         unit="tasks",
         ge=1,
         le=64,
@@ -126,17 +127,17 @@ STUDY = Study(
         "Serves requests whose prompts begin with the same examples as others, and turns of chats,"
         " which begin with all that was said. Keys and values of what was read stay in a tree by"
         " their tokens as long as there is memory, and who begins with the same goes on from there"
-        " (RadixAttention); the longest unused leaf makes room. Checks that all tokens are those of"
-        " the request alone, counts what is not read again, and measures throughput and the time to"
-        " the first token."
+        " (RadixAttention); the leaf that was not asked for longest makes room. Checks that all"
+        " tokens are those of the request alone, counts what is not read again, and measures"
+        " throughput and the time to the first token."
     ),
     limits=(
-        "A small model in float32, prompts put together from pieces of text, and all requests"
-        " waiting from the beginning; on a CPU reading a prompt costs less beside an answer's"
-        " tokens than it may elsewhere. SGLang's tree has edges of any length and its order looks"
-        " at programs; it compares with other systems, on other tasks. Prompts that begin at the"
-        " same time each read what they have in common. How often real requests begin alike is not"
-        " measured: the share in common is what decides, and it is set here."
+        "A small model in float32, prompts put together from pieces of text, each task equally"
+        " likely, and all requests waiting from the beginning. SGLang's tree has edges of any"
+        " length, and its paper compares with other systems, on other tasks. Prompts that begin at"
+        " the same time each read what they have in common. How often real requests begin alike is"
+        " not measured: the share in common is what decides, and it is set here. One trace of each"
+        " kind is drawn and every round serves it."
     ),
     publications=("zheng2023sglang", "kwon2023vllm"),
     strategies=("kv-cache-management",),
@@ -182,6 +183,14 @@ STUDY = Study(
             "tokens of prompts and answers that passes read for the whole trace"
         ),
         Metric(
+            "in common",
+            "%",
+            NEITHER,
+            "cost",
+            "counted",
+            "tokens in full blocks with which another prompt begins too, of all tokens of prompts",
+        ),
+        Metric(
             "reused",
             "%",
             HIGHER,
@@ -218,8 +227,9 @@ STUDY = Study(
             relative_to=NONE,
         ),
         metrics.TIME_TO_FIRST_TOKEN.measured(
-            "from the beginning of a request to its first token, one request at a time; median of"
-            " 16 requests, of which the first of each task finds nothing, median of rounds"
+            "from the beginning of a request to its first token, one request at a time, with a tree"
+            " and without in turn; median of 16 requests, of which the first of each task finds"
+            " nothing, median of rounds"
         ),
     ),
     series=(Series("speed-up by share in common", "share in common", "of a prompt", "speed-up"),),

@@ -1,10 +1,11 @@
 """Serves requests that begin alike, with a tree of what was read and without."""
 
+import operator
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import torch
 from torch import Tensor
@@ -16,9 +17,9 @@ from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.paged import Blocks
 from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
-from casestudies.lab.serving.alone import answer, same_share
+from casestudies.lab.serving.alone import answer, same_share, same_tokens
 from casestudies.lab.serving.arrivals import lengths
-from casestudies.lab.serving.engine import Served, serve, serving, together
+from casestudies.lab.serving.engine import Served, serving, together
 from casestudies.lab.serving.small_model import Trained
 from casestudies.lab.studies.prefix_cache.about import (
     CHATS,
@@ -29,7 +30,8 @@ from casestudies.lab.studies.prefix_cache.about import (
 from casestudies.lab.studies.prefix_cache.claims import AWARE, NONE, TREE
 from casestudies.lab.studies.prefix_cache.server import Server, Turn
 
-VARIANTS = (NONE, TREE, AWARE)
+VARIANTS = NONE, TREE, AWARE
+FIRST = NONE, TREE  # whose time to the first token is measured
 MORE = 4  # times as many tasks, where there are many
 BY_THEMSELVES = 16  # requests served one at a time, for the time to the first token
 MESSAGE, REPLY = 8, 16  # shares of a prompt: what is said in a turn of a chat, and its answer
@@ -54,6 +56,17 @@ class Trace:
         """Return the tokens of all prompts."""
         return sum(len(request.prompt) for request in self.requests)
 
+    @cached_property
+    def common_percent(self) -> float:
+        """Return how many tokens of all prompts stand in blocks that begin another too, in percent.
+
+        Of prompts in alphabetical order, the one that begins like another for longest is beside it.
+        """
+        prompts = sorted(request.prompt.tolist() for request in self.requests)
+        alike = [_alike(one, other) for one, other in pairwise(prompts)]
+        most = map(max, [0, *alike], [*alike, 0])
+        return 100 * sum(same - same % self.p.block for same in most) / self.prompt_tokens
+
     def server(self, variant: str) -> Server:
         """Return what serves in that way, with its memory empty."""
         size, weights = self.p.block, self.model.embedding.weight
@@ -62,26 +75,22 @@ class Trace:
         blocks = Blocks(self.model.config, count, size, weights.device.type, weights.dtype)
         return Server(self.model, blocks, tree=variant != NONE, aware=variant == AWARE)
 
-    def served(self, requests: Sequence[Turn]) -> "dict[str, Way]":
-        """Return how the requests are served in each of the ways, pass by pass in turn."""
-        servers = {name: self.server(name) for name in VARIANTS}
+    def served(
+        self, requests: Sequence[Turn], slots: int, variants: Sequence[str] = VARIANTS
+    ) -> "dict[str, Way]":
+        """Return how so many requests at once are served in each way, pass by pass in turn."""
+        servers = {name: self.server(name) for name in variants}
         found = together(
             {
-                name: serving(requests, len(requests), server.choose, server.carry)
+                name: serving(requests, slots, server.choose, server.carry)
                 for name, server in servers.items()
             }
         )
-        return {name: Way(found[name], servers[name]) for name in VARIANTS}
+        return {name: Way(found[name], servers[name]) for name in variants}
 
-    def first_token(self, variant: str) -> float:
-        """Return the median seconds to a first token of requests that are served one at a time."""
-        server = self.server(variant)
-        served = serve(self.requests[:BY_THEMSELVES], 1, server.choose, server.carry)
-        ends = [0.0, *(job.times[-1] for job in served.jobs)]
-        begun = (begin for begin, _ in pairwise(ends))
-        return statistics.median(
-            job.times[0] - begin for job, begin in zip(served.jobs, begun, strict=True)
-        )
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    return sum(takewhile(bool, map(operator.eq, one, other)))
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,13 @@ class Way:
         """Return the blocks that the tree gave back because the memory was full."""
         return self.server.tree.evicted if self.server.tree else 0
 
+    @property
+    def first_token(self) -> float:
+        """Return the median seconds to a first token, where requests were served one at a time."""
+        jobs = self.served.jobs
+        begun = [0.0, *(job.times[-1] for job in jobs[:-1])]
+        return statistics.median(job.times[0] - at for job, at in zip(jobs, begun, strict=True))
+
 
 Round = Mapping[str, Way]
 
@@ -112,18 +128,19 @@ def run(parameters: PrefixParameters, setup: Setup, report: Report) -> str:
     with report.stage("training the model", 0.15):
         traces = prepared(p, setup, report).traces()
     rounds: dict[Hashable, list[Round]] = {key: [] for key in traces}
-    firsts: dict[str, list[float]] = {NONE: [], TREE: []}
+    firsts = list[Round]()
     with report.stage("serving", 0.85) as stage:
         for done in range(p.rounds):
             stage.at(done / p.rounds, f"round {done + 1}")
             for key, trace in traces.items():
-                trace.served(trace.requests[:1])  # what is only done the first time is not counted
-                rounds[key].append(trace.served(trace.requests))
-            for variant, several in firsts.items():
-                several.append(traces[p.shared].first_token(variant))
+                trace.served(trace.requests[:1], 1)  # what only the first time takes is not counted
+                rounds[key].append(trace.served(trace.requests, len(trace.requests)))
+            some = traces[p.shared].requests[:BY_THEMSELVES]
+            firsts.append(traces[p.shared].served(some, 1, FIRST))
     report_traces(p, traces, rounds, report)
-    for variant, several in firsts.items():
-        report.measure("time to first token", variant, [MS * first for first in several])
+    for variant in FIRST:
+        taken = [MS * one[variant].first_token for one in firsts]
+        report.measure("time to first token", variant, taken)
     return verdict(traces, rounds, firsts)
 
 
@@ -159,9 +176,10 @@ class Asking:
         pieces = self._pieces(tasks + p.requests, p.prompt)
         generator = torch.Generator().manual_seed(self.setup.seed)
         tokens = lengths(p.requests, 1, p.longest_answer, "uniform", generator)
+        drawn = torch.randint(tasks, (p.requests,), generator=generator).tolist()
         requests = [
-            Turn(torch.cat((pieces[number % tasks][:common], own[common:])), count)
-            for number, (own, count) in enumerate(zip(pieces[tasks:], tokens, strict=True))
+            Turn(torch.cat((pieces[task][:common], own[common:])), count)
+            for task, own, count in zip(drawn, pieces[tasks:], tokens, strict=True)
         ]
         return Trace(self.trained.model, requests, p)
 
@@ -223,6 +241,7 @@ def report_way(
     rates = [len(trace.requests) / way.served.seconds for way in several]
     report.measure("requests per second", variant, rates, **settings)
     if variant != NONE:
+        report.measure("in common", variant, trace.common_percent, **settings)
         report.measure("reused", variant, reused_percent(trace, first), **settings)
         report.measure("evicted", variant, first.evicted, **settings)
         report.measure("speed-up", variant, speed_ups(rounds, variant), **settings)
@@ -241,19 +260,21 @@ def speed_ups(rounds: Sequence[Round], variant: str) -> list[float]:
 def verdict(
     traces: Mapping[Hashable, Trace],
     rounds: Mapping[Hashable, Sequence[Round]],
-    firsts: Mapping[str, Sequence[float]],
+    firsts: Sequence[Round],
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
     asked, *_ = traces
     trace = traces[asked]
     same = min(same_share(one[TREE].served, trace.alone) for one in rounds[asked])
-    said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
     speed, chat = (statistics.median(speed_ups(rounds[key], TREE)) for key in (asked, CHATS))
     reused = reused_percent(trace, rounds[asked][0][TREE])
     came, aware = (reused_percent(traces[MANY], rounds[MANY][0][way]) for way in (TREE, AWARE))
-    without, first = (MS * statistics.median(firsts[name]) for name in (NONE, TREE))
+    without, first = (
+        MS * statistics.median(one[name].first_token for one in firsts) for name in FIRST
+    )
     return (
-        f"{said} as alone. Where {100 * trace.p.shared:.0f} % of each prompt are in common, a tree"
+        f"{same_tokens(same)} as alone."
+        f" Where {trace.common_percent:.0f} % of all prompts are in common, a tree"
         f" spares reading {reused:.0f} % of all prompts and serves {speed:.2f} x as many requests a"
         f" second, turns of chats {chat:.2f} x; alone, a first token comes after {first:.1f} ms,"
         f" not {without:.1f}. With {MORE} times as many tasks it spares {came:.0f} %, and"
