@@ -1,4 +1,4 @@
-"""Replays of events: each worker in its order, as soon as it can."""
+"""Replays of events: each worker in its order, as soon as it can; and the most that they bear."""
 
 from functools import cache
 
@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casestudies.lab.replay.events import Event, Stuck, replay
+from casestudies.lab.replay.search import highest
 
 
 @st.composite
@@ -52,3 +53,13 @@ def test_what_can_never_begin_and_what_stands_twice_is_named() -> None:
         replay([[Event("a", 1, after=("nothing",))]])
     with pytest.raises(ValueError, match="two events are named 'a'"):
         replay([[Event("a", 1)], [Event("a", 2)]])
+
+
+@given(limit=st.floats(0.5, 9), halvings=st.integers(1, 20))
+def test_the_highest_number_is_found_as_closely_as_it_is_halved(limit, halvings) -> None:
+    found = highest(lambda number: number <= limit, 1.0, 8.0, halvings)
+    if limit < 1:
+        assert found == 0
+    else:
+        assert found <= limit
+        assert found * 8 ** (0.5**halvings) >= min(limit, 8) * (1 - 1e-9)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.serving.alone import answer, same_tokens
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
-from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
-from casestudies.lab.serving.engine import Job, Served, Work, serve
+from casestudies.lab.serving.carrying import Cost, ModelPasses, PricedPasses
+from casestudies.lab.serving.engine import Job, Pass, Served, Work, serve
 from casestudies.lab.serving.outcomes import (
     Limits,
     completion,
@@ -159,6 +159,16 @@ def test_the_replay_finds_the_cost_of_passes_and_then_their_time() -> None:
         truly, replayed = serve(requests, 2, policy, carry), serve(requests, 2, policy, costs)
         assert replayed.seconds == pytest.approx(truly.seconds)
         assert [j.times for j in replayed.jobs] == [pytest.approx(j.times) for j in truly.jobs]
+
+
+def test_no_work_costs_less_than_nothing() -> None:
+    works = [
+        Work(jobs, prompt, 9 * jobs + prompt % 5) for jobs in (1, 2, 7) for prompt in (0, 3, 64)
+    ]
+    # More jobs take less time here, as they may on a machine that does other things too.
+    odd = Cost.measured([Pass(work, 1.0 + work.prompt / work.jobs) for work in works])
+    assert min(odd) >= 0
+    assert odd.seconds(works[0]) > 0
 
 
 def test_what_is_promised_is_counted() -> None:

@@ -30,7 +30,7 @@ from casestudies.lab.studies.statistical_multiplexing.serving import (
     serve_all,
     untied,
 )
-from tests.lab.declared import Rows, statuses
+from tests.lab.declared import Rows, measured, statuses
 
 RATE, BURSTS = "li2023alpaserve-0", "li2023alpaserve-1"
 ONE = frozenset({0})
@@ -125,7 +125,7 @@ def test_two_devices_answer_as_the_models_alone_with_equal_work_and_memory() -> 
     prompts = torch.randint(50, (requests, tokens), generator=torch.Generator().manual_seed(2))
     asked = [0, 0, 1, 0, 1, 1]
     came = Came([0.0, 0.0, 0.0, 1.0, 2.0, 2.0], asked)
-    work = Work(models[0].config, both, prompts.numpy(), {1.0: came}, (1, 2, 4), 2, "cpu")
+    work = Work(models[0].config, both, prompts.numpy(), {1.0: came}, (1, 2, 4), 2)
     ranks = on_ranks(2, serve_all, work)
     whole, split = ([rank.counted[n] for rank in ranks] for n in (WHOLE, SPLIT))
     for counted in (whole, split):
@@ -161,25 +161,42 @@ def rows(gain: float, metric: str, name: str) -> Rows:
 
 
 @pytest.mark.parametrize(
-    ("claim", "metric", "name", "least"),
+    ("claim", "metric", "name", "least", "nowhere"),
     [
-        (RATE, "highest load", "gain in rate", 2.0),
-        (BURSTS, "greatest burstiness", "gain in burstiness", 1.5),
+        (RATE, "highest load", "gain in rate", 2.0, "at no load"),
+        (BURSTS, "greatest burstiness", "gain in burstiness", 1.5, "at no burstiness"),
     ],
 )
 def test_claims_agree_from_the_rules_ratio_on_and_are_never_supported(
-    claim, metric, name, least
+    claim, metric, name, least, nowhere
 ) -> None:
     study = STUDIES["statistical-multiplexing"]
     assert statuses(study, rows(least, metric, name))[claim] == "direction agrees"
     assert statuses(study, rows(50.0, metric, name))[claim] == "direction agrees"
     assert statuses(study, rows(least - 0.01, metric, name))[claim] == "not reproduced"
     assert statuses(study, rows(least, metric, name), requests=400)[claim] == "not run"
-    nothing: Rows = [(metric, "whole models", 0.0, {}), (metric, "split models", 0.5, {})]
-    assert statuses(study, nothing)[claim] == "not run"
+    # On one trace whole models scored nothing, whatever the median of all.
+    without: Rows = [(metric, "whole models", 0.1, {}), (metric, "split models", 0.5, {})]
+    judgement = study.judge(measured(study, without))[claim]
+    assert judgement.status == "not run"
+    assert f"whole models keep the deadline {nowhere}" in judgement.reason
 
 
 def test_the_rate_is_judged_at_the_rules_burstiness_only() -> None:
     study = STUDIES["statistical-multiplexing"]
     found = statuses(study, rows(3.0, "highest load", "gain in rate"), burstiness=2.0)
     assert found[RATE] == "not run"
+
+
+def test_the_rate_is_told_for_what_the_rule_leaves_open() -> None:
+    study = STUDIES["statistical-multiplexing"]
+    more: Rows = [
+        ("gain in rate", "split models", 9.0, {"deadline": 5.0}),
+        ("gain in rate", "split models", 0.5, {"room": 8}),
+        ("gain in rate", "split models", 7.0, {"burstiness": 1.0}),
+    ]
+    run = measured(study, [*rows(3.0, "highest load", "gain in rate"), *more])
+    said = {number.name: number.value for number in study.judge(run)[RATE].numbers}
+    assert said["at a deadline of 5 times"] == 9.0
+    assert said["with room for 8 whole models"] == 0.5
+    assert 7.0 not in said.values()

@@ -1,1 +1,1 @@
-"""Orders of events, carried out on paper."""
+"""Orders of events, carried out on paper, and the most that they bear."""

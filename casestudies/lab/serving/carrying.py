@@ -1,9 +1,10 @@
 """What a pass is: of the model itself, or on paper with costs that were measured."""
 
-import operator
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,20 +52,49 @@ class ModelPasses:
         return torch.tensor(job.said[-1:], device=self._device)
 
 
+class Cost(NamedTuple):
+    """Seconds of a pass, of each job, of each token of a prompt, of each that caches held."""
+
+    fixed: float
+    job: float = 0.0
+    prompt: float = 0.0
+    context: float = 0.0
+
+    @classmethod
+    def measured(cls, passes: Sequence[Pass]) -> "Cost":
+        """Return the cost by least squares over passes that were carried out, no part negative."""
+        work = np.array([[1, *one.work] for one in passes], dtype=np.float64)
+        largest = work.max(axis=0).clip(1)  # columns of one size, for the arithmetic's sake
+        seconds, cost = np.array([one.seconds for one in passes]), np.zeros(len(cls._fields))
+        kept = np.arange(len(cost))
+        # What would be negative is left out. All cannot be, since neither seconds nor work are.
+        while (found := np.linalg.lstsq((work / largest)[:, kept], seconds)[0]).min() < 0:
+            kept = kept[found >= 0]
+        cost[kept] = found
+        return cls(*(cost / largest).tolist())
+
+    def seconds(self, work: Work) -> float:
+        """Return what a pass takes."""
+        tokens = self.fixed + self.job * work.jobs + self.context * work.context
+        return tokens + self.prompt * work.prompt
+
+    def scaled(self, prompts: float, tokens: float) -> "Cost":
+        """Return the cost on a machine that takes so many times as long for either phase."""
+        return Cost(
+            tokens * self.fixed, tokens * self.job, prompts * self.prompt, tokens * self.context
+        )
+
+
 class PricedPasses:
     """Passes on paper: tokens without meaning, and seconds by a cost that is linear in the work."""
 
-    def __init__(self, fixed: float, *each: float) -> None:
-        self._fixed, self._each = fixed, each
+    def __init__(self, *cost: float) -> None:
+        self._cost = Cost(*cost)
 
     @classmethod
     def measured(cls, passes: Sequence[Pass]) -> "PricedPasses":
-        """Return passes priced by least squares over those that were carried out."""
-        work = torch.tensor([[1, *one.work] for one in passes], dtype=torch.float64)
-        seconds = torch.tensor([[one.seconds] for one in passes], dtype=torch.float64)
-        largest = work.amax(dim=0).clamp(min=1)  # columns of one size, for the arithmetic's sake
-        found = torch.linalg.lstsq(work / largest, seconds).solution.flatten() / largest
-        return cls(*found.tolist())
+        """Return passes priced by those that were carried out."""
+        return cls(*Cost.measured(passes))
 
     def __call__(self, jobs: Sequence[Job]) -> float:
         """Add a token to each job that answers; return the seconds that this should take."""
@@ -72,5 +102,4 @@ class PricedPasses:
         for job in jobs:
             if job.answers:
                 job.said.append(0)
-        # No less than nothing, where the least squares would have it so.
-        return max(0.0, self._fixed + sum(map(operator.mul, self._each, work)))
+        return self._cost.seconds(work)

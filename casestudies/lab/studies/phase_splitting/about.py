@@ -143,11 +143,12 @@ STUDY = Study(
         "Two processes on one machine, and an emulated link between them. On paper the slower kind"
         " of machine takes the times of this run and the faster one those times the ratios that"
         " Splitwise publishes for a model of 70 billion parameters, so that which kind suits which"
-        " phase is its finding and not this run's. Its ratio for prompts is given here from memory,"
-        " its other figures from notes on the paper. A CPU takes longer for a batch of tokens where a"
-        " GPU hardly does, which is what a pool for tokens lives from. Lengths are drawn, not"
-        " observed; Splitwise's third pool, which helps either phase, is left out, and a cap on the"
-        " power of machines for tokens, which at equal cost buys nothing more."
+        " phase is its finding and not this run's. Its ratio for prompts is that of its coding"
+        " workload and given here from memory, its other figures from notes on the paper. A CPU"
+        " takes longer for a batch of tokens where a GPU hardly does, which is what a pool for"
+        " tokens lives from. Lengths are drawn, not observed; Splitwise's third pool, which helps"
+        " either phase, is left out, and a cap on the power of machines for tokens, which at equal"
+        " cost buys nothing more."
     ),
     publications=("patel2023splitwise",),
     strategies=("request-scheduling", "scheduler-optimization", "heterogeneous-hardware"),
@@ -258,8 +259,9 @@ STUDY = Study(
     charts=(
         StudyChart(
             "curves",
-            "At equal cost and power: too few machines for prompts let first tokens wait, too many"
-            " leave too few for tokens. Mixed machines know no such choice, so theirs is level.",
+            "At equal cost and power, on the trace on which clusters are chosen: too few machines"
+            " for prompts let first tokens wait, too many leave too few for tokens. Mixed machines"
+            " know no such choice, so theirs is level.",
             series="rate by machines for prompts",
         ),
         StudyChart(
@@ -272,5 +274,6 @@ STUDY = Study(
     answers=ANSWERS,
     kind="replay",
     accepts=("text",),
+    devices=("cpu",),
     needs=needs,
 )

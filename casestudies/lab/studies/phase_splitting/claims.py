@@ -1,11 +1,12 @@
 """How a run speaks to the claims of Splitwise, each by the rule that stands with it."""
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
-from casestudies.lab.result import Result
+from casestudies.lab.result import NotMeasured, Result
 
 MIXED, SPLIT = "mixed machines", "split pools"
 CHEAPER, EQUAL = "20 % less cost", "equal cost and power"
 LEAST_REQUESTS = 300  # of a trace on paper: of fewer, the 99th percentile says little
+NO_RATE = "there are traces on which mixed machines keep the limits at no rate"
 
 
 def at_less_cost(result: Result) -> Judgement:
@@ -24,9 +25,10 @@ def _gain(result: Result, budget: str, least: float) -> Judgement:
     mixed, split = (
         result.value("rate within limits", name, budget=budget) for name in (MIXED, SPLIT)
     )
-    if mixed == 0:
-        return not_run("mixed machines keep the limits at no rate, so nothing can be divided by it")
-    gain = result.value("gain in rate", SPLIT, budget=budget)
+    try:
+        gain = result.value("gain in rate", SPLIT, budget=budget)
+    except NotMeasured:
+        return not_run(f"{NO_RATE}, so nothing can be divided by it")
     return judged(
         Number("split pools over mixed machines", gain, "x", claimed=True),
         Number("mixed machines", mixed, "request/s"),

@@ -1,8 +1,8 @@
 """Clusters that a budget allows: two kinds of machine, mixed or in pools, as Splitwise prices them.
 
 Prices and power are published (Splitwise, table I), and so is what the faster kind takes of the
-slower kind's time for a prompt (from memory) and for a token (table IV, medians of Llama-2-70B).
-Nothing of the faster kind is measured here.
+slower kind's time for a prompt (of the coding workload, from memory) and for a token (table IV,
+medians of Llama-2-70B). Nothing of the faster kind is measured here.
 """
 
 import math

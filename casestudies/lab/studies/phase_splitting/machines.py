@@ -1,9 +1,8 @@
 """Machines on paper that read prompts, add tokens, or do both, and what requests wait for.
 
-A pass takes a time that is linear in its work: the jobs, the tokens of prompts, the tokens that
-caches held before. Splitwise (Patel et al., 2023) reads a prompt and finds the first token on one
-machine, sends keys and values to another, and adds the other tokens there. A request goes to the
-machine of a pool that has the fewest tokens to read and add (section IV-A).
+Splitwise (Patel et al., 2023) reads a prompt and finds the first token on one machine, sends keys
+and values to another, and adds the other tokens there. A request goes to the machine of a pool that
+has the fewest tokens to read and add (section IV-A).
 """
 
 import heapq
@@ -14,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from casestudies.lab.distributed.link import Link
-from casestudies.lab.serving.engine import Pass, Work
+from casestudies.lab.replay.search import highest
+from casestudies.lab.serving.carrying import Cost
+from casestudies.lab.serving.engine import Work
 from casestudies.lab.serving.outcomes import percentile
 
 # At most so many times the latency alone on the slower kind of machine, for so many percent of the
@@ -25,39 +24,6 @@ from casestudies.lab.serving.outcomes import percentile
 PERCENTS = (50, 90, 99)
 LIMITS = ((2.0, 3.0, 6.0), (1.25, 1.5, 5.0), (1.25, 1.5, 5.0))
 LEAST, MOST, HALVINGS = 0.02, 8.0, 10  # of the search for the highest rate
-
-
-class Cost(NamedTuple):
-    """Seconds of a pass, of each job, of each token of a prompt, of each that caches held."""
-
-    fixed: float
-    job: float
-    prompt: float
-    context: float
-
-    @classmethod
-    def measured(cls, passes: Sequence[Pass]) -> "Cost":
-        """Return the cost by least squares over passes that were carried out, no part negative."""
-        work = np.array([[1, *one.work] for one in passes], dtype=np.float64)
-        largest = work.max(axis=0).clip(1)  # columns of one size, for the arithmetic's sake
-        seconds, cost = np.array([one.seconds for one in passes]), np.zeros(len(cls._fields))
-        kept = np.arange(len(cost))
-        # What would be negative is left out. All cannot be, since neither seconds nor work are.
-        while (found := np.linalg.lstsq((work / largest)[:, kept], seconds)[0]).min() < 0:
-            kept = kept[found >= 0]
-        cost[kept] = found
-        return cls(*(cost / largest).tolist())
-
-    def seconds(self, work: Work) -> float:
-        """Return what a pass takes."""
-        tokens = self.fixed + self.job * work.jobs + self.context * work.context
-        return tokens + self.prompt * work.prompt
-
-    def scaled(self, prompts: float, tokens: float) -> "Cost":
-        """Return the cost on a machine that takes so many times as long for either phase."""
-        return Cost(
-            tokens * self.fixed, tokens * self.job, prompts * self.prompt, tokens * self.context
-        )
 
 
 @dataclass(eq=False)
@@ -210,13 +176,8 @@ def highest_rate(
 
     It is sought from a fiftieth of `scale` to eight times that, in logarithms; 0 if there is none.
     """
-    low, high = LEAST * scale, MOST * scale
-    if not within(serve(low), expected):
-        return 0.0
-    for _ in range(HALVINGS):
-        middle = math.sqrt(low * high)
-        if within(serve(middle), expected):
-            low = middle
-        else:
-            high = middle
-    return low
+
+    def kept(rate: float) -> bool:
+        return within(serve(rate), expected)
+
+    return highest(kept, LEAST * scale, MOST * scale, HALVINGS)

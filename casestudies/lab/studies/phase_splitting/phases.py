@@ -1,8 +1,7 @@
 """Two machines that really serve: both phases on each, or one phase on each and a link between.
 
 Everything here runs on a rank; `study.py` starts the ranks. Requests really come, and what is sent
-may be used when the emulated link would have carried it. Keys and values pass through the memory of
-the CPU.
+may be used when the emulated link would have carried it.
 
 Shapes in comments: T tokens, L layers, K key-value heads, D head width.
 """
@@ -47,13 +46,12 @@ class Work:
     moments: list[float]
     slots: int
     rate: float  # of the link, in bytes a second
-    device: str
 
     def model(self) -> LanguageModel:
         """Return the model."""
         model = LanguageModel(self.config, tied=True)
         model.load_state_dict({n: torch.from_numpy(a) for n, a in self.weights.items()})
-        return model.requires_grad_(False).eval().to(self.device)
+        return model.requires_grad_(False).eval()
 
 
 @dataclass(eq=False)
@@ -67,6 +65,10 @@ class Text:
     cache: KeyValueCache
     said: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+
+
+# Texts as they come; after the last None, or why no more of them come.
+Coming = SimpleQueue[Text | Exception | None]
 
 
 class Served(NamedTuple):
@@ -103,7 +105,7 @@ def _seconds_alone(work: Work, model: LanguageModel) -> float:
     """Return the mean seconds of some requests one by one, as the first rank found them."""
     start = _together()
     for number in range(min(ALONE, len(work.prompts))):
-        coming: SimpleQueue[Text | None] = SimpleQueue()
+        coming: Coming = SimpleQueue()
         coming.put(_text(work, number, start))
         coming.put(None)
         _generate(model, coming, 1, start)
@@ -115,7 +117,7 @@ def _seconds_alone(work: Work, model: LanguageModel) -> float:
 
 def serve_mixed(work: Work, model: LanguageModel, unit: float) -> Served:
     """Serve every other request on this rank, both phases."""
-    coming: SimpleQueue[Text | None] = SimpleQueue()
+    coming: Coming = SimpleQueue()
     start = _together()
     for number in range(dist.get_rank(), len(work.prompts), MACHINES):
         coming.put(_text(work, number, start + unit * work.moments[number]))
@@ -128,9 +130,12 @@ def serve_split(work: Work, model: LanguageModel, unit: float) -> Served:
     start = _together()
     if dist.get_rank() == 0:
         return _read_prompts(work, model, start, unit)
-    coming: SimpleQueue[Text | None] = SimpleQueue()
-    Thread(target=_receive, args=(work, coming, start), daemon=True).start()
-    return _generate(model, coming, work.slots, start)
+    coming: Coming = SimpleQueue()
+    receiving = Thread(target=_receive, args=(work, coming, start), daemon=True)
+    receiving.start()
+    served = _generate(model, coming, work.slots, start)
+    receiving.join()
+    return served
 
 
 def _together() -> float:
@@ -139,9 +144,9 @@ def _together() -> float:
 
 
 def _text(work: Work, number: int, ready: float) -> Text:
-    prompt = torch.from_numpy(work.prompts[number]).to(work.device)
+    prompt = torch.from_numpy(work.prompts[number])
     room = len(prompt) + work.tokens[number]
-    cache = KeyValueCache(work.config, 1, room, work.device)
+    cache = KeyValueCache(work.config, 1, room)
     return Text(number, ready, prompt, work.tokens[number], cache)
 
 
@@ -156,7 +161,7 @@ def _read_prompts(work: Work, model: LanguageModel, start: float, unit: float) -
         _add(model, [text], served.passes, start)
         served.said[number], served.times[number] = text.said, text.times
         if text.left:
-            held = text.cache.held.cpu().contiguous()
+            held = text.cache.held.contiguous()
             total += held.nbytes
             carried = link.arrival(held.nbytes, time.monotonic())
             head = torch.tensor([carried - start, text.said[0]], dtype=torch.float64)
@@ -166,14 +171,15 @@ def _read_prompts(work: Work, model: LanguageModel, start: float, unit: float) -
     return served._replace(sent=total)
 
 
-def _receive(work: Work, coming: "SimpleQueue[Text | None]", start: float) -> None:
+def _receive(work: Work, coming: Coming, start: float) -> None:
     """Put what the first rank sends where those who wait stand, with the moment it has come."""
     try:
         for number, tokens in enumerate(work.tokens):
             if tokens > 1:
                 coming.put(_received(work, number, start))
-    finally:
         coming.put(None)
+    except Exception as error:  # noqa: BLE001 - raised where the text is waited for
+        coming.put(error)
 
 
 def _received(work: Work, number: int, start: float) -> Text:
@@ -188,20 +194,26 @@ def _received(work: Work, number: int, start: float) -> Text:
     text.cache.advance(len(text.unread))
     after, token = head.tolist()
     text.ready, text.left = start + after, text.left - 1
-    text.unread = torch.tensor([int(token)], device=work.device)
+    text.unread = torch.tensor([int(token)])
     return text
 
 
-def _generate(
-    model: LanguageModel, coming: "SimpleQueue[Text | None]", slots: int, start: float
-) -> Served:
+def _next(coming: Coming) -> Text | None:
+    """Return the text that comes next, None after the last; raise why no more of them come."""
+    found = coming.get()
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _generate(model: LanguageModel, coming: Coming, slots: int, start: float) -> Served:
     """Add tokens, pass by pass, to the texts that have come, first come, first served."""
     served = Served({}, {}, [], 0)
     waiting, present, more = deque[Text](), list[Text](), True
     while more or waiting or present:
         # It waits for what comes only where there is nothing else to do.
         while more and not (coming.empty() and (waiting or present)):
-            text = coming.get()
+            text = _next(coming)
             if text is None:
                 more = False
             else:

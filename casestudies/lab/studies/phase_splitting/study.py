@@ -17,10 +17,11 @@ from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
 from casestudies.lab.serving.alone import answer
 from casestudies.lab.serving.arrivals import Request, arrivals, lengths
+from casestudies.lab.serving.carrying import Cost
 from casestudies.lab.serving.engine import Pass
 from casestudies.lab.serving.outcomes import percentile
 from casestudies.lab.studies.phase_splitting.about import PhaseSplittingParameters
-from casestudies.lab.studies.phase_splitting.claims import CHEAPER, EQUAL, MIXED, SPLIT
+from casestudies.lab.studies.phase_splitting.claims import CHEAPER, EQUAL, MIXED, NO_RATE, SPLIT
 from casestudies.lab.studies.phase_splitting.designs import (
     H100,
     Budget,
@@ -31,7 +32,6 @@ from casestudies.lab.studies.phase_splitting.designs import (
 )
 from casestudies.lab.studies.phase_splitting.machines import (
     Asked,
-    Cost,
     Machine,
     alone,
     highest_rate,
@@ -156,15 +156,13 @@ def prepared(
     asked = sizes(p, p.executed, torch.Generator().manual_seed(setup.seed))
     prompts = small_model.prompts(corpus, trained.tokenizer, asked.prompts, setup.seed)
     said = [
-        answer(trained.model, Request(row.to(setup.device), tokens))
+        answer(trained.model, Request(row, tokens))
         for row, tokens in zip(prompts, asked.tokens, strict=True)
     ]
-    weights = {name: tensor.cpu().numpy() for name, tensor in trained.model.state_dict().items()}
+    weights = {name: tensor.numpy() for name, tensor in trained.model.state_dict().items()}
     moments = [moment / (p.load * MACHINES) for moment in asked.moments]
     rows, rate = [row.numpy() for row in prompts], p.bandwidth * MB
-    work = Work(
-        trained.model.config, weights, rows, asked.tokens, moments, p.slots, rate, setup.device
-    )
+    work = Work(trained.model.config, weights, rows, asked.tokens, moments, p.slots, rate)
     return work, said
 
 
@@ -277,19 +275,25 @@ def budgets(machines: int) -> dict[str, tuple[Budget, Budget]]:
 
 
 def report_budget(cluster: Cluster, name: str, report: Report) -> list[float]:
-    """Report the best clusters of a budget; return the gains by trace, none if there is no rate."""
+    """Report the best clusters of a budget.
+
+    Returns the gains by trace, none if on one of them mixed machines keep the limits at no rate.
+    """
     whole, apart = budgets(cluster.p.machines)[name]
     designs = {MIXED: list(mixed_designs(whole)), SPLIT: list(split_designs(apart))}
+    chosen = {
+        variant: {design: cluster.rate(design, 0) for design in several}
+        for variant, several in designs.items()
+    }
+    if name == EQUAL:
+        report_curves(chosen[SPLIT], max(chosen[MIXED].values()), report)
     found: dict[str, list[float]] = {}
-    for variant, several in designs.items():
-        chosen = {design: cluster.rate(design, 0) for design in several}
-        best = max(chosen, key=chosen.__getitem__)
+    for variant, rates in chosen.items():
+        best = max(rates, key=rates.__getitem__)
         numbers = range(1, 1 + cluster.p.traces)
         found[variant] = [cluster.rate(best, number) for number in numbers]
         report.measure("rate within limits", variant, found[variant], budget=name)
         report_machines(variant, best, name, report)
-        if name == EQUAL and variant == SPLIT:
-            report_curves(chosen, statistics.median(found[MIXED]), report)
     if not all(found[MIXED]):
         return []
     gains = [own / base for own, base in zip(found[SPLIT], found[MIXED], strict=True)]
@@ -318,14 +322,16 @@ def report_curves(chosen: Mapping[Design, float], level: float, report: Report) 
 
 def verdict(cheaper: Sequence[float], equal: Sequence[float], waits: Mapping[str, float]) -> str:
     """Return a few sentences made of the run's own numbers."""
-    said = (
-        f"On two machines 95 % of the answers stand still for {waits[SPLIT]:.1f} ms at most with"
-        f" phases split, and for {waits[MIXED]:.1f} on machines that do both."
-    )
-    if not (cheaper and equal):
-        return f"{said} On paper mixed machines keep the limits of latency at no rate at all."
     return (
-        f"{said} On paper the best split pools serve {statistics.median(equal):.2f} x the requests"
-        f" of the best mixed machines at equal cost and power, and"
-        f" {statistics.median(cheaper):.2f} x at 20 % less cost, within the same limits."
+        f"On two machines {WAIT} % of the answers stand still for {waits[SPLIT]:.1f} ms at most"
+        f" with phases split, and for {waits[MIXED]:.1f} on machines that do both. On paper, within"
+        f" Splitwise's limits of latency, {gained(EQUAL, equal)}, and {gained(CHEAPER, cheaper)}."
     )
+
+
+def gained(budget: str, gains: Sequence[float]) -> str:
+    """Return in words what was gained within a budget."""
+    if not gains:
+        return f"at {budget} {NO_RATE}"
+    served = f"serve {statistics.median(gains):.2f} x the requests of the best mixed machines"
+    return f"at {budget} the best split pools {served}"

@@ -64,7 +64,7 @@ class MultiplexingParameters(Parameters):
         role="workload",
     )
     requests: int = parameter(
-        10_000, "Requests of a trace on paper", unit="requests", ge=100, le=100_000, role="effort"
+        10_000, "Requests of a trace on paper", unit="requests", ge=100, le=100_000, role="workload"
     )
     traces: int = parameter(
         3,
@@ -276,8 +276,8 @@ STUDY = Study(
         StudyChart(
             "curves",
             "The same by the models that each device has room for. Copies of whole models share"
-            " bursts too, without what stages cost: where there is room for several, splitting"
-            " loses.",
+            " bursts too, without what stages cost: with room for all of them nothing is left"
+            " to gain, and splitting loses.",
             series="highest load by room",
         ),
         StudyChart(
@@ -291,5 +291,6 @@ STUDY = Study(
     answers=ANSWERS,
     kind="replay",
     accepts=("text",),
+    devices=("cpu",),
     needs=needs,
 )

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import wraps
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
-from casestudies.lab.result import Result
+from casestudies.lab.result import NotMeasured, Result
 
 WHOLE, SPLIT = "whole models", "split models"
 VARIATION = 4.0  # of the times between arrivals, for which the rule of the rate asks
 LEAST_REQUESTS = 5_000  # of a trace on paper: of fewer, one in a hundred says little
+NO_LOAD = "there are traces on which whole models keep the deadline at no load"
+NO_BURSTINESS = "there are traces on which whole models keep the deadline at no burstiness"
 
 Judge = Callable[[Result], Judgement]
 
@@ -30,39 +32,41 @@ def request_rate(result: Result) -> Judgement:
     """AlpaServe 0: the highest rate at 99 % within the deadline, at equal memory."""
     if result.parameters["burstiness"] != VARIATION:
         return not_run(f"the rule asks for a coefficient of variation of {VARIATION:g}")
-    return _compared(result, "gain in rate", "highest load", 2)
+    return _compared(result, "gain in rate", "highest load", 2, NO_LOAD)
 
 
 @of_a_long_trace
 def burstiness(result: Result) -> Judgement:
     """AlpaServe 1: the greatest burstiness at 99 % within the deadline."""
-    return _compared(result, "gain in burstiness", "greatest burstiness", 1.5)
+    return _compared(
+        result, "gain in burstiness", "greatest burstiness", 1.5, f"at this load {NO_BURSTINESS}"
+    )
 
 
-def _compared(result: Result, gain: str, metric: str, least: float) -> Judgement:
+def _compared(result: Result, gain: str, metric: str, least: float, without: str) -> Judgement:
     whole, split = (result.value(metric, name) for name in (WHOLE, SPLIT))
-    if whole == 0:
-        return not_run(
-            "whole models keep the deadline at no load, so there is nothing to divide by"
-        )
-    ratio = result.value(gain, SPLIT)
+    try:
+        ratio = result.value(gain, SPLIT)
+    except NotMeasured:
+        return not_run(f"{without}, so nothing can be divided by it")
     return judged(
         Number("split models over whole ones", ratio, "x", claimed=True),
         Number(f"{metric}, whole models", whole),
         Number(f"{metric}, split models", split),
         Number("deadline over the time alone", float(result.parameters["deadline"] or 0), "x"),
-        *_at_other_deadlines(result, gain),
+        *_elsewhere(result, gain, "deadline", "at a deadline of {:g} times"),
+        *_elsewhere(result, gain, "room", "with room for {:g} whole models"),
         *(Number(f"replay off by, {name}", _error(result, name), "%") for name in (WHOLE, SPLIT)),
         agrees=ratio >= least,
     )
 
 
-def _at_other_deadlines(result: Result, gain: str) -> list[Number]:
-    # The rule leaves the deadline open, and more depends on it than on anything else.
+def _elsewhere(result: Result, gain: str, setting: str, named: str) -> list[Number]:
+    # The rule leaves deadline and room open, and more depends on them than on anything else.
     return [
-        Number(f"at a deadline of {row.settings['deadline']:g} times", row.value, "x")
+        Number(named.format(row.settings[setting]), row.value, "x")
         for row in result.measurements
-        if row.metric == gain and set(row.settings) == {"deadline"}
+        if row.metric == gain and set(row.settings) == {setting}
     ]
 
 

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from casestudies.lab.replay.search import highest
+
 IN_TIME = 0.99  # of the requests, within the deadline
 LEAST_LOAD, MOST_LOAD, HALVINGS = 0.01, 1.5, 12  # of the search, in logarithms
 STEP, MOST_BURSTY = 0.25, 12.0
@@ -119,13 +121,8 @@ def highest_load(groups: Sequence[Group], trace: Trace, capacity: float, deadlin
 
     0 if that is less than a hundredth.
     """
-    low, high = LEAST_LOAD, MOST_LOAD
-    if not in_time(groups, trace, low * capacity, deadline):
-        return 0.0
-    for _ in range(HALVINGS):
-        middle = math.sqrt(low * high)
-        if in_time(groups, trace, middle * capacity, deadline):
-            low = middle
-        else:
-            high = middle
-    return low
+
+    def kept(load: float) -> bool:
+        return in_time(groups, trace, load * capacity, deadline)
+
+    return highest(kept, LEAST_LOAD, MOST_LOAD, HALVINGS)

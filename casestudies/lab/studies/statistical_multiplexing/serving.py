@@ -1,8 +1,7 @@
 """Two models on two ranks, whole or in stages, and requests that really come.
 
 Everything here runs on a rank, which is a device; `study.py` starts them. A request is a prompt,
-and its answer the logits after it. Tensors pass between ranks through the memory of the CPU,
-wherever the weights are.
+and its answer the logits after it.
 
 Shapes in comments: R requests, T tokens, C width.
 """
@@ -44,11 +43,10 @@ class Work:
     traces: dict[float, Came]
     sizes: tuple[int, ...]
     rounds: int
-    device: str
 
     def models(self) -> list[LanguageModel]:
         """Return both models."""
-        return [model_of(self.config, weights).to(self.device) for weights in self.weights]
+        return [model_of(self.config, weights) for weights in self.weights]
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def untied(model: LanguageModel) -> tuple[Config, Weights]:
 
     The first stage holds the embedding and the last the head, so they cannot be one tensor.
     """
-    weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return model.config, {**weights, "head.weight": weights["embedding.weight"]}
 
 
@@ -116,8 +114,6 @@ class Stage(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         """Return what the next stage reads (1, T, C), or the logits after the last token."""
-        weights = next(self.parameters())
-        given = given.to(weights.device)
         hidden = self.embedding(given) if self.embedding else given
         blocks = cast(Sequence[Block], self.blocks)
         place = blocks[0].place(hidden)
@@ -125,8 +121,8 @@ class Stage(nn.Module):
             hidden = block(hidden, place)
         self.read += hidden.shape[1] * len(blocks)
         if self.norm and self.head:
-            return cast(Tensor, self.head(self.norm(hidden[0, -1]))).cpu()
-        return hidden.cpu()
+            return cast(Tensor, self.head(self.norm(hidden[0, -1])))
+        return hidden
 
 
 class Device:
@@ -237,7 +233,7 @@ def stage_seconds(timed: dict[int, list[Stage]], prompt: Tensor) -> dict[int, li
 def _pass(stages: Sequence[Stage], given: Tensor) -> list[float]:
     moments = [time.perf_counter()]
     for stage in stages:
-        given = stage(given)  # on the CPU, so all is done then
+        given = stage(given)
         moments.append(time.perf_counter())
     return np.diff(moments).tolist()
 

@@ -4,7 +4,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,12 @@ from casestudies.lab.studies.statistical_multiplexing.about import (
     LOADS,
     MultiplexingParameters,
 )
-from casestudies.lab.studies.statistical_multiplexing.claims import SPLIT, WHOLE
+from casestudies.lab.studies.statistical_multiplexing.claims import (
+    NO_BURSTINESS,
+    NO_LOAD,
+    SPLIT,
+    WHOLE,
+)
 from casestudies.lab.studies.statistical_multiplexing.queues import (
     MOST_BURSTY,
     STEP,
@@ -77,9 +82,10 @@ class Cluster:
         """Return all models on all devices, each in so many stages."""
         return placed(self.p.devices, stages, room, self.stages[stages])
 
-    def trace(self, variation: float, number: int) -> Trace:
-        """Return a trace; those of the same number are the same for all that is compared."""
-        return trace(self.p.devices, self.p.requests, variation, self.seed, number)
+    @cached_property
+    def trace(self) -> Callable[[float, int], Trace]:
+        """Return what returns the trace of a burstiness and a number, the same for all compared."""
+        return lru_cache(256)(partial(trace, self.p.devices, self.p.requests, self.seed))
 
 
 class Compared(NamedTuple):
@@ -136,18 +142,17 @@ def prepared(p: MultiplexingParameters, setup: Setup, report: Report) -> Work:
         variation: came(p, setup.seed, variation) for variation in sorted({POISSON, p.burstiness})
     }
     sizes = (1, *(n for n in range(2, p.devices + 1) if not (p.devices % n or p.layers % n)))
-    asked = torch.stack(prompts).cpu().numpy()
-    return Work(config, both, asked, traces, sizes, p.rounds, setup.device)
+    asked = torch.stack(prompts).numpy()
+    return Work(config, both, asked, traces, sizes, p.rounds)
 
 
 def came(p: MultiplexingParameters, seed: int, variation: float) -> Came:
     """Return a trace for two models at the load, with the time of a whole model as the unit."""
-    found = trace(DEVICES, p.executed, variation, seed, 0)
+    found = trace(DEVICES, p.executed, seed, variation, 0)
     return Came((found.moments / (p.load * DEVICES)).tolist(), found.models.tolist())
 
 
-@lru_cache(maxsize=256)
-def trace(devices: int, requests: int, variation: float, seed: int, number: int) -> Trace:
+def trace(devices: int, requests: int, seed: int, variation: float, number: int) -> Trace:
     """Return the trace of this number."""
     generator = np.random.default_rng([seed, number, round(1000 * variation)])
     return bursty(devices, requests, variation, generator)
@@ -172,10 +177,10 @@ def report_counts(work: Work, ranks: Sequence[Found], report: Report) -> None:
 @torch.no_grad()
 def logits_alone(work: Work) -> list[Seconds]:
     """Return the last logits of each request by its model alone, in this process."""
-    models = [model_of(work.config, weights).to(work.device) for weights in work.weights]
+    models = [model_of(work.config, weights) for weights in work.weights]
     asked = next(iter(work.traces.values())).models
-    prompts = torch.from_numpy(work.prompts).to(work.device)
-    return [models[m](prompts[n : n + 1])[0, -1].cpu().numpy() for n, m in enumerate(asked)]
+    prompts = torch.from_numpy(work.prompts)
+    return [models[m](prompts[n : n + 1])[0, -1].numpy() for n, m in enumerate(asked)]
 
 
 def stages_of(ranks: Sequence[Found], rounds: Sequence[int], n: int) -> Stages:
@@ -336,9 +341,9 @@ def report_burstiness(cluster: Cluster, report: Report) -> Compared:
     return found
 
 
-def report_latency(cluster: Cluster, report: Report) -> list[float]:
-    """Report whose mean latency is shorter; return the loads at which that of split models is."""
-    sooner = []
+def report_latency(cluster: Cluster, report: Report) -> int:
+    """Report whose mean latency is shorter; return at how many loads that of split models is."""
+    sooner = 0
     for variation in sorted({POISSON, cluster.p.burstiness}):
         for load in LOADS:
             gains = speeds(cluster, variation, load).gains
@@ -346,8 +351,7 @@ def report_latency(cluster: Cluster, report: Report) -> list[float]:
             settings = {"burstiness": variation}
             report.measure("gain in latency", SPLIT, gains, load=load, **settings)
             report.point("gain in latency by load", SPLIT, load, found, **settings)
-            if variation == cluster.p.burstiness and found > 1:
-                sooner.append(load)
+            sooner += variation == cluster.p.burstiness and found > 1
     return sooner
 
 
@@ -361,29 +365,23 @@ def speeds(cluster: Cluster, variation: float, load: float) -> Compared:
     return compared(cluster, cluster.p.room, score)
 
 
-def verdict(executed: Executed, rate: Compared, bursts: Compared, sooner: Sequence[float]) -> str:
-    """Return a few sentences made of the run's own numbers."""
+def verdict(executed: Executed, rate: Compared, bursts: Compared, sooner: int) -> str:
+    """Return two sentences made of the run's own numbers."""
     p = executed.p
     whole, split = (statistics.median(values) for values in rate)
-    said = (
-        f"On paper, with requests whose gaps vary by {p.burstiness:g} and a deadline of"
-        f" {p.deadline:g} times the time alone, 99 % are in time up to a load of {split:.3f} with"
-        f" split models and of {whole:.3f} with whole ones"
-    )
-    said += f": {statistics.median(rate.gains):.2f} x." if rate.gains else "."
+    faster = f"{statistics.median(rate.gains):.2f} x" if rate.gains else f"but {NO_LOAD}"
+    burstier = NO_BURSTINESS
     if bursts.gains:
-        said += (
-            f" At a load of {p.load:g} they bear {statistics.median(bursts.gains):.2f} x the"
-            " burstiness."
-        )
-    wins = f"at loads of {min(sooner):g} to {max(sooner):g}" if sooner else "at no load"
-    if len(sooner) == len(LOADS):
-        wins = "at every load"
+        burstier = f"split models bear {statistics.median(bursts.gains):.2f} x the burstiness"
     means = [
         MS * statistics.median(executed.latencies(name, p.burstiness, n).mean() for n in numbers)
         for name, numbers in itertools.product((SPLIT, WHOLE), [range(p.rounds)])
     ]
     return (
-        f"{said} Their mean latency is the shorter one {wins} on paper; on two devices it was"
-        f" {means[0]:.0f} ms, and {means[1]:.0f} with whole models."
+        f"On paper, with requests whose gaps vary by {p.burstiness:g} and a deadline of"
+        f" {p.deadline:g} times the time alone, 99 % are in time up to a load of {split:.3f} with"
+        f" split models and of {whole:.3f} with whole ones, {faster}, and at a load of"
+        f" {p.load:g} {burstier}. The mean latency of split models is the shorter one at {sooner}"
+        f" of {len(LOADS)} loads on paper; for one trace of {p.executed} requests on two devices it"
+        f" was {means[0]:.0f} ms, and {means[1]:.0f} with whole models."
     )
