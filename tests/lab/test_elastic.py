@@ -101,8 +101,11 @@ def test_traces_fit_the_instances() -> None:
     ],
 )
 def test_spotserve_is_judged_by_the_rules(found, best: str, worst: str) -> None:
+    # What it is to start all processes anew is told and not judged.
     rows = [
-        (GAIN, SCRATCH, gain, {"trace": trace}) for trace, gain in zip(TRACES, found, strict=True)
+        (GAIN, variant, gain * times, {"trace": trace})
+        for variant, times in ((SCRATCH, 1), (RESTARTED, 10))
+        for trace, gain in zip(TRACES, found, strict=True)
     ]
     expected = {"miao2023spotserve-0": best, "miao2023spotserve-1": worst}
     assert statuses(STUDY, rows) == expected

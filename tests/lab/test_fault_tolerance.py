@@ -92,6 +92,14 @@ def test_a_neighbour_takes_over_unless_it_is_missing_too() -> None:
     assert FLEET.steps_redundant([early, Loss(2000.0, 2)], 1) > neighbours
 
 
+def test_who_is_lost_while_all_go_back_lets_all_begin_to_go_back_again() -> None:
+    at_once, amid = (
+        FLEET.steps_redundant([Loss(1000.0, 1), Loss(1050.0, 2), Loss(third, 6)], 1)
+        for third in (1050.0, 1100.0)
+    )
+    assert at_once - amid == pytest.approx(50 / 21, rel=0.1)
+
+
 def test_the_longer_a_restart_the_more_redundancy_gains() -> None:
     lost = losses(FLEET.workers, 0.33, 100, generator())
     gains = []

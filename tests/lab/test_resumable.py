@@ -1,6 +1,7 @@
 """Ranks that are killed, checkpoints that are whole, and training that goes on from them."""
 
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,6 +82,17 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def test_a_checkpoint_that_lacks_a_share_is_refused(saved: Path, tmp_path: Path) -> None:
+    partial = shutil.copytree(saved, tmp_path / "partial")
+    next(partial.iterdir()).unlink()
+    with pytest.raises(ValueError, match="partial holds 2 of 3 files"):
+        checkpoints.load(partial, 0, NUMBERS)
+    for file in partial.iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match="partial holds no file"):
+        checkpoints.load(partial, 0, NUMBERS)
+
+
 def test_a_rank_killed_while_all_write_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     found, generations = in_generations([2, 1], killed_while_writing, str(tmp_path))
     assert found == [(1, [0, 1, 2, 3])]
@@ -124,9 +136,18 @@ def test_another_number_of_ranks_goes_on_with_the_same_steps(worlds: Sequence[in
     assert len(changed.of("step")) == TASK.steps
 
 
-def test_what_is_forgotten_shows() -> None:
+def test_where_nothing_was_saved_all_is_done_again() -> None:
     again = carried_out(replace(TASK, endings=[Ending(4, killed=0)]), [2, 2])
-    other = carried_out(replace(TASK, seed=1), [2])
-    assert same(again, carried_out(TASK, [2]))  # nothing was saved: all is done again
+    undisturbed, other = carried_out(TASK, [2]), carried_out(replace(TASK, seed=1), [2])
+    assert same(again, undisturbed)
+    assert again.apart(undisturbed) == 0
     assert len(again.of("step")) == TASK.steps + 3
     assert not same(again, other)
+    assert again.apart(other) > 0
+
+
+def test_a_failure_that_nobody_planned_is_none_to_go_on_from() -> None:
+    # There is no batch for a step after the last, and all steps are saved.
+    beyond = replace(TASK, every=3, endings=[Ending(TASK.steps + 1)])
+    with pytest.raises(RanksFailed, match="generation 0: rank 0: IndexError"):
+        carried_out(beyond, [1, 1])

@@ -54,12 +54,14 @@ def save(folder: Path, generation: int, share: Share) -> None:
     writing = folder / f"generation {generation}"
     writing.mkdir(exist_ok=True)
     file = writing / f"from {share.first}.safetensors"
-    numbers = {"step": torch.tensor(share.step), "first": torch.tensor(share.first)}
-    save_file(numbers | dict(zip(ROWS, share.states, strict=True)), file)
+    numbers = {"step": share.step, "first": share.first, "ranks": dist.get_world_size()}
+    rows = dict(zip(ROWS, share.states, strict=True))
+    save_file({name: torch.tensor(number) for name, number in numbers.items()} | rows, file)
     _to_disk(file)
     dist.barrier()
     if dist.get_rank() == 0:
         before = latest(folder)
+        _to_disk(writing)
         writing.rename(folder / f"step {share.step:012}")
         _to_disk(folder)
         if before:
@@ -68,10 +70,18 @@ def save(folder: Path, generation: int, share: Share) -> None:
 
 
 def load(checkpoint: Path, first: int, count: int) -> Share:
-    """Return so many numbers of each row, zeros after the rows' end, read from files of shares."""
+    """Return so many numbers of each row, zeros after the rows' end, read from files of shares.
+
+    Raises ValueError if there are not as many files as ranks have written.
+    """
     share = Share(0, first, *(torch.zeros(count) for _ in ROWS))
-    for file in checkpoint.iterdir():
+    files = list(checkpoint.iterdir())
+    if not files:
+        raise ValueError(f"the checkpoint {checkpoint} holds no file of a rank")
+    for file in files:
         with safe_open(file, "pt") as held:
+            if len(files) != (ranks := int(held.get_tensor("ranks"))):
+                raise ValueError(f"the checkpoint {checkpoint} holds {len(files)} of {ranks} files")
             share.step = int(held.get_tensor("step"))
             begin = int(held.get_tensor("first"))
             end = begin + held.get_slice("weights").get_shape()[0]

@@ -16,11 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from casestudies.lab.distributed.launched import this_launch
+from casestudies.lab.distributed.ranks import RanksFailed
 from casestudies.lab.distributed.supervised import Generation, in_generations
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import LanguageModel
@@ -100,8 +102,23 @@ class Carried:
 
     @property
     def seconds(self) -> float:
-        """Return the time from when the first ranks were ready until the last step was done."""
-        return self.of("step")[-1].at - self.of("ready")[0].at
+        """Return the time from when the first ranks were ready until all was done.
+
+        The last to be done is a step, or a save if one follows it.
+        """
+        return self.noted[-1].at - self.of("ready")[0].at
+
+    @property
+    def progress(self) -> list[tuple[float, int]]:
+        """Return, for each start and step, seconds since the first start and the steps so far."""
+        begun = self.of("ready")[0].at
+        points = (note for note in self.noted if note.what in ("ready", "step"))
+        return [(note.at - begun, note.step) for note in points]
+
+    def apart(self, other: "Carried") -> float:
+        """Return the largest difference of a final weight or of a step's loss."""
+        losses = max(abs(a - b) for a, b in zip(self.losses, other.losses, strict=True))
+        return max(losses, float(np.abs(self.weights - other.weights).max()))
 
 
 class Training:
@@ -183,8 +200,10 @@ def carry_on(generation: int, folder: str, task: Task) -> Any:
     while training.share.step < ending.step:
         begun = time.monotonic()
         found = training.backward()
-        if training.share.step + 1 == ending.step and training.rank == ending.killed:
-            log.killed(training)
+        if training.share.step + 1 == ending.step and ending.killed is not None:
+            dist.barrier()  # the first rank has noted the step before
+            if training.rank == ending.killed:
+                log.killed(training)
         loss = training.change(*found)
         log.note("step", training, begun, loss)
         step, leaves = training.share.step, training.share.step == ending.step < task.steps
@@ -196,15 +215,28 @@ def carry_on(generation: int, folder: str, task: Task) -> Any:
 
 
 def carried_out(task: Task, worlds: Sequence[int]) -> Carried:
-    """Return how generations of so many ranks carry out the task; see `in_generations`."""
+    """Return how generations of so many ranks carry out the task; see `in_generations`.
+
+    Raises RanksFailed if a generation fails in which none was killed.
+    """
 
     def supervise() -> Carried:
         with tempfile.TemporaryDirectory() as folder:
             (weights, *_), generations = in_generations(worlds, carry_on, folder, task)
-            return Carried(weights, _noted(Path(folder)), tuple(generations))
+            carried = Carried(weights, _noted(Path(folder)), tuple(generations))
+        _check_failures(carried)
+        return carried
 
     launch = this_launch()
     return launch.on_first(supervise) if launch else supervise()
+
+
+def _check_failures(carried: Carried) -> None:
+    """Raise RanksFailed if a generation failed in which none was killed."""
+    killed = {note.generation for note in carried.of("killed")}
+    for number, generation in enumerate(carried.generations):
+        if generation.failure and number not in killed:
+            raise RanksFailed(f"generation {number}: {generation.failure}")
 
 
 class _Log:

@@ -113,9 +113,10 @@ STUDY = Study(
         " but for rounding. Serving is a replay: with half of the instances a pass takes twice as"
         " long, an instance is announced to be taken away early enough to send what it has, and the"
         " three traces are ours. Small weights are read from this machine’s file cache in"
-        " milliseconds, where large ones take minutes, so the last chart goes through load times."
-        " Which way of laying the layers is best for so many instances, which SpotServe also"
-        " chooses, is not looked at."
+        " milliseconds, so the last chart goes through load times: the same small weights from a"
+        " slower disk; sending stays as measured here, where large weights would take longer to be"
+        " sent too. Which way of laying the layers is best for so many instances, which SpotServe"
+        " also chooses, is not looked at."
     ),
     publications=("miao2023spotserve",),
     strategies=("elastic-scaling", "fault-tolerance"),
@@ -209,8 +210,8 @@ STUDY = Study(
             LOWER,
             "cost",
             "timed",
-            "time from the first ranks’ readiness to the last step, divided by that of two ranks in"
-            " the same round",
+            "time from the first ranks’ readiness until the last step is done, and saved if it is,"
+            " divided by that of two ranks in the same round; all save equally often",
             relative_to=TWO,
         ),
         Metric(
@@ -279,8 +280,8 @@ STUDY = Study(
         StudyChart(
             "curves",
             "By how much the slowest requests wait longer if all is read and begun anew. The first"
-            " point of each line is what reading takes here; the longer it takes, the more there is"
-            " to gain by moving what is there already.",
+            " point of each line is what reading takes here, the others are the same small weights"
+            " from a slower disk; sending stays as measured here.",
             series="P99 by load time, by replay",
         ),
     ),

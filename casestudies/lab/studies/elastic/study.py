@@ -1,20 +1,20 @@
 """Changes the number of ranks amid training, and replays serving on instances that come and go."""
 
-import operator
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
 from casestudies.lab.distributed.alone import alone_among
-from casestudies.lab.distributed.ranks import on_ranks
+from casestudies.lab.distributed.launched import this_launch
+from casestudies.lab.distributed.ranks import on_ranks, started_here
 from casestudies.lab.measure.rounds import alternately
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.report import Report, Stage
@@ -36,7 +36,7 @@ from casestudies.lab.studies.elastic.claims import (
     TWO,
 )
 from casestudies.lab.studies.elastic.migration import Change, ElasticPasses, Stalls
-from casestudies.lab.studies.elastic.moving import read_weights, regroup_and_send
+from casestudies.lab.studies.elastic.moving import Moved, move, read_weights
 from casestudies.lab.train import loop
 from casestudies.lab.train.resumable import Carried, Ending, Task, Training, carried_out
 
@@ -108,13 +108,13 @@ def prepare(p: ElasticParameters, setup: Setup, report: Report) -> Task:
     drawn = loop.drawn(windows, torch.Generator().manual_seed(setup.seed), p.sequences)
     batches = torch.stack([batch for _, batch in zip(range(p.steps), drawn, strict=False)])
     vocabulary = tokenizer.get_vocab_size()
-    return Task(vocabulary, p.width, p.layers, setup.seed, batches.numpy())
+    return Task(vocabulary, p.width, p.layers, setup.seed, batches.numpy(), p.checkpoint_every)
 
 
 def train_round(task: Task, stage: Stage, done: float, p: ElasticParameters) -> Round:
     """Return how training goes on two ranks, on one, and when their number changes."""
     endings = Ending(task.steps // 3, killed=1), Ending(2 * task.steps // 3)
-    changing = replace(task, every=p.checkpoint_every, endings=endings)
+    changing = replace(task, endings=endings)
     found = {}
     for n, (variant, worlds) in enumerate(WORLDS.items()):
         stage.at(done + n / len(WORLDS) / p.rounds, variant)
@@ -129,7 +129,7 @@ def report_training(rounds: Sequence[Round], report: Report) -> None:
         report.measure("training loss", variant, several[0].losses[-1])
         report.measure("steps done", variant, max(len(one.of("step")) for one in several))
         if variant != TWO:
-            apart = max(difference(one[variant], one[TWO]) for one in rounds)
+            apart = max(one[variant].apart(one[TWO]) for one in rounds)
             report.measure("equality error", variant, apart)
             ratios = [one[variant].seconds / one[TWO].seconds for one in rounds]
             report.measure("time over two ranks", variant, ratios)
@@ -141,16 +141,8 @@ def report_training(rounds: Sequence[Round], report: Report) -> None:
                 if one.generations[note.generation].world == ranks
             ]
             report.measure("step time", variant, taken, ranks=ranks)
-        begun = several[0].of("ready")[0].at
-        for note in several[0].noted:
-            if note.what in ("ready", "step"):
-                report.point("steps by time", variant, note.at - begun, note.step)
-
-
-def difference(one: Carried, other: Carried) -> float:
-    """Return the largest difference of a final weight or of a step’s loss."""
-    losses = max(abs(a - b) for a, b in zip(one.losses, other.losses, strict=True))
-    return max(losses, float(np.abs(one.weights - other.weights).max()))
+        for seconds, step in several[0].progress:
+            report.point("steps by time", variant, seconds, step)
 
 
 def report_changes(rounds: Sequence[Round], task: Task, report: Report) -> None:
@@ -179,6 +171,7 @@ def prepare_service(task: Task, p: ElasticParameters, setup: Setup) -> Service:
     begins = torch.randint(len(rows) - p.prompt, (p.requests,), generator=generator).tolist()
     requests = [Request(rows[begin : begin + p.prompt], p.answer) for begin in begins]
     moments = arrivals(p.requests, "poisson", generator)
+    serve(requests[:1], p.slots, iteration_level, ModelPasses(model))  # the first is slow
     # As many as are needed to see full and half empty passes.
     seen = requests[: 2 * p.slots + 1]
     served = serve(seen, p.slots, iteration_level, ModelPasses(model))
@@ -189,31 +182,32 @@ def prepare_service(task: Task, p: ElasticParameters, setup: Setup) -> Service:
 
 def measured_stalls(task: Task, rounds: int, report: Report) -> Stalls:
     """Report and return what it takes to start again, to regroup, and to read or send weights."""
-    model = task.model()
-    numbers = sum(weight.numel() for weight in model.parameters())
+    model, launch = task.model(), this_launch()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weights.safetensors"
         save_file(model.state_dict(), file)
-        starting = {RESTARTED: lambda: on_ranks(2, read_weights, task, str(file), 1)}
-        start = alternately(starting, rounds)[RESTARTED]
-        load, _ = on_ranks(2, read_weights, task, str(file), rounds)
-    sent, _ = on_ranks(2, regroup_and_send, numbers, rounds)
-    grouped, sending = zip(*sent, strict=True)
+        # Processes of their own, also where torchrun has started as many.
+        starting = {RESTARTED: lambda: started_here(2, read_weights, task, str(file))}
+        started = partial(alternately, starting, rounds)
+        start = (launch.on_first(started) if launch else started())[RESTARTED]
+        moved, _ = on_ranks(2, move, task, str(file), rounds)
     for variant, seconds in (
         (RESTARTED, start),
-        (SCRATCH, map(operator.add, grouped, load)),
-        (MIGRATED, map(operator.add, grouped, sending)),
+        (SCRATCH, [one.grouped + one.read for one in moved]),
+        (MIGRATED, [one.grouped + one.sent for one in moved]),
     ):
         report.measure("time without service", variant, [1000 * one for one in seconds])
+    usual = Moved(*map(statistics.median, zip(*moved, strict=True)))
+    weights = 4 * sum(weight.numel() for weight in model.parameters())
     cache = KeyValueCache(model.config, 1, 1)
     cache.advance(1)
     return Stalls(
         start=statistics.median(start),
-        regroup=statistics.median(grouped),
-        load=statistics.median(load),
-        weights=4 * numbers,
+        regroup=usual.grouped,
+        load=usual.read,
+        weights=weights,
         token=cache.bytes,
-        rate=4 * numbers / statistics.median(sending),
+        rate=weights / usual.sent,
     )
 
 
@@ -245,7 +239,7 @@ def load_times(measured: float) -> list[float]:
 
 def verdict(rounds: Sequence[Round], gains: Mapping[str, float]) -> str:
     """Return a few sentences made of the run's own numbers."""
-    apart = max(difference(one[ELASTIC], one[TWO]) for one in rounds)
+    apart = max(one[ELASTIC].apart(one[TWO]) for one in rounds)
     alike = "to the last bit" if apart == 0 else f"but for {apart:.1e}"
     slower = statistics.median(one[ELASTIC].seconds / one[TWO].seconds for one in rounds)
     return (

@@ -230,8 +230,8 @@ STUDY = Study(
             LOWER,
             "cost",
             "timed",
-            "time from the first ranks’ readiness to the last step, divided by that of undisturbed"
-            " training of the same round",
+            "time from the first ranks’ readiness until the last step is done, and saved if it is,"
+            " divided by that of undisturbed training of the same round",
             relative_to=UNDISTURBED,
         ),
         metrics.PREDICTION_ERROR.measured(

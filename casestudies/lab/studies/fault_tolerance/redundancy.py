@@ -126,7 +126,8 @@ class Fleet:
         whole, fewer = self.pipeline.redundant_step, self.pipeline.step_of_fewer
         each = self._steps_between_saves(whole, self._between_pairs(len(lost) / (hours * HOUR)))
         working = each * whole / (each * whole + self.save)  # the rest of the time is saving
-        steps = now = complete = 0.0  # complete: when all have been replaced
+        # When all have been replaced, and until when all go back together.
+        steps = now = complete = down = 0.0
         replaced: dict[int, float] = {}
         for loss in [*lost, Loss(hours * HOUR, -1)]:
             if now < complete:
@@ -138,10 +139,10 @@ class Fleet:
             if loss.worker < 0:
                 break
             missing = [worker for worker, until in replaced.items() if until > loss.at]
-            if any(self._neighbours(loss.worker, other) for other in missing):
+            alone = any(self._neighbours(loss.worker, other) for other in missing)
+            if loss.at < down or alone:
                 steps -= steps % each  # back to the last checkpoint
-                now = max(now, loss.at) + self.noticed + self.restart
-                complete = now
+                now = complete = down = loss.at + self.noticed + self.restart
                 replaced.clear()
             else:
                 # The step that was under way is taken again.

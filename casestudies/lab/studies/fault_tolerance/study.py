@@ -3,8 +3,8 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
-import numpy as np
 import torch
 
 from casestudies.lab.contract import Setup
@@ -95,17 +95,20 @@ def prepare(p: FaultToleranceParameters, setup: Setup, report: Report) -> Task:
     generator = torch.Generator().manual_seed(setup.seed)
     drawn = loop.drawn(windows, generator, p.sequences)
     batches = torch.stack([batch for _, batch in zip(range(p.steps), drawn, strict=False)])
-    # In the first step nothing could be lost.
-    steps = 2 + torch.randperm(p.steps - 1, generator=generator)[: p.kills].sort().values
+    every = min(p.checkpoint_every, p.steps)
+    # In the first step nothing could be lost; one kill at least comes after a save, if it can.
+    order = (2 + torch.randperm(p.steps - 1, generator=generator)).tolist()
+    order.insert(0, order.pop(next((n for n, step in enumerate(order) if step > every), 0)))
+    steps = sorted(order[: p.kills])
     ranks = torch.randint(RANKS, (len(steps),), generator=generator)
-    kills = zip(steps.tolist(), ranks.tolist(), strict=True)
+    kills = zip(steps, ranks.tolist(), strict=True)
     return Task(
         tokenizer.get_vocab_size(),
         p.width,
         p.layers,
         setup.seed,
         batches.numpy(),
-        min(p.checkpoint_every, p.steps),
+        every,
         tuple(Ending(step, killed=rank) for step, rank in kills),
     )
 
@@ -133,23 +136,15 @@ def report_training(rounds: Sequence[Round], task: Task, report: Report) -> None
         taken = [1000 * note.seconds for one in several for note in one.of("step")]
         report.measure("step time", variant, taken)
         if variant != UNDISTURBED:
-            apart = max(difference(one[variant], one[UNDISTURBED]) for one in rounds)
+            apart = max(one[variant].apart(one[UNDISTURBED]) for one in rounds)
             report.measure("equality error", variant, apart)
             ratios = [one[variant].seconds / one[UNDISTURBED].seconds for one in rounds]
             report.measure("time over undisturbed", variant, ratios)
             numbers = 3 * len(several[0].weights)
             report.measure("checkpoint size", variant, 4 * numbers / MIB)
-        begun = several[0].of("ready")[0].at
-        for note in several[0].noted:
-            if note.what in ("ready", "step"):
-                report.point("steps by time", variant, note.at - begun, note.step)
+        for seconds, step in several[0].progress:
+            report.point("steps by time", variant, seconds, step)
     report.measure("steps lost", RESTARTED, max(n for one in rounds for n in lost(one[RESTARTED])))
-
-
-def difference(one: Carried, other: Carried) -> float:
-    """Return the largest difference of a final weight or of a step's loss."""
-    losses = max(abs(a - b) for a, b in zip(one.losses, other.losses, strict=True))
-    return max(losses, float(np.abs(one.weights - other.weights).max()))
 
 
 def lost(carried: Carried) -> list[int]:
@@ -250,15 +245,14 @@ def report_redundancy(
         generator = torch.Generator().manual_seed(setup.seed)
         lost = redundancy.losses(fleet.workers, hourly / 100, p.hours, generator)
         gains[hourly] = report_gain(fleet, lost, hourly, p, report)
+        longest_first = reversed(report_restarts(fleet, lost, hourly, p, report))
         gaining = [
-            restart
-            for restart, gain in report_restarts(fleet, lost, hourly, p, report)
-            if gain >= NOTABLE
+            restart for restart, _ in takewhile(lambda one: one[1] >= NOTABLE, longest_first)
         ]
         if gaining:
-            even[hourly] = gaining[0]
+            even[hourly] = gaining[-1]
             at = {"preemptions": hourly}
-            report.measure("break-even restart, by replay", REDUNDANT, gaining[0], **at)
+            report.measure("break-even restart, by replay", REDUNDANT, gaining[-1], **at)
     return gains, even
 
 
@@ -328,12 +322,12 @@ def verdict(
     rounds: Sequence[Round], costs: Costs, gains: Mapping[int, float], even: Mapping[int, float]
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
-    apart = max(difference(one[RESTARTED], one[UNDISTURBED]) for one in rounds)
+    apart = max(one[RESTARTED].apart(one[UNDISTURBED]) for one in rounds)
     alike = "to the last bit" if apart == 0 else f"but for {apart:.1e}"
     kills = len(rounds[0][RESTARTED].of("killed"))
     most = max(n for one in rounds for n in lost(one[RESTARTED]))
     slow = max(HOURLY)
-    pays = f"; redundancy gains from restarts of {even[slow]:.0f} s on" if slow in even else ""
+    pays = f"; redundancy gains from restarts of {even[slow]:.2f} s on" if slow in even else ""
     return (
         f"Training whose ranks were killed in {kills} of its steps ends as undisturbed {alike}; a"
         f" kill took at most {most} steps, is noticed after {1000 * costs.noticed:.0f} ms, and"
