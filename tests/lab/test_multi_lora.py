@@ -1,6 +1,6 @@
 """Many adapters on one model: what merged copies say, bytes and pages, and who is switched when."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from itertools import cycle, islice
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casestudies.lab.equations.parameters import lora_parameters
-from casestudies.lab.measure.tensors import NoRoom
+from casestudies.lab.measure.tensors import NoRoom, peak_bytes
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.report import Report
 from casestudies.lab.serving.alone import answer
@@ -30,7 +30,7 @@ from casestudies.lab.studies.multi_lora.adapters import (
     merged,
     sizes_of,
 )
-from casestudies.lab.studies.multi_lora.bench import Bench
+from casestudies.lab.studies.multi_lora.bench import Bench, shared_case
 from casestudies.lab.studies.multi_lora.claims import (
     BACKBONE,
     COPIES,
@@ -39,9 +39,10 @@ from casestudies.lab.studies.multi_lora.claims import (
     LOOP,
     SWITCH,
 )
-from casestudies.lab.studies.multi_lora.filling import fill
+from casestudies.lab.studies.multi_lora.filling import fill, held_bytes
 from casestudies.lab.studies.multi_lora.gathered import ManyTasks, Segment
 from casestudies.lab.studies.multi_lora.pool import PAGE, Pool, pages_of
+from casestudies.lab.studies.multi_lora.timing import layer_runs
 from casestudies.lab.studies.multi_lora.ways import (
     Carrying,
     CopiesPasses,
@@ -221,11 +222,55 @@ def test_task_by_task_each_adapter_is_merged_once_and_gathered_all_share_passes(
         assert len(serve(apart, 3, policy, PricedPasses(1)).passes) == passes
 
 
+def bench_of(low: list[Adapter], requests: list[Request], **given: int) -> Bench:
+    """Return a bench of these adapters of low rank and requests."""
+    p = MultiLoraParameters(**given)
+    return Bench(p, MODEL, requests, low, ADAPTERS, torch.Generator().manual_seed(0))
+
+
+def test_each_adapter_is_asked_for_by_as_many_and_bytes_held_are_of_the_whole_engine() -> None:
+    low, requests = some_adapters(4, (LowRank(1),)), asked([(0, 8, 4)] * 16)
+    held = {}
+    for slots in (2, 4):
+        bench = bench_of(low, requests, slots=slots, adapters=4, requests_each=4, spare=1)
+        case = shared_case(bench, 4)
+        assert Counter(request.task for request in case.requests) == dict.fromkeys(range(4), 4)
+        held[slots] = held_bytes(bench, case)
+    layers = sum(4 * size.d * size.k for size in SIZES)
+    assert peak_bytes(lambda: SwitchedPasses(MODEL, ADAPTERS)) == layers
+    cache = (
+        (8 + 3) * 2 * CONFIG.layers * CONFIG.key_value_heads * (CONFIG.width // CONFIG.heads) * 4
+    )
+    assert held[2][SWITCH] >= bench.model_bytes + layers + 2 * cache
+    assert held[2][GATHERED] >= bench.model_bytes + 3 * bench.adapter_bytes + 2 * cache
+    assert held[4][SWITCH] >= held[2][SWITCH] + 2 * cache
+    assert held[4][GATHERED] >= held[2][GATHERED] + bench.adapter_bytes + 2 * cache
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(1, 6), seed=st.integers(0, 99))
+def test_a_layer_is_timed_at_the_same_product_in_every_way(rows: int, seed: int) -> None:
+    layer, generator = MODEL.linears()["0.up"], torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, layer.in_features, generator=generator)
+    runs = layer_runs(layer, x, LowRank(2), generator)
+    expected = runs[SWITCH]()
+    for name in (LOOP, GATHERED):
+        torch.testing.assert_close(runs[name](), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_where_no_task_fits_beside_a_batch_none_is_run() -> None:
+    requests = asked([(0, 2, 2)] * 64)
+    bench = bench_of(some_adapters(64, (LowRank(16),)), requests, slots=64)
+    report = Report(STUDY, lambda event: None)
+    assert fill(bench, report) == 0
+    found = {(row.metric, row.variant): row.value for row in report.measurements}
+    assert found == {("tasks that fit", COPIES): COPIES_THAT_FIT, ("tasks that fit", GATHERED): 0}
+
+
 def test_tasks_that_fit_are_run_within_the_bytes_of_eight_copies() -> None:
-    p = MultiLoraParameters(slots=3)
     low = some_adapters(4, (LowRank(1),))
     requests = asked([(0, 2 + number, 3) for number in range(4)])
-    bench = Bench(p, MODEL, requests, low, ADAPTERS, torch.Generator().manual_seed(0))
+    bench = bench_of(low, requests, slots=3)
     report = Report(STUDY, lambda event: None)
     fit = fill(bench, report)
     found = {(row.metric, row.variant): row.value for row in report.measurements}
@@ -301,6 +346,13 @@ def test_a_claim_falls_with_the_number_that_its_rule_names(metric, value, claims
     found = judged({(metric, GATHERED): value})
     assert {claim for claim, own in found.items() if own != AGREES} == claims
     assert {found[claim] for claim in claims} == {status}
+
+
+def test_slora_is_judged_only_where_each_adapter_has_four_requests() -> None:
+    found = judged({}, requests_each=3)
+    assert {claim for claim, own in found.items() if own == UNSAID} == SLORA
+    # 64 of 256 adapters have four requests each where all have one.
+    assert set(judged({}, adapters=256, requests_each=1).values()) == {AGREES}
 
 
 def test_punica_is_judged_by_a_batch_of_16_only() -> None:

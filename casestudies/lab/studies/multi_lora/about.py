@@ -20,9 +20,11 @@ from casestudies.lab.metrics import HIGHER, LOWER, NEITHER, Metric
 from casestudies.lab.studies.multi_lora.claims import (
     ANSWERS,
     BACKBONE,
+    BATCHES,
     BY_TASK,
     COPIES,
     COPIES_THAT_FIT,
+    FOR_EACH,
     GATHERED,
     LOOP,
     SWITCH,
@@ -34,10 +36,18 @@ class MultiLoraParameters(Parameters):
 
     adapters: int = parameter(
         64,
-        "Requests that are served, and the most adapters that they ask for; from one on by fours",
+        "The most adapters that are asked for; from one on by eights",
         unit="adapters",
         ge=4,
         le=512,
+        role="workload",
+    )
+    requests_each: int = parameter(
+        FOR_EACH,
+        "Requests for each adapter where all are asked for, and as many in all where fewer are",
+        unit="requests",
+        ge=1,
+        le=8,
         role="workload",
     )
     slots: int = parameter(
@@ -47,7 +57,7 @@ class MultiLoraParameters(Parameters):
         2, "Rank of an adapter, of each linear layer", unit="rank", ge=1, le=64, role="workload"
     )
     spare: int = parameter(
-        16,
+        4,
         "Adapters for which the pool has room beside those of a batch",
         unit="adapters",
         ge=0,
@@ -64,14 +74,15 @@ class MultiLoraParameters(Parameters):
     )
     longest_answer: int = parameter(
         32,
-        "Longest answer; all lengths from one token on are equally likely",
+        "Longest answer, of each request of a batch of distinct adapters; where many requests wait"
+        " all lengths from one token to half of it are equally likely",
         unit="tokens",
         ge=2,
         le=512,
         role="workload",
     )
     rounds: int = parameter(
-        3, "Times that everything is served", unit="rounds", ge=2, le=100, role="effort"
+        2, "Times that everything is served", unit="rounds", ge=2, le=100, role="effort"
     )
     width: int = parameter(
         256,
@@ -122,8 +133,9 @@ STUDY = Study(
         " favours whatever shares a pass, and makes adapters dearer than a kernel that is made for"
         " them, as those of Punica and S-LoRA are. The host's memory is the same memory on a CPU,"
         " so bringing an adapter in costs a copy and no transfer. The pool holds adapters only;"
-        " caches have all the room that they need. All requests wait from the beginning, which is"
-        " kindest to switching: each adapter is merged once."
+        " caches have all the room that they need. All requests wait from the beginning, so each"
+        " adapter is merged once and its requests share their passes: with a few requests for each"
+        " adapter, switching has few to share a pass."
     ),
     publications=("chen2023punica", "sheng2023slora", "zhou2022pets"),
     strategies=("multi-tenant-adapters",),
@@ -133,6 +145,7 @@ STUDY = Study(
             0.1,
             {
                 "adapters": 12,
+                "requests_each": 2,
                 "slots": 4,
                 "rank": 1,
                 "spare": 2,
@@ -145,8 +158,11 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.5),
-        CLAIMS: Preset(3, {"rounds": 7}),
-        FULL: Preset(20, {"adapters": 256, "spare": 48, "rounds": 15, "width": 512, "rank": 4}),
+        CLAIMS: Preset(3.5, {"rounds": 5}),
+        # The same number of requests: four for each where 64 adapters are asked for.
+        FULL: Preset(
+            20, {"adapters": 256, "requests_each": 1, "rounds": 15, "width": 512, "rank": 4}
+        ),
     },
     variants=(
         Variant(BACKBONE, "the shared weights without any adapter: other answers", "control"),
@@ -164,7 +180,7 @@ STUDY = Study(
         Variant(GATHERED, "all tasks share a pass; the adapters of a batch are applied at once"),
     ),
     settings=(
-        Setting("adapters", "adapters that the requests ask for in turn"),
+        Setting("adapters", "adapters that are asked for, about as often each, in a random order"),
         Setting("queries", "queries of each task that wait together"),
     ),
     metrics=(
@@ -218,8 +234,9 @@ STUDY = Study(
             LOWER,
             "memory",
             "counted",
-            "bytes of the weights and their copies, of the pool and of what a batch gathers of it;"
-            " caches and the host's memory aside",
+            "bytes of the weights, and the most that the allocator held beside them, with the copy"
+            f" of layers or the pool, while the first {BATCHES} batches of requests were served;"
+            " adapters in the host's memory aside",
         ),
         metrics.TOKENS_PER_SECOND.measured(
             "tokens of one batch, each request with its own adapter, divided by wall clock; median"
@@ -245,8 +262,8 @@ STUDY = Study(
             LOWER,
             "latency",
             "timed",
-            "time per token in that batch over that of the backbone alone just before it, less one;"
-            " median",
+            "time per token in that batch over that of the backbone alone just before it, less one,"
+            " once the adapters are gathered: what was gathered is kept; median",
         ),
         Metric(
             "queries per second",
@@ -290,8 +307,9 @@ STUDY = Study(
             NEITHER,
             "memory",
             "counted",
-            "bytes of weights and pool, and the most that the allocator held beside them while"
-            " tasks that fit were served, divided by the cap",
+            "bytes of weights and of the pool with all tasks that fit, and the most that the"
+            f" allocator held beside them while the first {BATCHES} batches of tasks were served,"
+            " divided by the cap",
         ),
     ),
     series=(
@@ -314,8 +332,8 @@ STUDY = Study(
         StudyChart(
             "curves",
             "The same within one layer. Merging writes all of its weights for each adapter, one by"
-            " one starts two operations for each, and gathered starts as many for all as for one."
-            " It copies first, so with few adapters it gains nothing.",
+            " one copies from the pool and starts its operations for each, and gathered does so"
+            " once for all.",
             series="layer time by adapters",
         ),
         StudyChart(

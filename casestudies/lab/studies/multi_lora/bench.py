@@ -75,14 +75,18 @@ class Case:
 
     def serve(self, slots: int) -> None:
         """Serve all requests in each of the ways, pass by pass in turn."""
+        self.rounds.append(self.outcomes(self.requests, slots))
+
+    def outcomes(self, requests: Sequence[Request], slots: int) -> dict[str, Outcome]:
+        """Return what becomes of the requests in each of the ways."""
         passes = {name: way.passes() for name, way in self.ways.items()}
         served = together(
             {
-                name: serving(self.requests, slots, way.policy, passes[name])
+                name: serving(requests, slots, way.policy, passes[name])
                 for name, way in self.ways.items()
             }
         )
-        self.rounds.append({n: Outcome(served[n], passes[n].moved_bytes) for n in self.ways})
+        return {name: Outcome(served[name], passes[name].moved_bytes) for name in self.ways}
 
     def each(self, name: str, value: Callable[[Served], float]) -> list[float]:
         """Return a value of what was served in one of the ways, round by round."""
@@ -150,15 +154,16 @@ def prepared(p: MultiLoraParameters, setup: Setup, report: Report) -> Bench:
     size = small_model.Size(p.width, p.layers, p.steps)
     trained = small_model.trained(corpus, size, setup.seed, setup.device)
     generator = torch.Generator().manual_seed(setup.seed)
-    count, longest = max(p.adapters, p.slots), p.longest_prompt
+    count, longest = max(p.adapters * p.requests_each, p.slots), p.longest_prompt
     read = lengths(count, longest // 2, longest, "uniform", generator)
-    added = lengths(count, 1, p.longest_answer, "uniform", generator)
+    added = lengths(count, 1, p.longest_answer // 2, "uniform", generator)
     prompts = small_model.prompts(corpus, trained.tokenizer, read, setup.seed)
     requests = [Request(row.to(setup.device), n) for row, n in zip(prompts, added, strict=True)]
     sizes, low = sizes_of(trained.model), LowRank(p.rank)
     several: tuple[Kind, ...] = (low, Bias(), Sparse())
-    adapters = [drawn(low, sizes, generator) for _ in range(count)]
-    mixed = [drawn(several[task % KINDS], sizes, generator) for task in range(count)]
+    tasks = range(max(p.adapters, p.slots))
+    adapters = [drawn(low, sizes, generator) for _ in tasks]
+    mixed = [drawn(several[task % KINDS], sizes, generator) for task in tasks]
     return Bench(p, trained.model, requests, adapters, mixed, generator)
 
 
@@ -174,10 +179,11 @@ def own_answers(
 
 
 def shared_case(bench: Bench, count: int) -> Case:
-    """Return all requests, for so many tasks in turn."""
+    """Return all requests, about as many for each of so many tasks, in a random order."""
+    asked = bench.requests[: bench.p.adapters * bench.p.requests_each]
+    order = torch.randperm(len(asked), generator=bench.generator).tolist()
     requests = [
-        replace(request, task=number % count)
-        for number, request in enumerate(bench.requests[: bench.p.adapters])
+        replace(request, task=place % count) for request, place in zip(asked, order, strict=True)
     ]
     adapters = bench.adapters[:count]
     ways = {

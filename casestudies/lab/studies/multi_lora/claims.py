@@ -11,6 +11,8 @@ COPIES_THAT_FIT = 8  # full copies make up the byte cap
 QUERIES = (1, 4)  # of each task that wait together, where kinds are mixed
 BATCH = 16  # requests, each with its own adapter
 MANY = 64  # adapters
+FOR_EACH = 4  # requests; with one for each adapter, merging it could never share a pass
+BATCHES = 4  # whose bytes are counted while they are served
 ABOUT_ONE = (0.5, 1.5)  # percent of the model's bytes
 
 
@@ -36,22 +38,34 @@ def latency(result: Result) -> Judgement:
         return not_run(reason)
     added = result.value("added time", GATHERED)
     plain = result.value("time per token", BACKBONE)
+    alone, gathered = (result.value("gain over each alone", n) for n in (BACKBONE, GATHERED))
+    whole = 100 * (alone / gathered - 1)
     return judged(
         Number("added to the time per token", added, "%"),
         Number("added to the backbone’s", added / 100 * plain, "ms/token", claimed=True),
+        Number("added to a whole batch, prompts and gathering included", whole, "%"),
         Number("bytes of an adapter", result.value("adapter size", GATHERED), "% of the model"),
         agrees=added <= 20,
     )
 
 
 def paged(result: Result) -> Judgement:
-    """S-LoRA 0: requests per second of 64 adapters, batched from a pool or merged in turn."""
+    """S-LoRA 0: requests per second of 64 adapters batched from a pool or merged in turn."""
+    asking, own = (int(result.parameters[name] or 0) for name in ("adapters", "requests_each"))
+    each = asking * own // MANY
+    if each < FOR_EACH:
+        return not_run(f"fewer than {FOR_EACH} requests for each of {MANY} adapters")
     gain = result.value("speed-up", GATHERED, adapters=MANY)
     held, allowed = (result.value("memory held", n, adapters=MANY) for n in (GATHERED, SWITCH))
     if held > allowed:
-        return not_run("the pool takes more bytes than the copy of the weights that it is held to")
+        return not_run("gathered holds more bytes than merge and switch, which it is held to")
     return judged(
-        Number("gathered over merge and switch, 64 adapters", gain, "x", claimed=True),
+        Number(
+            f"gathered over merge and switch, {MANY} adapters, {each} requests each",
+            gain,
+            "x",
+            claimed=True,
+        ),
         Number("bytes held, gathered", held, "MiB"),
         Number("bytes held, merge and switch", allowed, "MiB"),
         Number("brought in, gathered", result.value("bytes moved", GATHERED, adapters=MANY), "MiB"),

@@ -20,13 +20,13 @@ def layer_runs(
 ) -> dict[str, Callable[[], Tensor]]:
     """Return what computes the layer's outputs (R, d) for x (R, k), each row with its own adapter.
 
-    What is gathered or merged is so each time.
+    What is gathered or merged is so each time, one by one as well.
     """
     sizes, tasks = [Size(*layer.weight.shape)], range(len(x))
     adapters = [drawn(kind, sizes, generator) for _ in tasks]
     pool = Pool.with_room_for(len(x), adapters, x.device.type)
     pool.hold(tasks)
-    parts = [by_layer(kind, sizes, pool.gathered([task]))[0] for task in tasks]
+    numbers = [adapter.numbers.to(x.device) for adapter in adapters]
     working = copy.deepcopy(layer)
 
     @torch.inference_mode()
@@ -38,15 +38,16 @@ def layer_runs(
     @torch.inference_mode()
     def one_by_one() -> Tensor:
         y = layer(x)
-        for own_y, own_x, own in zip(y[:, None, None], x[:, None, None], parts, strict=True):
-            kind.add(own_y, own_x, own)
+        for task in tasks:
+            own = slice(task, task + 1)
+            kind.add(y[own, None], x[own, None], by_layer(kind, sizes, pool.gathered([task]))[0])
         return y
 
     @torch.no_grad()
     def switched() -> Tensor:
         found = []
-        for own_x, own in zip(x, parts, strict=True):
-            kind.merge(layer.weight, tuple(part[0] for part in own), working.weight)
+        for own_x, held in zip(x, numbers, strict=True):
+            kind.merge(layer.weight, by_layer(kind, sizes, held)[0], working.weight)
             found.append(working(own_x))
         return torch.stack(found)
 
@@ -56,7 +57,10 @@ def layer_runs(
 def token_runs(
     model: LanguageModel, texts: Sequence[Tensor], adapters: Sequence[Adapter]
 ) -> dict[str, Callable[[], object]]:
-    """Return what adds a token to each of the texts (T), each with its own adapter or without."""
+    """Return what adds a token to each of the texts (T), each with its own adapter or without.
+
+    What is gathered once, unmeasured, is kept: these texts stay together.
+    """
     device = model.embedding.weight.device.type
     caches = [KeyValueCache(model.config, 1, len(text), device) for text in texts]
     read(model, [Piece(text[:-1], cache) for text, cache in zip(texts, caches, strict=True)])
