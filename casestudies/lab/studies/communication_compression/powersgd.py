@@ -13,12 +13,13 @@ What is lost is not forgotten: each rank adds it to its next gradient (algorithm
 so all that was ever sent, and the last error, make up the sum of all gradients.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Size, Tensor
-from torch.distributed import ProcessGroup
+
+AddUp = Callable[[Tensor], object]  # makes a message the sum of all ranks’ messages
 
 
 class PowerSGD:
@@ -38,16 +39,16 @@ class PowerSGD:
             for m, n in (shape for shape in shapes if len(shape) == 2)
         ]
 
-    def mean(self, gradient: Tensor, group: ProcessGroup | None = None) -> Tensor:
+    def mean(self, gradient: Tensor, add_up: AddUp = dist.all_reduce) -> Tensor:
         """Return what stands for the mean of the ranks' gradients (P,), the same on all ranks."""
         row = gradient + self.error
         matrices, vectors = self._parts(row)
         # Vectors, of few numbers, are sent whole.
         products = [m @ q for m, q in zip(matrices, self._q, strict=True)]
-        found = _means([*products, *vectors], group)
+        found = _means([*products, *vectors], add_up)
         p = [torch.linalg.qr(one).Q for one in found[: len(matrices)]]
         own = [m.T @ one for m, one in zip(matrices, p, strict=True)]
-        self._q = _means(own, group)
+        self._q = _means(own, add_up)
         if self._feedback:
             self.error = row - self._row(p, own, vectors, len(row))
         return self._row(p, self._q, found[len(matrices) :], len(row))
@@ -72,10 +73,10 @@ class PowerSGD:
         return row
 
 
-def _means(tensors: Sequence[Tensor], group: ProcessGroup | None) -> list[Tensor]:
+def _means(tensors: Sequence[Tensor], add_up: AddUp) -> list[Tensor]:
     """Return the means of the tensors over all ranks, which go in one message."""
     message = torch.cat([tensor.flatten() for tensor in tensors])
-    message /= dist.get_world_size(group)
-    dist.all_reduce(message, group=group)
+    message /= dist.get_world_size()
+    add_up(message)
     pieces = message.split([tensor.numel() for tensor in tensors])
     return [piece.view_as(tensor) for piece, tensor in zip(pieces, tensors, strict=True)]

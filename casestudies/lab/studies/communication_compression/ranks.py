@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -26,7 +26,6 @@ from casestudies.lab.studies.communication_compression.about import (
 from casestudies.lab.studies.communication_compression.nodes import Nodes
 from casestudies.lab.studies.communication_compression.powersgd import PowerSGD
 from casestudies.lab.studies.communication_compression.training import (
-    FREELY,
     DataParallel,
     LowRank,
     Sharded,
@@ -55,9 +54,9 @@ class Task:
         if variant in WAYS:
             return Sharded(self.model(), nodes, WAYS[variant], self.block)
         if variant in DTYPES:
-            return DataParallel(self.model(), nodes.across, DTYPES[variant])
+            return DataParallel(self.model(), nodes, DTYPES[variant])
         power = PowerSGD(self.shapes, self.rank, self._generator(), feedback=variant != FORGETFUL)
-        return LowRank(self.model(), nodes.across, power)
+        return LowRank(self.model(), nodes, power)
 
     def model(self) -> LanguageModel:
         """Return the model that all ranks and all ways begin with."""
@@ -110,10 +109,10 @@ class Sums:
         return (squares[0] / squares[1]).sqrt().item()
 
 
-def train(task: Task, variants: Sequence[str]) -> dict[str, Trained]:
-    """Return how each way ended, all trained step by step in turn; each rank is a node."""
+def train(task: Task, per_node: int, variants: Sequence[str]) -> dict[str, Trained]:
+    """Return how each way ended, all trained step by step in turn."""
     rank, world = dist.get_rank(), dist.get_world_size()
-    nodes = Nodes(per_node=1)
+    nodes = Nodes(per_node)
     ways = {variant: task.make(variant, nodes) for variant in variants}
     sums = {variant: Sums.of(training) for variant, training in ways.items()}
     schedule = loop.Schedule(len(task.batches))
@@ -205,11 +204,11 @@ def _counted(training: Training, nodes: Nodes, batch: Tensor) -> Observed:
 
 def _taken(training: Training, nodes: Nodes, batch: Tensor, link: float | None) -> float:
     """Return the seconds of a step; the ranks of a node share its link evenly."""
-    over: AbstractContextManager[object] = FREELY
+    nodes.over = nullcontext()
     if link:
-        over = SlowTraffic(Link(link * 1e6 / nodes.per_node), group=nodes.across)
+        nodes.over = SlowTraffic(Link(link * 1e6 / nodes.per_node), group=nodes.across)
     dist.barrier()
     begun = time.perf_counter()
-    training.step(batch, 0.0, over)
+    training.step(batch, 0.0)
     dist.barrier()
     return time.perf_counter() - begun

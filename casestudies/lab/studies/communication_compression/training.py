@@ -6,13 +6,9 @@ in blocks of 8 bits (qwZ), keeps what a node has got for the backward pass (hpZ)
 gradients in blocks of 4 bits (qgZ): 3 M of 16 bits between nodes become M of 8 and M of 4.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.communication_compression.about import Way
@@ -21,8 +17,6 @@ from casestudies.lab.studies.communication_compression.nodes import Nodes
 from casestudies.lab.studies.communication_compression.powersgd import PowerSGD
 from casestudies.lab.train import loop
 from casestudies.lab.train.adamw import adamw
-
-FREELY = nullcontext()  # a context in which what is sent is not slowed
 
 
 class Training:
@@ -48,24 +42,18 @@ class Training:
             weight.data = piece.view(weight.shape)
             weight.grad = gradient.view(weight.shape)  # to which the backward pass adds
 
-    def step(
-        self, batch: Tensor, rate: float, over: AbstractContextManager[object] = FREELY
-    ) -> Tensor:
+    def step(self, batch: Tensor, rate: float) -> Tensor:
         """Take a step on the rank's windows (B, T); return what it took for the mean gradient.
 
-        That is of the part of the row that the rank changes, its `own`. What it sends, it sends
-        within the context, which may be entered several times.
+        That is of the part of the row that the rank changes, its `own`.
         """
         self._steps += 1
         self.gradient.zero_()
-        with over:
-            self.before_forward()
+        self.before_forward()
         loss = loop.next_token_loss(self.model, batch)
-        with over:
-            self.before_backward()
+        self.before_backward()
         loss.backward()
-        with over:
-            mean = self.mean_gradient()
+        mean = self.mean_gradient()
         adamw(self.state, mean, self._steps, rate)
         return mean
 
@@ -90,25 +78,25 @@ class Training:
 class DataParallel(Training):
     """Every rank has all weights, and gradients are averaged by an all-reduce of this type."""
 
-    def __init__(self, model: LanguageModel, group: ProcessGroup, dtype: torch.dtype) -> None:
+    def __init__(self, model: LanguageModel, nodes: Nodes, dtype: torch.dtype) -> None:
         super().__init__(model, 1)
-        self._group, self._dtype = group, dtype
+        self._nodes, self._dtype = nodes, dtype
 
     def mean_gradient(self) -> Tensor:
-        message = (self.gradient / self._group.size()).to(self._dtype)
-        dist.all_reduce(message, group=self._group)
+        message = (self.gradient / self._nodes.world).to(self._dtype)
+        self._nodes.add_up(message)
         return message.float()
 
 
 class LowRank(Training):
     """Every rank has all weights, and gradients are averaged by PowerSGD."""
 
-    def __init__(self, model: LanguageModel, group: ProcessGroup, power: PowerSGD) -> None:
+    def __init__(self, model: LanguageModel, nodes: Nodes, power: PowerSGD) -> None:
         super().__init__(model, 1)
-        self._group, self.power = group, power
+        self._nodes, self.power = nodes, power
 
     def mean_gradient(self) -> Tensor:
-        return self.power.mean(self.gradient, self._group)
+        return self.power.mean(self.gradient, self._nodes.add_up)
 
 
 class Sharded(Training):
