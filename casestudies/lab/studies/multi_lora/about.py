@@ -157,8 +157,8 @@ STUDY = Study(
                 "steps": 2,
             },
         ),
-        QUICK: Preset(1.5),
-        CLAIMS: Preset(3.5, {"rounds": 5}),
+        QUICK: Preset(3),
+        CLAIMS: Preset(5.5, {"rounds": 5}),
         # The same number of requests: four for each where 64 adapters are asked for.
         FULL: Preset(
             20, {"adapters": 256, "requests_each": 1, "rounds": 15, "width": 512, "rank": 4}
