@@ -280,7 +280,7 @@ def test_a_study_declares_itself_and_holds_claims_beside_measurements(
     client: Client, review: Review
 ) -> None:
     run = a_finished_run("qmoe", [("bits per random weight", "paper", 0.75)])
-    listed = read(client, "studies/")
+    listed = read(client, "studies/?page_size=100")
     assert {study["slug"] for study in listed["results"]} == set(STUDIES)
     study = read(client, "studies/sparsegpt/")
     sparsity = study["parameters"]["properties"]["sparsity"]
