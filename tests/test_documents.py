@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = ("reviewapp", "taxonomy", "casestudies", "benchmarks", "fixtures", "docs", "templates")
 # What the lab reads and writes elsewhere: beside a model, and of what it ran.
-ELSEWHERE = {"model.yaml", "report.md"}
+ELSEWHERE = {"model.yaml", "report.md", "noted.jsonl"}
 # The change log names what was there once.
 AT_THE_TOP = ("README.md", "Makefile", "pyproject.toml", "requirements.txt", "manage.py")
 NAMED = re.compile(r"(?<![\w./:-])[\w./-]+\.(?:md|yaml|jsonl)\b")

@@ -84,7 +84,7 @@ def lines(said: StringIO) -> list[dict[str, Any]]:
         ("GET", "/nothing/", {}, 404),
         ("GET", "/sign-out/", {}, 405),
         ("POST", "/sign-out/", {}, 403),
-        ("GET", "/api/v1/studies/", {}, 200),
+        ("GET", "/api/v1/studies/", {}, 400),
         ("GET", "/api/v1/runs/", {"Authorization": "Token none"}, 401),
         ("GET", "/sign-in/", {"Host": "elsewhere.example"}, 400),
         ("GET", "/static/ui/none.css", {}, 404),
