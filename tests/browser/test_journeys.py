@@ -43,9 +43,7 @@ def test_searching_the_tree_keeps_the_ancestors(page: Page) -> None:
 def test_a_cell_of_the_gap_map_opens_the_claims_behind_it(page: Page) -> None:
     page.goto("/taxonomy/")
     row = page.get_by_role("row", name=re.compile("^Speculative decoding"))
-    row.get_by_role(
-        "link", name=re.compile("throughput: strongest isolated, publications: 2")
-    ).click()
+    row.get_by_role("link", name=re.compile("throughput: strongest .*publications: 2")).click()
     expect(page).to_have_url(
         re.compile(r"/taxonomy/speculative-decoding/\?objective=throughput#claims$")
     )
