@@ -7,10 +7,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
 from casestudies.lab.data.text import Corpus
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.report import Report
+from casestudies.lab.serving.arrivals import Request
 from casestudies.lab.train import loop
 
 VOCABULARY, TRAINED_WINDOW = 1024, 64
@@ -50,6 +53,24 @@ def trained(corpus: Corpus, size: Size, seed: int, device: str) -> Trained:
         lambda step, loss: None,
     )
     return Trained(model.requires_grad_(False).eval(), tokenizer)
+
+
+def trained_here(size: Size, setup: Setup, report: Report) -> tuple[Corpus, Trained]:
+    """Return the text of the run, which is reported, and a model trained on it."""
+    corpus = text.corpus(setup.text)
+    report.source("text", corpus.name, corpus.sha256)
+    return corpus, trained(corpus, size, setup.seed, setup.device)
+
+
+def requests(
+    corpus: Corpus, tokenizer: Tokenizer, read: list[int], added: list[int], setup: Setup
+) -> list[Request]:
+    """Return requests with prompts and answers of these lengths, in tokens.
+
+    Raises ValueError if the text is too short.
+    """
+    rows = prompts(corpus, tokenizer, read, setup.seed)
+    return [Request(row.to(setup.device), n) for row, n in zip(rows, added, strict=True)]
 
 
 def prompts(corpus: Corpus, tokenizer: Tokenizer, lengths: list[int], seed: int) -> list[Tensor]:

@@ -8,14 +8,13 @@ from functools import cached_property, partial
 import torch
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.data import text
 from casestudies.lab.measure.rounds import alternately
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.replay.events import Replay
 from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
-from casestudies.lab.serving.alone import answer, same_share
+from casestudies.lab.serving.alone import answer, same_share, same_tokens
 from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Pass, Policy, Served, serve, serving, together
@@ -112,10 +111,8 @@ def run(parameters: ChunkedPrefillParameters, setup: Setup, report: Report) -> s
 
 def prepared(p: ChunkedPrefillParameters, setup: Setup, report: Report) -> Trace:
     """Return a trained model and what is asked of it."""
-    corpus = text.corpus(setup.text)
-    report.source("text", corpus.name, corpus.sha256)
     size = small_model.Size(p.width, p.layers, p.steps)
-    trained = small_model.trained(corpus, size, setup.seed, setup.device)
+    corpus, trained = small_model.trained_here(size, setup, report)
     generator = torch.Generator().manual_seed(setup.seed)
     lengths_read = lengths(
         p.requests, p.longest_prompt // 2, p.longest_prompt, "uniform", generator
@@ -263,7 +260,7 @@ def verdict(trace: Trace, rounds: Sequence[Round], speeds: Sequence[float]) -> s
         statistics.median(waits([one.loaded[place] for one in rounds])) for place in range(3)
     )
     same = min(same_share(one.waiting[2], trace.alone) for one in rounds)
-    said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
+    said = same_tokens(same)
     return (
         f"{said} with prompts in chunks of {trace.p.chunk} as alone. An answer stands still for"
         f" {chunked:.1f} ms at most in {WAIT} % of the requests, {whole:.1f} beside whole"

@@ -2,7 +2,7 @@
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import NotMeasured, Result
-from casestudies.lab.serving.judging import of_a_trace
+from casestudies.lab.serving.declared import of_a_trace
 
 ALONE, PADDED = "one at a time", "request-level, padded"
 REQUEST, ITERATION = "request-level", "iteration-level"

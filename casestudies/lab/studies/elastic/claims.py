@@ -2,7 +2,7 @@
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged
 from casestudies.lab.result import Result
-from casestudies.lab.serving.judging import of_a_trace
+from casestudies.lab.serving.declared import of_a_trace
 
 TWO, ONE, ELASTIC = "two ranks", "one rank", "elastic"
 RESTARTED, SCRATCH = "processes restarted", "from scratch"

@@ -16,6 +16,7 @@ from casestudies.lab.models import files
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
+from casestudies.lab.serving.alone import same_tokens
 from casestudies.lab.studies.kv_cache.about import KeyValueCacheParameters
 
 SHORTEST, GROWTH = 32, 4  # contexts at which a step is timed
@@ -161,7 +162,7 @@ def verdict(same: float, per_token: float, times: dict[int, StepTime]) -> str:
     """Return a few sentences made of the run's own numbers."""
     longest = max(times)
     step = times[longest]
-    said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
+    said = same_tokens(same)
     return (
         f"{said} with and without a cache. After {longest} tokens a step takes"
         f" {step.with_cache:.0f} ms with it and {step.without:.0f} ms without:"

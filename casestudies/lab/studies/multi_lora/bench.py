@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.data import text
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
@@ -149,16 +148,13 @@ class Bench:
 
 def prepared(p: MultiLoraParameters, setup: Setup, report: Report) -> Bench:
     """Return a trained model, what is asked of it, and adapters."""
-    corpus = text.corpus(setup.text)
-    report.source("text", corpus.name, corpus.sha256)
     size = small_model.Size(p.width, p.layers, p.steps)
-    trained = small_model.trained(corpus, size, setup.seed, setup.device)
+    corpus, trained = small_model.trained_here(size, setup, report)
     generator = torch.Generator().manual_seed(setup.seed)
     count, longest = max(p.adapters * p.requests_each, p.slots), p.longest_prompt
     read = lengths(count, longest // 2, longest, "uniform", generator)
     added = lengths(count, 1, p.longest_answer // 2, "uniform", generator)
-    prompts = small_model.prompts(corpus, trained.tokenizer, read, setup.seed)
-    requests = [Request(row.to(setup.device), n) for row, n in zip(prompts, added, strict=True)]
+    requests = small_model.requests(corpus, trained.tokenizer, read, added, setup)
     sizes, low = sizes_of(trained.model), LowRank(p.rank)
     several: tuple[Kind, ...] = (low, Bias(), Sparse())
     tasks = range(max(p.adapters, p.slots))

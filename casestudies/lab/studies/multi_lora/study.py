@@ -9,6 +9,7 @@ from casestudies.lab.contract import Setup
 from casestudies.lab.measure.rounds import alternately, lengths, ratios
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.report import Report
+from casestudies.lab.serving.alone import same_tokens
 from casestudies.lab.serving.selective import Piece, read
 from casestudies.lab.studies.multi_lora.about import MultiLoraParameters
 from casestudies.lab.studies.multi_lora.adapters import LowRank, merge
@@ -170,7 +171,7 @@ def verdict(shared: Case, added: float, fit: int, p: MultiLoraParameters) -> str
         statistics.median(shared.gain(GATHERED, over)) for over in (SWITCH, BACKBONE)
     )
     same = shared.same(GATHERED)
-    said = "The same tokens" if same == 1 else f"{100 * same:.1f} % of the tokens are the same"
+    said = same_tokens(same)
     return (
         f"{said} as from a merged copy for each task. {len(shared.requests)} requests for"
         f" {p.adapters} adapters are served {speed:.2f} x as fast by gathering adapters as by"

@@ -6,7 +6,7 @@ rules ask, so no number is the claims' very quantity.
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
-from casestudies.lab.serving.judging import of_a_trace
+from casestudies.lab.serving.declared import of_a_trace
 
 LONGEST, POWER, ORACLE = "room for the longest", "next power of two", "room for the true length"
 PAGED, FEW = "blocks", "blocks, as few at once"

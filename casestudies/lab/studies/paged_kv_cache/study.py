@@ -8,7 +8,6 @@ from functools import cached_property, partial
 import torch
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.data import text
 from casestudies.lab.equations.inference_memory import kv_bytes_per_token
 from casestudies.lab.measure import rounds as timing
 from casestudies.lab.models.language_model import LanguageModel
@@ -134,16 +133,13 @@ def run(parameters: PagedParameters, setup: Setup, report: Report) -> str:
 
 def prepared(p: PagedParameters, setup: Setup, report: Report) -> Trace:
     """Return a trained model and what is asked of it."""
-    corpus = text.corpus(setup.text)
-    report.source("text", corpus.name, corpus.sha256)
     size = small_model.Size(p.width, p.layers, p.steps)
-    trained = small_model.trained(corpus, size, setup.seed, setup.device)
+    corpus, trained = small_model.trained_here(size, setup, report)
     generator = torch.Generator().manual_seed(setup.seed)
     shortest = p.longest_prompt // SHORTEST_PROMPT, p.longest_answer // SHORTEST_ANSWER
     read = lengths(p.requests, shortest[0], p.longest_prompt, "uniform", generator)
     added = lengths(p.requests, shortest[1], p.longest_answer, p.answers, generator)
-    prompts = small_model.prompts(corpus, trained.tokenizer, read, setup.seed)
-    requests = [Request(row.to(setup.device), n) for row, n in zip(prompts, added, strict=True)]
+    requests = small_model.requests(corpus, trained.tokenizer, read, added, setup)
     return Trace(p, trained.model, requests, setup.seed)
 
 

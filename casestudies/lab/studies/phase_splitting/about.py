@@ -19,6 +19,7 @@ from casestudies.lab.contract import (
 )
 from casestudies.lab.machine import Needs
 from casestudies.lab.metrics import HIGHER, LOWER, NEITHER, Metric
+from casestudies.lab.serving import declared
 from casestudies.lab.studies.phase_splitting.claims import ANSWERS, MIXED, SPLIT
 
 
@@ -92,26 +93,9 @@ class PhaseSplittingParameters(Parameters):
         le=100_000,
         role="workload",
     )
-    width: int = parameter(
-        256,
-        "Width of the model that is trained",
-        unit="numbers a token",
-        ge=64,
-        le=1024,
-        multiple_of=32,
-        role="workload",
-    )
-    layers: int = parameter(
-        4, "Blocks of the model that is trained", unit="blocks", ge=1, le=24, role="workload"
-    )
-    steps: int = parameter(
-        40,
-        "Steps of training, of 16 windows of 64 tokens each",
-        unit="steps",
-        ge=1,
-        le=100_000,
-        role="workload",
-    )
+    width: int = declared.width()
+    layers: int = declared.layers()
+    steps: int = declared.steps(40)
 
 
 def needs(parameters: PhaseSplittingParameters) -> Needs:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.data import text
 from casestudies.lab.distributed.link import Link
 from casestudies.lab.distributed.ranks import on_ranks
 from casestudies.lab.report import Report
@@ -149,10 +148,8 @@ def prepared(
     p: PhaseSplittingParameters, setup: Setup, report: Report
 ) -> tuple[Work, list[list[int]]]:
     """Return a trained model with what is asked of it, and what each request gets alone."""
-    corpus = text.corpus(setup.text)
-    report.source("text", corpus.name, corpus.sha256)
     size = small_model.Size(p.width, p.layers, p.steps)
-    trained = small_model.trained(corpus, size, setup.seed, setup.device)
+    corpus, trained = small_model.trained_here(size, setup, report)
     asked = sizes(p, p.executed, torch.Generator().manual_seed(setup.seed))
     prompts = small_model.prompts(corpus, trained.tokenizer, asked.prompts, setup.seed)
     said = [

@@ -2,7 +2,7 @@
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
-from casestudies.lab.serving.judging import of_a_trace
+from casestudies.lab.serving.declared import of_a_trace
 
 NONE, TREE, AWARE = "no tree", "tree", "tree, longest prefix first"
 HALF = range(48, 53)  # percent: whole blocks are counted, and texts may begin alike by chance

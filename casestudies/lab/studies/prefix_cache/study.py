@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.data import text
 from casestudies.lab.data.text import Corpus
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.paged import Blocks
@@ -146,10 +145,8 @@ def run(parameters: PrefixParameters, setup: Setup, report: Report) -> str:
 
 def prepared(p: PrefixParameters, setup: Setup, report: Report) -> "Asking":
     """Return what makes requests for a model that was trained."""
-    corpus = text.corpus(setup.text)
-    report.source("text", corpus.name, corpus.sha256)
     size = small_model.Size(p.width, p.layers, p.steps)
-    return Asking(p, corpus, small_model.trained(corpus, size, setup.seed, setup.device), setup)
+    return Asking(p, *small_model.trained_here(size, setup, report), setup)
 
 
 @dataclass(frozen=True)

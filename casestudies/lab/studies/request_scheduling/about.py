@@ -19,6 +19,7 @@ from casestudies.lab.contract import (
 )
 from casestudies.lab.machine import Needs
 from casestudies.lab.metrics import HIGHER, LOWER, NEITHER, Metric
+from casestudies.lab.serving import declared
 from casestudies.lab.studies.request_scheduling.claims import (
     ANSWERS,
     FEEDBACK,
@@ -123,26 +124,9 @@ class RequestSchedulingParameters(Parameters):
     rounds: int = parameter(
         3, "Times that everything is served", unit="rounds", ge=2, le=100, role="effort"
     )
-    width: int = parameter(
-        256,
-        "Width of the model that is trained",
-        unit="numbers a token",
-        ge=64,
-        le=1024,
-        multiple_of=32,
-        role="workload",
-    )
-    layers: int = parameter(
-        4, "Blocks of the model that is trained", unit="blocks", ge=1, le=24, role="workload"
-    )
-    steps: int = parameter(
-        60,
-        "Steps of training, of 16 windows of 64 tokens each",
-        unit="steps",
-        ge=1,
-        le=100_000,
-        role="workload",
-    )
+    width: int = declared.width()
+    layers: int = declared.layers()
+    steps: int = declared.steps(60)
 
 
 def needs(parameters: RequestSchedulingParameters) -> Needs:

@@ -2,7 +2,7 @@
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
-from casestudies.lab.serving.judging import of_a_trace
+from casestudies.lab.serving.declared import of_a_trace
 
 FIRST, SHORTEST, FEEDBACK = "first come", "shortest first", "multi-level feedback"
 WORST, PREDICTED = "room for the longest", "room for the predicted"

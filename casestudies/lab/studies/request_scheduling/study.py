@@ -9,7 +9,6 @@ from functools import cached_property
 import torch
 
 from casestudies.lab.contract import Setup
-from casestudies.lab.data import text
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
 from casestudies.lab.serving import small_model
@@ -153,16 +152,13 @@ def run(parameters: RequestSchedulingParameters, setup: Setup, report: Report) -
 
 def prepared(p: RequestSchedulingParameters, setup: Setup, report: Report) -> Trace:
     """Return a trained model and what is asked of it."""
-    corpus = text.corpus(setup.text)
-    report.source("text", corpus.name, corpus.sha256)
     size = small_model.Size(p.width, p.layers, p.steps)
-    trained = small_model.trained(corpus, size, setup.seed, setup.device)
+    corpus, trained = small_model.trained_here(size, setup, report)
     generator = torch.Generator().manual_seed(setup.seed)
     shortest = p.longest_prompt // SHORTEST_SHARE
     read = lengths(p.requests, shortest, p.longest_prompt, "uniform", generator)
     added = lengths(p.requests, SHORTEST_ANSWER, p.longest_answer, p.answers, generator)
-    prompts = small_model.prompts(corpus, trained.tokenizer, read, setup.seed)
-    requests = [Request(row.to(setup.device), n) for row, n in zip(prompts, added, strict=True)]
+    requests = small_model.requests(corpus, trained.tokenizer, read, added, setup)
     moments = arrivals(p.requests, p.arrivals, generator)
     found = predictions(added, p.longest_answer, p.predicted_right, generator)
     predicted = dict(zip(requests, found, strict=True))
