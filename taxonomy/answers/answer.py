@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -173,7 +173,8 @@ def counts_of(question: Question, state: str) -> Counts:
     if parameters is not None:
         models = [size for size in _model_sizes(state) if size >= parameters]
         parameters = min(models, default=math.inf)
-    return _counts(question.about, question.phase, max(devices, default=0), parameters, state)
+    memory = max(devices, default=0)
+    return _counts(replace(question, memory=memory, parameters=parameters), state)
 
 
 @lru_cache(maxsize=2)
@@ -191,14 +192,7 @@ def _model_sizes(state: str) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=512)
-def _counts(
-    about: QuantityGroup,
-    phase: Phase | None,
-    memory: float,
-    parameters: float | None,
-    state: str,
-) -> Counts:
-    question = Question(about, phase, memory, parameters)
+def _counts(question: Question, state: str) -> Counts:
     claims, such = question.about_it(), question.on_such
     own = ClaimDevice.objects.filter(role__in=OWN)
     totals = claims.aggregate(
