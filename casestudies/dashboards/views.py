@@ -13,7 +13,7 @@ from casestudies.dashboards.objectives import NOTE
 from casestudies.dashboards.queries import MOST_RUNS
 from casestudies.dashboards.selection import ACROSS, Selection
 from casestudies.lab.catalogue import STUDIES
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
 
 
@@ -76,6 +76,7 @@ def _runs(n: int) -> str:
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def dashboards_export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the points of the page with this query, each with its run, as csv or json."""
     if extension not in EXPORTS:

@@ -181,11 +181,12 @@ def _cards(strategies: Sequence[Strategy]) -> list[Card]:
 
 
 def _last_runs() -> dict[str, list[Run]]:
-    """Return the newest runs of each study, in whatever state."""
+    """Return the newest runs of each study that people started, in whatever state."""
     place = Window(
         RowNumber(), partition_by="study", order_by=[F("created").desc(), F("id").desc()]
     )
+    started = Run.objects.filter(reference=None)
     runs: dict[str, list[Run]] = {}
-    for run in for_list(Run.objects.alias(place=place).filter(place__lte=LAST_RUNS)):
+    for run in for_list(started.alias(place=place).filter(place__lte=LAST_RUNS)):
         runs.setdefault(run.study, []).append(run)
     return runs

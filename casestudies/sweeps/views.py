@@ -18,7 +18,7 @@ from casestudies.runs.annotating import NoteForm
 from casestudies.runs.sweeping import cancel_all
 from casestudies.sweeps.charts import charts
 from casestudies.sweeps.reading import SweepNow, sweep_now
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import csv_lines, provenance, stream
 from reviewapp.ui.listing import paginate
@@ -84,6 +84,7 @@ def note(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def measurements_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Return what the runs with a result measured, each row with the value of its run."""
     now = sweep_now(_found(pk))

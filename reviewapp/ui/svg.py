@@ -20,7 +20,7 @@ from reviewapp.ui.marks import classes, linked, percent, symbol, tag, text, tool
 LINE_HEIGHT = 16  # of text, in pixels like all heights
 NARROW = 46  # characters in a line of the narrowest chart
 BAR, GAP = 12, 12
-PLOT_TOP, PLOT_HEIGHT, COLUMNS_HEIGHT = 28, 270, 150
+PLOT_TOP, PLOT_HEIGHT, COLUMNS_HEIGHT, SMALL_HEIGHT = 28, 270, 150, 56
 FEW_TICKS, MOST_COLUMN_NAMES = 3, 8
 MOST_SYMBOLS = 40  # on one line: of more, every second, third or so is shown
 FEWEST_COLUMNS = 6  # one or two alone would be drawn as blocks
@@ -94,18 +94,22 @@ def _reference(chart: Chart, bottom: int) -> str:
 
 
 def _bar(chart: Chart, trace: Trace, mark: Mark, middle: int) -> str:
-    start, end = sorted((chart.across.share(0), chart.across.share(mark.x)))
     bar = tag(
         "rect",
         tooltip(mark),
-        x=percent(start),
+        **_along(chart, mark),
         y=middle - BAR // 2,
-        width=percent(end - start),
         height=BAR,
         class_=f"bar {trace.style.tone}",
         fill=f"url(#{chart.slug}-hatch)" if mark.hollow else None,
     )
     return linked(mark, bar)
+
+
+def _along(chart: Chart, mark: Mark) -> dict[str, str]:
+    """Return where a bar from nothing to the mark lies across the chart."""
+    start, end = sorted((chart.across.share(0), chart.across.share(mark.x)))
+    return {"x": percent(start), "width": percent(end - start)}
 
 
 def _dot(chart: Chart, trace: Trace, mark: Mark, middle: int) -> str:
@@ -152,16 +156,15 @@ def _lines(chart: Chart) -> tuple[str, int]:
     # Faint traces lie below the others.
     ordered = sorted(chart.traces, key=lambda trace: not trace.faint)
     lines = [_polyline(chart, trace) for trace in ordered if trace.line]
-    joined = tag(
-        "svg",
-        *lines,
-        y=PLOT_TOP,
-        height=PLOT_HEIGHT,
-        viewBox="0 0 1000 1000",
-        preserveAspectRatio="none",
-    )
+    joined = _stretched(lines, PLOT_TOP, PLOT_HEIGHT)
     marks = [part for trace in ordered for part in _marks(chart, trace)]
     return "".join([*grid, joined, *marks]), bottom + _height_below(chart)
+
+
+def _stretched(lines: Sequence[str], top: int, height: int) -> str:
+    """Return polylines of a thousand units each way, stretched over their place."""
+    box = "0 0 1000 1000"
+    return tag("svg", *lines, y=top, height=height, viewBox=box, preserveAspectRatio="none")
 
 
 def _marks(chart: Chart, trace: Trace) -> Iterator[str]:
@@ -200,6 +203,69 @@ def _stepped(points: Sequence[tuple[float, float]], step: str) -> list[tuple[flo
     for (x0, y0), (x1, y1) in pairwise(points):
         path += [(x1, y0) if step == "hv" else (x0, y1), (x1, y1)]
     return path
+
+
+# Without words or axes
+
+
+def thumbnail(chart: Chart) -> SafeString:
+    """Return the marks of the chart alone, small, to stand beside what says what they are."""
+    draw = {"dots": _small_rows, "bars": _small_rows, "columns": _small_columns}
+    svg = tag(
+        "svg",
+        tag("title", escape(chart.title)),
+        draw.get(chart.kind, _small_lines)(chart),
+        class_="thumbnail",
+        height=SMALL_HEIGHT,
+        role="img",
+    )
+    return mark_safe(svg)  # noqa: S308 - tag escapes attributes, all text is escaped
+
+
+def _small_rows(chart: Chart) -> str:
+    parts, step = [], SMALL_HEIGHT / max(len(chart.traces), 1)
+    for place, trace in enumerate(chart.traces):
+        middle, height = round((place + 0.5) * step, 1), round(min(BAR, 0.7 * step), 1)
+        for mark in trace.marks:
+            if chart.kind == "dots":
+                parts.append(symbol(trace, mark, chart.across.share(mark.x), middle))
+            else:
+                y = round(middle - height / 2, 1)
+                tone = f"bar {trace.style.tone}"
+                parts.append(tag("rect", **_along(chart, mark), y=y, height=height, class_=tone))
+    return "".join(parts)
+
+
+def _small_columns(chart: Chart) -> str:
+    step = 1 / max(len(chart.marks), FEWEST_COLUMNS)
+    heights = [round(SMALL_HEIGHT * chart.up.share(mark.y), 1) for mark in chart.marks]
+    return "".join(
+        tag(
+            "rect",
+            x=percent((place + 0.15) * step),
+            y=round(SMALL_HEIGHT - height, 1),
+            width=percent(0.7 * step),
+            height=height,
+            class_=f"bar {chart.traces[0].style.tone}",
+        )
+        for place, height in enumerate(heights)
+    )
+
+
+def _small_lines(chart: Chart) -> str:
+    lines = [_polyline(chart, trace) for trace in chart.traces if trace.line]
+    marks = [
+        symbol(
+            trace,
+            mark,
+            chart.across.share(mark.x),
+            round(SMALL_HEIGHT * (1 - chart.up.share(mark.y)), 1),
+        )
+        for trace in chart.traces
+        if trace.style.symbol and not trace.line
+        for mark in trace.marks
+    ]
+    return "".join([_stretched(lines, 0, SMALL_HEIGHT), *marks])
 
 
 # Axes

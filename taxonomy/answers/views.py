@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpRespo
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import stream
 from taxonomy.answers.answer import STRONGEST_FIRST, answer_to
 from taxonomy.answers.question import (
@@ -30,6 +30,7 @@ def answers(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def export_answer(request: HttpRequest, extension: str) -> StreamingHttpResponse:
     """Return every claim behind the answer, those of its lists that are cut short too."""
     claims: Any = _asked(request.GET).behind_the_answer().order_by(*STRONGEST_FIRST)

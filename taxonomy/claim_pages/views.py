@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from reviewapp.corpus.citations.bibtex import bibtex
 from reviewapp.corpus.models import Publication
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.rest.reading import given, said_of_unknown, unknown_keys
 from reviewapp.ui.export import stream
 from taxonomy.claim_pages.chosen import chosen_claims
@@ -46,6 +46,7 @@ def claim(request: HttpRequest, code: str) -> HttpResponse:
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def claims_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every claim that the address asks for; a key that is not known is refused by name."""
     facets = read_facets()

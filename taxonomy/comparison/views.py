@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
 from taxonomy.comparison import compare as comparison_of
 from taxonomy.comparison.effects import CAUTION
@@ -83,6 +83,7 @@ def _picker(
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def export(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the comparison as the page with this query shows it: csv, json or tex."""
     if extension not in EXPORTS:

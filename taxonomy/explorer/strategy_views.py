@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from reviewapp.corpus.citations.files import CITATIONS
 from reviewapp.corpus.models import CaseStudy, Publication
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import download, provenance, stream
 from taxonomy.choices import Objective
@@ -89,6 +89,7 @@ def strategy_chart(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def export_strategy(
     request: HttpRequest, slug: str, extension: str
 ) -> HttpResponse | StreamingHttpResponse:

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import as_csv, as_json, download, provenance
 from taxonomy.explorer.asked import asked_view
 from taxonomy.explorer.gap_map import HERE, REFUTED, Cell, Row
@@ -50,6 +50,7 @@ def explorer(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def export_explorer(request: HttpRequest, extension: str) -> HttpResponse:
     """Return the gap map of the selection, one row for each cell; as JSON also the tree."""
     view = asked_view(request.GET)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from reviewapp.corpus.choices import Membership
 from reviewapp.corpus.models import Publication
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import csv_lines, json_parts, provenance, stream
 from reviewapp.ui.listing import paginate
 from taxonomy.frameworks.artifacts import BATCH, Artifact, artifacts, with_claims
@@ -55,6 +55,7 @@ HEADER = (
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def frameworks_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every artifact that the address asks for, in its order."""
     asked, _ = read_asked(request.GET)

@@ -13,7 +13,7 @@ from reviewapp.corpus.citations.bibtex import bibtex
 from reviewapp.corpus.citations.reference import page_tags, reference
 from reviewapp.corpus.models import CaseStudy, Publication
 from reviewapp.corpus.querysets import HIT_START, HIT_STOP, PublicationQuerySet
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import provenance, stream
 from reviewapp.ui.listing import paginate
 from taxonomy.claims.certainty import Certainty, certainty_of
@@ -129,6 +129,7 @@ def _rows(shown: PublicationFilter, few: list[int] | None) -> PublicationQuerySe
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def publications_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every publication that the address asks for, in its order."""
     shown = read_filter(request.GET, read_facets())

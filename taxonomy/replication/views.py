@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import csv_lines, json_parts, provenance, stream
 from reviewapp.ui.listing import paginate
 from taxonomy.claims.agreement import agreements
@@ -89,6 +89,7 @@ HEADER = (
 
 @require_safe
 @limited(EXPORTS_PER_MINUTE)
+@in_turn
 def replication_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every claim that the address asks for, in the order of the page."""
     found = ledger()

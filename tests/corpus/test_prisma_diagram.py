@@ -12,7 +12,7 @@ from reviewapp.corpus.prisma.drawing import pdf, png, svg
 from reviewapp.corpus.prisma.flow import VALUES, VARIANTS, Entry, Flow, FlowTemplate, derive
 from reviewapp.corpus.prisma.layout import layout
 from reviewapp.corpus.prisma.presentation import BAND_ROWS, BAR_ROWS, Presentation
-from reviewapp.ui.scripts import sentence
+from reviewapp.rendering.scripts import sentence
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, declared, flows, listed
 
 NS = "{http://www.w3.org/2000/svg}"

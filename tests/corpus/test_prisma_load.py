@@ -17,7 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from reviewapp.corpus.prisma.csv_file import write
 from reviewapp.corpus.prisma.flow import Flow
-from reviewapp.ui import rendering
+from reviewapp.rendering import renderer
 
 TOKEN = "a" * 32
 SECONDS_AT_MOST = 3
@@ -97,7 +97,7 @@ def test_an_image_over_a_limit_is_a_400_that_says_what_to_do(
     assert response.status_code == 400
     page = response.content.decode()
     assert "dpi (50,000,000 pixels); the SVG is sharp at any size." in page
-    monkeypatch.setattr(rendering, "SECONDS", 0.2)
+    monkeypatch.setattr(renderer, "SECONDS", 0.2)
     response = client.post("/prisma/import/", {**asked, "dpi": 100})
     assert response.status_code == 400
     assert "more than 0.2 s. Ask for fewer dpi, or for the SVG." in response.content.decode()

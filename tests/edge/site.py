@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-SECONDS = 60.0  # of a program that waits beside a machine full of other work
+SECONDS = 20.0
 
 
 @dataclass(frozen=True)

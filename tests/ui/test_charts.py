@@ -15,7 +15,7 @@ from reviewapp.ui.charts import Chart, Mark, Style, Trace, style_for
 from reviewapp.ui.marks import percent
 from reviewapp.ui.plotly import figure
 from reviewapp.ui.scales import MOST_TICKS, Value, kind_of, scale_for
-from reviewapp.ui.svg import drawing
+from reviewapp.ui.svg import drawing, thumbnail
 
 EVIL = '"><script>alert(1)</script>&'
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -116,6 +116,15 @@ def test_a_drawing_is_well_formed_names_itself_and_shows_what_it_is_given_as_tex
     with_symbol = [trace for trace in drawn.traces if trace.style.symbol]
     assert len(shapes) == sum(len(trace.marks) for trace in with_symbol)
     assert EVIL in {shape.findtext("title") for shape in shapes}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thumbnail_shows_each_trace_of_the_chart_and_no_words(kind: str) -> None:
+    small = ET.fromstring(thumbnail(chart(kind=kind, title=EVIL, traces=KINDS[kind])))
+    assert small.findtext("title") == EVIL
+    assert not small.findall(".//text")
+    shapes = [part for role in ("mark", "bar", "line") for part in of_class(small, role)]
+    assert len(shapes) == (2 if kind == "lines" else sum(len(t.marks) for t in KINDS[kind]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

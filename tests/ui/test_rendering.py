@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 import psutil
 import pytest
 
-from reviewapp.ui import rendering
+from reviewapp.rendering import renderer
 from tests.waiting import alive, wait_until
 
 SECONDS_TO_END = 5
@@ -34,20 +34,20 @@ ENDLESS = svg(
 def renderers(parent: BaseProcess | None = None) -> list[psutil.Process]:
     """The processes that render for `parent`, or for this process."""
     children = psutil.Process(parent.pid if parent else None).children()
-    return [child for child in children if child.cmdline()[1:3] == ["-m", rendering.__name__]]
+    return [child for child in children if child.cmdline()[1:3] == ["-m", renderer.__name__]]
 
 
 @pytest.fixture
 def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second is all that a rendering may take."""
-    monkeypatch.setattr(rendering, "SECONDS", 1)
+    monkeypatch.setattr(renderer, "SECONDS", 1)
 
 
 @pytest.fixture
 def web_process() -> Iterator[BaseProcess]:
     """A process that renders without end."""
     process = multiprocessing.get_context("spawn").Process(
-        target=rendering.png, args=(ENDLESS, 96), daemon=True
+        target=renderer.png, args=(ENDLESS, 96), daemon=True
     )
     process.start()
     yield process
@@ -57,17 +57,17 @@ def web_process() -> Iterator[BaseProcess]:
 
 def test_what_takes_too_long_is_ended_and_says_what_to_do(one_second: None) -> None:
     began = time.monotonic()
-    with pytest.raises(rendering.NotRendered, match=r"more than 1 s\. Ask for fewer dpi"):
-        rendering.png(ENDLESS, 96)
+    with pytest.raises(renderer.NotRendered, match=r"more than 1 s\. Ask for fewer dpi"):
+        renderer.png(ENDLESS, 96)
     assert time.monotonic() - began < SECONDS_TO_END
     assert renderers() == []
-    assert rendering.pdf(SMALL).startswith(b"%PDF"), "and the next has its turn"
+    assert renderer.pdf(SMALL).startswith(b"%PDF"), "and the next has its turn"
 
 
 def test_what_takes_too_much_memory_is_refused_with_the_reason() -> None:
-    with pytest.raises(rendering.NotRendered, match=r"memory.*Ask for fewer dpi"):
-        rendering.png(ENORMOUS, 96)
-    assert rendering.png(SMALL, 96).startswith(b"\x89PNG")
+    with pytest.raises(renderer.NotRendered, match=r"memory.*Ask for fewer dpi"):
+        renderer.png(ENORMOUS, 96)
+    assert renderer.png(SMALL, 96).startswith(b"\x89PNG")
 
 
 def test_a_renderer_ends_with_the_web_process(web_process: BaseProcess) -> None:
@@ -79,8 +79,8 @@ def test_a_renderer_ends_with_the_web_process(web_process: BaseProcess) -> None:
 
 def test_a_renderer_that_is_killed_is_told_of() -> None:
     with ThreadPoolExecutor() as threads:
-        rendered = threads.submit(rendering.png, ENDLESS, 96)
+        rendered = threads.submit(renderer.png, ENDLESS, 96)
         wait_until(renderers)
         renderers()[0].kill()
-        with pytest.raises(rendering.NotRendered, match="ended early"):
+        with pytest.raises(renderer.NotRendered, match="ended early"):
             rendered.result()

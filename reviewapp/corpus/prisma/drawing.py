@@ -25,7 +25,7 @@ from reviewapp.corpus.prisma.layout import (
     layout,
 )
 from reviewapp.corpus.prisma.presentation import Presentation
-from reviewapp.ui import rendering
+from reviewapp.rendering import renderer
 
 # All three have the same widths, and the converter brings the last one with it.
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
@@ -91,7 +91,7 @@ def png(svg: str, *, dpi: float | None = None, scale: float | None = None) -> by
     """The diagram as an image at a dpi from 72 to 600, or at a scale from 0.5 to 4 (1 is 96 dpi).
 
     300 dpi where neither is given. ValueError for both, for a value out of range, for an image of
-    more than MAX_PIXELS, and for one that takes too much to render; rendering.Busy.
+    more than MAX_PIXELS, and for one that takes too much to render; Busy.
     """
     if dpi is not None and scale is not None:
         raise ValueError("choose a dpi or a scale, not both")
@@ -103,7 +103,7 @@ def png(svg: str, *, dpi: float | None = None, scale: float | None = None) -> by
     width, height = _size(svg)
     if width * height * (resolution / 96) ** 2 > MAX_PIXELS:
         raise ValueError(_too_many_pixels(width, height))
-    return rendering.png(svg, resolution)
+    return renderer.png(svg, resolution)
 
 
 def _too_many_pixels(width: int, height: int) -> str:
@@ -120,14 +120,14 @@ def pdf(svg: str) -> bytes:
     """The diagram as a vector PDF of one page, its text selectable and 9 points high.
 
     ValueError for a diagram that is longer than a PDF page can be, and for one that takes too much
-    to render; rendering.Busy.
+    to render; Busy.
     """
     # The converter makes every pixel a point, so the page is given its size in points.
     width, height = (pixels * 72 / 96 for pixels in _size(svg))
     if height > MAX_PDF_POINTS:
         raise ValueError("The diagram is too long for a page of a PDF. Ask for the SVG.")
     points = f'width="{width}" height="{height}"'
-    return rendering.pdf(_SIZE_ATTRIBUTES.sub(points, svg, count=1))
+    return renderer.pdf(_SIZE_ATTRIBUTES.sub(points, svg, count=1))
 
 
 def _size(svg: str) -> tuple[int, int]:

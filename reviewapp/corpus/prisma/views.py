@@ -17,7 +17,8 @@ from reviewapp.corpus.prisma.flow import VARIANTS, Flow
 from reviewapp.corpus.prisma.forms import PrismaImport, PrismaOptions
 from reviewapp.corpus.prisma.queries import Diagram, diagram_of_review, own_diagram
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
-from reviewapp.ui import rendering
+from reviewapp.limits.turns import Busy
+from reviewapp.rendering import renderer
 from reviewapp.ui.errors import cleaned_or_400, come_again
 from reviewapp.ui.export import as_json, download, provenance
 
@@ -124,8 +125,8 @@ def _file(
         return download(writers[extension](), f"prisma-{diagram.variant.slug}", extension)
     except ValueError as error:
         raise BadRequest(str(error)) from None
-    except rendering.Busy:
-        return come_again(request, "corpus/prisma_busy.html", wait=rendering.SECONDS, status=503)
+    except Busy:
+        return come_again(request, "corpus/prisma_busy.html", wait=renderer.SECONDS, status=503)
 
 
 def _as_dict(diagram: Diagram) -> dict[str, Any]:

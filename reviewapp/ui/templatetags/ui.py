@@ -21,6 +21,7 @@ register.filter(rounded)
 register.filter(duration)
 register.filter(plotly.figure)
 register.filter(svg.drawing)
+register.filter(svg.thumbnail)
 register.filter(marks.key)
 
 EXPORT_NAMES = {

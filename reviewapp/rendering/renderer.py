@@ -10,28 +10,20 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import BoundedSemaphore
 from xml.etree import ElementTree as ET
 
-from reviewapp.ui import scripts
+from reviewapp.limits.turns import Busy, Turns
+from reviewapp.rendering import scripts
 
 SECONDS = 10  # that one rendering may take, and that the next may wait for its turn
 MEMORY = 768 * 2**20  # an image of 50 million pixels takes 430 MB
-RUNNING, WAITING = 1, 2  # of each web process, so that most of its threads stay free
 
 _UNDRAWABLE = 3  # exit status: characters that no font has are on standard output
 _SVG = "http://www.w3.org/2000/svg"
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_running = BoundedSemaphore(RUNNING)
-_admitted = BoundedSemaphore(RUNNING + WAITING)
+_turns = Turns(running=1, waiting=2)  # of each web process
 _logger = logging.getLogger(__name__)
-
-
-class Busy(Exception):
-    """As many drawings as may are being rendered, or wait for it."""
 
 
 class NotRendered(ValueError):
@@ -49,7 +41,7 @@ def pdf(svg: str) -> bytes:
 
 
 def _rendered(svg: str, *arguments: str) -> bytes:
-    with _turn():
+    with _turns.turn(SECONDS):
         try:
             ended = subprocess.run(
                 ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", __name__, *arguments],
@@ -75,22 +67,6 @@ def _rendered(svg: str, *arguments: str) -> bytes:
         _logger.warning("a rendering ended early: %s", reason)
         raise NotRendered(f"Rendering it ended early: {reason}. Ask for fewer dpi, or for the SVG.")
     return ended.stdout
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """Wait for the turn to render. Raises Busy where too many wait, or after SECONDS."""
-    if not _admitted.acquire(blocking=False):
-        raise Busy
-    try:
-        if not _running.acquire(timeout=SECONDS):
-            raise Busy
-        try:
-            yield
-        finally:
-            _running.release()
-    finally:
-        _admitted.release()
 
 
 def _undrawable(svg: str) -> str:
