@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dj_database_url
-import psycopg
 import pytest
 import pytest_django
 import pytest_socket
@@ -16,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from reviewapp.server.postgres import wheel_binaries
-from tests.database import temporary_server, use_database
+from tests.database import new_database, temporary_server, use_database
 
 if TYPE_CHECKING:
     from reviewapp.corpus.models import Review
@@ -66,16 +65,13 @@ def reviewed_database(
     from taxonomy.loading.writing import load
 
     empty = connection.settings_dict["NAME"]
-    name = f"{empty}_reviewed"
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        connection.close()  # a database that is in use cannot be copied
-        server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{empty}"')
+    connection.close()  # a database that is in use cannot be copied
+    with new_database(f"{empty}_reviewed", template=empty) as name:
         with django_db_blocker.unblock(), use_database(name):
             load(real_fixtures())
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE")
         yield name
-        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

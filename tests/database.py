@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from django.db import connection
+from psycopg import sql
 
 from reviewapp.server.postgres import EmbeddedServer
 
@@ -37,6 +38,19 @@ def temporary_server(binaries: Path) -> Iterator[str]:
 def url_of(name: str) -> str:
     """Return the URL of the database of that name on the tests' server."""
     return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+
+
+@contextmanager
+def new_database(name: str, template: str = "template1") -> Iterator[str]:
+    """Make a database on the tests' server, yield its name, and remove it, whoever is connected."""
+    quoted = sql.Identifier(name)
+    with psycopg.connect(url_of("postgres"), autocommit=True) as server:
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        server.execute(made.format(quoted, sql.Identifier(template)))
+        try:
+            yield name
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(quoted))
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -30,12 +32,13 @@ SECONDS_BETWEEN_LOOKS = 5
 SECONDS_OF_A_DAY = 86_400
 
 
-def serve(devices: Sequence[Device]) -> None:
+def serve(devices: Sequence[Device], *, idle_seconds: float = math.inf) -> None:
     """Carry out the runs that wait for `devices` until SIGTERM or SIGINT, then end what runs.
 
-    When the database stops, the run that goes on does not, and both meet again afterwards.
+    Leave also when none has waited for `idle_seconds`. When the database stops, the run that goes
+    on does not, and both meet again afterwards.
     """
-    asyncio.run(_serve(devices))
+    asyncio.run(_serve(devices, idle_seconds))
 
 
 def offer(machine: Machine) -> Machine:
@@ -44,7 +47,7 @@ def offer(machine: Machine) -> Machine:
     return replace(machine, memory_bytes=min(machine.memory_bytes, limit))
 
 
-async def _serve(devices: Sequence[Device]) -> None:
+async def _serve(devices: Sequence[Device], idle_seconds: float) -> None:
     worker = Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
         devices=list(devices),
@@ -55,8 +58,10 @@ async def _serve(devices: Sequence[Device]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
+        runs = group.create_task(_carry_out_runs(worker, woken, idle_seconds))
+        runs.add_done_callback(lambda _: stop.set())
         duties = [
-            group.create_task(_carry_out_runs(worker, woken)),
+            runs,
             group.create_task(waking.listen(devices, woken.set)),
             group.create_task(_every(SECONDS_BETWEEN_LOOKS, lambda: give_a_sign_of_life(worker))),
             # Twice does no harm, so no worker need know whether another has done it today.
@@ -69,20 +74,26 @@ async def _serve(devices: Sequence[Device]) -> None:
         await sync_to_async(_leave)(worker)
 
 
-async def _carry_out_runs(worker: Worker, woken: asyncio.Event) -> Never:
-    """Carry out what waits, then wait until woken; look now and then for what nobody told of."""
+async def _carry_out_runs(worker: Worker, woken: asyncio.Event, idle_seconds: float) -> None:
+    """Carry out what waits, then wait until woken; look now and then for what nobody told of.
+
+    Return when none has waited for so long.
+    """
+    worked = time.monotonic()
     while True:
         woken.clear()
         try:
             while any(
                 [await runner.work_once(Device(name), worker.offer) for name in worker.devices]
             ):
-                pass
+                worked = time.monotonic()
         except Unavailable:
             pass
         except Exception:
             # A run that cannot be stored ends as lost, and the others go on.
             log.exception("A run could not be carried out to its end")
+        if time.monotonic() - worked >= idle_seconds:
+            return
         with suppress(TimeoutError):
             await asyncio.wait_for(woken.wait(), SECONDS_BETWEEN_LOOKS)
 

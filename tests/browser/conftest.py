@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from io import StringIO
 from typing import Any, Protocol
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import call_command
@@ -17,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from reviewapp.limits.models import Count
 from tests.browser import chromium
-from tests.database import use_database
+from tests.database import new_database, use_database
 
 MILLISECONDS_TO_WAIT = 10_000
 CHROMIUM_OPTIONS = [
@@ -39,15 +38,12 @@ class OpenPage(Protocol):
 @pytest.fixture(scope="session")
 def site_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The name of a database that holds the review, loaded once for all browser tests."""
-    name = f"site_of_process_{os.getpid()}"
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+    with new_database(f"site_of_process_{os.getpid()}") as name:
         with django_db_blocker.unblock(), use_database(name):
             call_command("migrate", verbosity=0)
             call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
             call_command("load_reference_runs", stdout=StringIO())
         yield name
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Permission, User
@@ -17,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from reviewapp.limits.models import Count
 from tests.browser.conftest import OpenPage
 from tests.casestudies.test_run_pages import going_on, say
-from tests.database import url_of, use_database
+from tests.database import new_database, url_of, use_database
 
 MILLISECONDS_OF_A_RUN = 180_000
 POINT = {"series": "perplexity by sparsity", "variant": "wanda", "y": 25.2}
@@ -30,14 +29,11 @@ pytestmark = pytest.mark.xdist_group("worker")
 @pytest.fixture(scope="module")
 def own_database(site_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """A copy of the site's database that may be written to, with an account that starts runs."""
-    name = f"{site_database}_with_runs"
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name} TEMPLATE {site_database}")
+    with new_database(f"{site_database}_with_runs", template=site_database) as name:
         with django_db_blocker.unblock(), use_database(name):
             ada = User.objects.create_user("ada", password=PASSWORD)
             ada.user_permissions.add(Permission.objects.get(codename="add_run"))
         yield name
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

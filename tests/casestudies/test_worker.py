@@ -28,13 +28,13 @@ Process = subprocess.Popen[bytes]
 
 
 @pytest.fixture
-def start_worker() -> Iterator[Callable[[], Process]]:
+def start_worker() -> Iterator[Callable[..., Process]]:
     """Return what starts a worker on the test's database; it ends with the test."""
     workers: list[Process] = []
     own = url_of(connection.settings_dict["NAME"])
 
-    def start_one() -> Process:
-        command = [sys.executable, "manage.py", "worker", "--queues", "cpu"]
+    def start_one(*options: str) -> Process:
+        command = [sys.executable, "manage.py", "worker", "--queues", "cpu", *options]
         environment = {**os.environ, "DATABASE_URL": own, "OMP_NUM_THREADS": "1"}
         workers.append(subprocess.Popen(command, env=environment))
         return workers[-1]
@@ -106,6 +106,15 @@ def test_a_worker_is_known_while_it_lives_and_clears_what_has_expired(
     wait_until(lambda: Worker.objects.count() == 1)
     stopped.terminate()
     assert stopped.wait(SECONDS) == 0
+    assert not Worker.objects.exists()
+
+
+def test_a_worker_that_may_leave_carries_out_what_waits_first(
+    start_worker: Callable[..., Process],
+) -> None:
+    run = a_queued_run()
+    assert start_worker("--leave-when-idle", "0").wait(SECONDS) == 0
+    assert refreshed(run).state == "succeeded"
     assert not Worker.objects.exists()
 
 

@@ -33,7 +33,7 @@ from casestudies.permissions import let_start_runs
 from reviewapp.corpus.models import Review
 from reviewapp.server import backups
 from tests.casestudies.making import a_finished_run, a_run
-from tests.database import url_of, use_database
+from tests.database import new_database, url_of, use_database
 from tests.launch.test_launch import Launch, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,11 +84,8 @@ def own_url() -> str:
 @pytest.fixture
 def empty() -> Iterator[str]:
     """The name of a database that holds nothing."""
-    name = f"restored_{secrets.token_hex(4)}"
-    with psycopg.connect(url_of("postgres"), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+    with new_database(f"restored_{secrets.token_hex(4)}") as name:
         yield name
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def manage(

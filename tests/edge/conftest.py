@@ -5,23 +5,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from pytest_django import DjangoDbBlocker
 
 from reviewapp.limits.models import Count
-from tests.database import url_of, use_database
+from tests.database import new_database, url_of, use_database
 from tests.edge.site import Site, served
 
 
 @pytest.fixture(scope="session")
 def own_database() -> Iterator[str]:
     """The name of a database that one test process has for its served site."""
-    name = f"edge_of_process_{os.getpid()}"
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+    with new_database(f"edge_of_process_{os.getpid()}") as name:
         yield name
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

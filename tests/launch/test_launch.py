@@ -15,6 +15,7 @@ import psutil
 import psycopg
 import pytest
 
+from tests.database import new_database, url_of
 from tests.waiting import alive, wait_until
 
 SECONDS = 120.0
@@ -264,10 +265,8 @@ def test_a_folder_too_deep_for_a_socket_is_refused(data_dir: Path) -> None:
 
 
 def test_another_postgresql_is_used_and_left_running(data_dir: Path) -> None:
-    server, _, _ = os.environ["DATABASE_URL"].rpartition("/")
-    url = f"{server}/launched"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute("CREATE DATABASE launched")
+    with new_database("launched") as name:
+        url = url_of(name)
         launch = Launch(data_dir, DATABASE_URL=url).until_ready()
         with psycopg.connect(url, autocommit=True) as launched:
             count = "SELECT count(*) FROM casestudies_worker"
@@ -275,4 +274,3 @@ def test_another_postgresql_is_used_and_left_running(data_dir: Path) -> None:
             assert launch.end(signal.SIGINT) == (0, "")
             assert launched.execute(count).fetchone() == (0,)
         assert not (data_dir / "postgres").exists()
-        connection.execute("DROP DATABASE launched")

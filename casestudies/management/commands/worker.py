@@ -1,5 +1,6 @@
 """`manage.py worker --queues cpu,gpu`: carry out the runs that wait until told to stop."""
 
+import math
 from argparse import ArgumentParser
 from contextlib import suppress
 
@@ -22,8 +23,17 @@ class Command(BaseCommand):
             "--queues",
             help="Comma-separated: cpu, gpu (default: cpu, and gpu where there is one).",
         )
+        parser.add_argument(
+            "--leave-when-idle",
+            metavar="SECONDS",
+            type=float,
+            default=math.inf,
+            help="Leave when no run has waited for so long (default: never).",
+        )
 
-    def handle(self, *args: object, queues: str | None, **options: object) -> None:
+    def handle(
+        self, *args: object, queues: str | None, leave_when_idle: float, **options: object
+    ) -> None:
         has_gpu = bool(gpus())
         chosen = queues.split(",") if queues else [q for q in QUEUES if q != "gpu" or has_gpu]
         for name in chosen:
@@ -34,4 +44,4 @@ class Command(BaseCommand):
         # One that does not answer yet may do so later; one that is not prepared is a mistake.
         with suppress(Unavailable), database():
             Run.objects.exists()
-        loop.serve([QUEUES[name] for name in chosen])
+        loop.serve([QUEUES[name] for name in chosen], idle_seconds=leave_when_idle)
