@@ -1,0 +1,156 @@
+"""What each rank does: the client generates alone and through the chain, the others serve it."""
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import NamedTuple, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from casestudies.lab.distributed.ranks import on_ranks, outlived
+from casestudies.lab.measure.rounds import alternately
+from casestudies.lab.models import shapes
+from casestudies.lab.models.cache import KeyValueCache
+from casestudies.lab.models.language_model import Block, LanguageModel
+from casestudies.lab.studies.decentralized.chain import CLIENT, Answer, Client, Task, serve
+
+WHOLE, CODED = 32, 8  # bits of an activation that is sent
+WIDE = "llama-8b"  # a block of this shape is passed to see how fast weights are
+PASSES = 5
+
+
+class Condition(NamedTuple):
+    """Bits of an activation that is sent, and seconds of a round trip."""
+
+    bits: int
+    round_trip: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the client found: answers to all prompts, and seconds of a token in each round.
+
+    `bytes` are those that passed for the first answer, by bits; `reading` are the seconds of each
+    prompt in a stage.
+    """
+
+    alone: list[Answer]
+    chain: dict[int, list[Answer]]
+    bytes: dict[int, float]
+    alone_seconds: list[float]
+    chain_seconds: dict[Condition, list[float]]
+    reading: list[float]
+
+
+@dataclass(frozen=True)
+class Survived:
+    """Answers to all prompts, the token-blocks that were read for them, and who was lost."""
+
+    answers: list[Answer]
+    read: int
+    losses: int
+
+
+def through_a_chain(task: Task, round_trips: list[float], rounds: int) -> Found:
+    """Return what the client finds on ranks that all live."""
+    found, *reading = on_ranks(1 + task.stages, _observe, task, round_trips, rounds)
+    return replace(
+        cast(Found, found), reading=[t for stage in reading for t in cast(list[float], stage)]
+    )
+
+
+def though_one_dies(task: Task, bits: int, at: int, *, anew: bool) -> Survived:
+    """Return what the client gets where the last stage's peer is killed as it reads its `at`-th."""
+    victim = task.stages
+    ranks = 2 + task.stages
+    found = outlived({victim}, ranks, _survive, task, bits, victim, at, anew)
+    return cast(Survived, found[CLIENT])
+
+
+def passed_by_peers(device: str) -> list[float]:
+    """Return the bytes of weights that a token passes in a second, on two ranks in turn."""
+    return on_ranks(2, _pass_in_turn, device)
+
+
+def _pass_in_turn(device: str) -> float:
+    rates = []
+    for rank in range(2):
+        if dist.get_rank() == rank:
+            rates.append(weights_a_second(device))
+        dist.barrier()
+    return rates[0]
+
+
+def _observe(task: Task, round_trips: list[float], rounds: int) -> Found | list[float]:
+    if dist.get_rank() != CLIENT:
+        return serve(task)
+    prompts = torch.from_numpy(task.prompts).to(task.device)
+    client, model = Client(task), task.model()
+    alone = [answer_alone(model, task, prompt) for prompt in prompts]
+    chain, sent = dict[int, list[Answer]](), dict[int, float]()
+    for client.bits in (WHOLE, CODED):
+        before = client.wire.bytes
+        chain[client.bits] = [client.answer(prompts[0])]
+        sent[client.bits] = client.wire.bytes - before
+        chain[client.bits] += map(client.answer, prompts[1:])
+    conditions = [Condition(*pair) for pair in product((WHOLE, CODED), round_trips)]
+    alone_seconds, chain_seconds = list[float](), {one: list[float]() for one in conditions}
+    for _ in range(rounds):
+        alone_seconds.append(each(answer_alone(model, task, prompts[0])))
+        for condition, taken in chain_seconds.items():
+            client.bits, client.round_trip = condition
+            taken.append(each(client.answer(prompts[0])))
+    client.leave()
+    return Found(alone, chain, sent, alone_seconds, chain_seconds, [])
+
+
+def each(answer: Answer) -> float:
+    """Return the seconds of a token after the first, which waits for the prompt."""
+    return sum(answer.seconds[1:]) / (len(answer.seconds) - 1)
+
+
+def _survive(task: Task, bits: int, victim: int, at: int, anew: bool) -> Survived | list[float]:
+    if dist.get_rank() != CLIENT:
+        return serve(task, at if dist.get_rank() == victim else 0)
+    client = Client(task, spare=True, anew=anew)
+    client.bits = bits
+    answers = [client.answer(p) for p in torch.from_numpy(task.prompts).to(task.device)]
+    client.leave()
+    return Survived(answers, client.read, client.losses)
+
+
+@torch.inference_mode()
+def answer_alone(model: LanguageModel, task: Task, prompt: Tensor) -> Answer:
+    """Return how the prompt (T) goes on where one process has the whole model."""
+    cache = KeyValueCache(model.config, 1, task.room, task.device)
+    tokens, logits, seconds = list[int](), list[Tensor](), list[float]()
+    read = prompt
+    for _ in range(task.tokens):
+        began = time.perf_counter()
+        logits.append(model.logits(model.hidden(read[None], cache)[0, -1]))
+        tokens.append(int(logits[-1].argmax()))
+        read = prompt.new_tensor(tokens[-1:])
+        seconds.append(time.perf_counter() - began)
+    return Answer(tokens, torch.stack(logits).cpu().numpy(), seconds)
+
+
+@torch.inference_mode()
+def weights_a_second(device: str) -> float:
+    """Return the bytes of weights that one token passes in a second, in a block of a large model.
+
+    On a GPU they are in bfloat16, elsewhere in float32. What the weights are does not matter.
+    """
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    config = shapes.SHAPES[WIDE]
+    with torch.device("meta"):
+        block = Block(config)
+    block = block.to(dtype).to_empty(device=device)
+    for weight in block.parameters():
+        weight.fill_(1 / config.width)
+    token = torch.ones(1, 1, config.width, device=device, dtype=dtype)
+    taken = alternately({WIDE: partial(block, token)}, PASSES, device)[WIDE]
+    return sum(weight.nbytes for weight in block.parameters()) / statistics.median(taken)
