@@ -19,7 +19,8 @@ from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.studies.decentralized.chain import CLIENT, Answer, Client, Task, serve
 
 WHOLE, CODED = 32, 8  # bits of an activation that is sent
-WIDE = "llama-8b"  # a block of this shape is passed to see how fast weights are
+# A block of this shape is passed to see how fast weights are: too large for any cache.
+WIDE = {"cpu": "llama-1b", "cuda": "llama-8b"}
 PASSES = 5
 
 
@@ -145,12 +146,12 @@ def weights_a_second(device: str) -> float:
     On a GPU they are in bfloat16, elsewhere in float32. What the weights are does not matter.
     """
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    config = shapes.SHAPES[WIDE]
+    config = shapes.SHAPES[WIDE[device]]
     with torch.device("meta"):
         block = Block(config)
     block = block.to(dtype).to_empty(device=device)
     for weight in block.parameters():
         weight.fill_(1 / config.width)
     token = torch.ones(1, 1, config.width, device=device, dtype=dtype)
-    taken = alternately({WIDE: partial(block, token)}, PASSES, device)[WIDE]
+    taken = alternately({"pass": partial(block, token)}, PASSES, device)["pass"]
     return sum(weight.nbytes for weight in block.parameters()) / statistics.median(taken)
