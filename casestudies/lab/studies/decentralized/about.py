@@ -102,7 +102,7 @@ STUDY = Study(
         " One client at a time. What is said of 176 GB is computed by the formula, with what a"
         " token’s pass through weights takes on this machine, on both sides; streaming is given"
         " perfect overlap and the bus’s full rate. A core passes weights more slowly than the bus"
-        " carries them, so only a GPU’s run says anything of peers with GPUs, which nobody has tried"
+        " carries them, so only a run on a GPU speaks of peers with GPUs, which nobody has tried"
         " yet. SWARM and routing are computed by replay: a batch’s way forward stands for both ways"
         " of training, failures are"
         " known at once, and the peers’ speeds, lives and places are drawn, not observed. Nobody"
