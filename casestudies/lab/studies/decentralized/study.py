@@ -330,9 +330,10 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
     apart = max(m.value for m in report.measurements if m.metric == "prediction error")
     return (
         f"Through {p.stages} peers {100 * of('same tokens', CHAIN):.0f} % of the tokens are those"
-        f" of one process; in 8 bits {of('bytes of a token', CODED):.1f} kB pass for a token"
-        f" instead of {of('bytes of a token', CHAIN):.1f}, and perplexity is"
-        f" {of('perplexity', CODED):.2f} instead of {of('perplexity', ALONE):.2f}. A peer that is"
+        f" of one process; in 8 bits {100 * of('same tokens', CODED):.0f} %, up to the first other"
+        f" of an answer, while {of('bytes of a token', CODED):.1f} kB pass for a token instead of"
+        f" {of('bytes of a token', CHAIN):.1f}, and perplexity is {of('perplexity', CODED):.2f}"
+        f" instead of {of('perplexity', ALONE):.2f}. A peer that is"
         f" killed amid an answer loses {of('requests lost', REPLAYED):.0f} requests, and"
         f" {of('read again', REPLAYED):.0f} token-blocks are read again instead of"
         f" {of('read again', ANEW):.0f}. Times are at most {apart:.0f} % off the formula; by it 14"
