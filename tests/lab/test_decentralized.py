@@ -110,6 +110,12 @@ def test_stages_of_unequal_size_give_what_the_blocks_give(tmp_path: Path) -> Non
         assert torch.equal(through, Segment(task, range(2)).read(hidden))
 
 
+def test_a_shortened_model_is_one_of_its_first_blocks() -> None:
+    model = study.shortened(talkative_model(), 1)
+    assert (model.config.layers, len(model.blocks)) == (1, 1)
+    assert study.shortened(talkative_model(), 99).config.layers == 2
+
+
 def test_rounding_is_met_where_it_is_sent_and_gone_afterwards(task: Task) -> None:
     model, windows = talkative_model(), tiny_windows()
     exact = perplexity(model, windows)

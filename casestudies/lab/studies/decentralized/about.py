@@ -36,14 +36,24 @@ REPLAYED_CODED, ANEW_CODED = "peer lost, replayed, 8 bits", "peer lost, begun an
 SHORTEST, FEWEST = "shortest way", "fewest servers"
 BY_TRIP, BY_RATE = "time per token by round trip", "gain by weights passed, computed"
 BY_LOSSES = "batches by losses, by replay"
+MOST_STAGES = 8
 
 
 class DecentralizedParameters(Parameters):
     """What a reader may set."""
 
     stages: int = parameter(
-        2, "Peers that hold the blocks between them", unit="peers", ge=2, le=8, role="workload"
+        2,
+        "Peers that hold the blocks between them",
+        unit="peers",
+        ge=2,
+        le=MOST_STAGES,
+        role="workload",
     )
+    blocks: int = parameter(
+        256, "Most blocks of the model that are used, from the first on", unit="blocks",
+        ge=MOST_STAGES, le=256, role="workload",
+    )  # fmt: skip
     prompts: int = parameter(3, "Texts to continue", unit="texts", ge=1, le=64, role="workload")
     prompt: int = parameter(32, "Length of a prompt", unit="tokens", ge=2, le=512, role="workload")
     answer: int = parameter(10, "Length of an answer", unit="tokens", ge=4, le=512, role="workload")
@@ -120,6 +130,7 @@ STUDY = Study(
         SMOKE: Preset(
             0.2,
             {
+                "blocks": 8,
                 "prompts": 1,
                 "prompt": 4,
                 "answer": 4,

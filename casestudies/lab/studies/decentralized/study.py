@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from casestudies.lab.contract import Setup
+from casestudies.lab.contract import InvalidParameter, Setup
 from casestudies.lab.data import text
 from casestudies.lab.equations import communication, duration, operations
 from casestudies.lab.measure.perplexity import perplexity
@@ -90,7 +90,9 @@ def prepare(p: DecentralizedParameters, setup: Setup, report: Report, folder: st
     corpus = text.corpus(setup.text)
     report.source("model", pretrained.name, pretrained.sha256)
     report.source("text", corpus.name, corpus.sha256)
-    model = pretrained.model
+    model = shortened(pretrained.model, p.blocks)
+    if model.config.layers < p.stages:
+        raise InvalidParameter("stages", f"the model has no more than {model.config.layers} blocks")
     pieces = text.windows(corpus.evaluation, pretrained.tokenizer, WINDOW)
     windows = text.spaced(pieces, min(p.windows, len(pieces))).to(setup.device)
     longer = text.windows(corpus.evaluation, pretrained.tokenizer, p.prompt)
@@ -110,6 +112,13 @@ def prepare(p: DecentralizedParameters, setup: Setup, report: Report, folder: st
         report.measure("perplexity", CODED, perplexity(model, windows))
     task.save(model)
     return task
+
+
+def shortened(model: LanguageModel, blocks: int) -> LanguageModel:
+    """Return the model with no more than its first so many blocks."""
+    model.blocks = model.blocks[:blocks]
+    model.config = replace(model.config, layers=len(model.blocks))
+    return model
 
 
 @contextmanager
