@@ -11,7 +11,7 @@ Shapes in comments: T tokens, C width, n bytes of a token.
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -208,10 +208,6 @@ def serve(task: Task, killed_at: int = 0) -> list[float]:
             return seconds
 
 
-class PeerLost(RuntimeError):
-    """A peer was lost whose work is to be begun anew."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """Tokens (n), logits (n, V) by which they were chosen, and the seconds of each."""
@@ -223,6 +219,19 @@ class Answer:
     def apart(self, other: "Answer") -> float:
         """Return the largest difference of a logit from those of an answer of as many tokens."""
         return float(np.abs(self.logits - other.logits).max())
+
+
+def answered(step: Callable[[Tensor], Tensor], prompt: Tensor, count: int) -> Answer:
+    """Return how the prompt (T) goes on, greedily, if a step gives logits (V) after tokens (T)."""
+    tokens, logits, seconds = list[int](), list[Tensor](), list[float]()
+    read = prompt
+    for _ in range(count):
+        began = time.perf_counter()
+        logits.append(step(read))
+        tokens.append(int(logits[-1].argmax()))
+        read = prompt.new_tensor(tokens[-1:])
+        seconds.append(time.perf_counter() - began)
+    return Answer(tokens, torch.stack(logits).cpu().numpy(), seconds)
 
 
 class Client:
@@ -240,27 +249,16 @@ class Client:
         self.losses = 0
         self._peers = [stage + 1 for stage in range(task.stages)]
         self._spare = [task.stages + 1] if spare else []
+        self._tokens: list[Tensor] = []
         self._kept: list[list[Tensor]] = []
         for stage in range(task.stages):
             self._say(stage, Step.TAKE, first=stage)
 
+    @torch.inference_mode()
     def answer(self, prompt: Tensor) -> Answer:
         """Return how the prompt (T) goes on, greedily."""
         self._begin()
-        tokens, logits, seconds = list[int](), list[Tensor](), list[float]()
-        read, began = prompt, time.perf_counter()
-        while len(tokens) < self.task.tokens:
-            try:
-                logits.append(self._step(read))
-            except PeerLost:
-                self._begin()
-                read = torch.cat((prompt, prompt.new_tensor(tokens)))
-                continue
-            tokens.append(int(logits[-1].argmax()))
-            read = prompt.new_tensor(tokens[-1:])
-            seconds.append(time.perf_counter() - began)
-            began = time.perf_counter()
-        return Answer(tokens, torch.stack(logits).cpu().numpy(), seconds)
+        return answered(self._step, prompt, self.task.tokens)
 
     def leave(self) -> None:
         """Let all peers go."""
@@ -269,35 +267,41 @@ class Client:
             self._say(place, Step.LEAVE)
 
     def _begin(self) -> None:
-        self._kept = [[] for _ in self._peers]
+        self._tokens, self._kept = [], [[] for _ in self._peers]
         for stage in range(len(self._peers)):
             self._say(stage, Step.FORGET)
 
     def _step(self, tokens: Tensor) -> Tensor:
         """Return the logits (V) after the last of further tokens (T)."""
+        self._tokens.append(tokens)
         code = self.task.code(self.bits)
         message = code.encode(self._own.embedding(tokens))  # T, n
         for stage in range(len(self._peers)):
-            message = self._through(stage, message)
+            self._kept[stage].append(message)
+            try:
+                message = self._ask(stage, message)
+            except RuntimeError:
+                if not self._spare:
+                    raise
+                self._replace(stage)
+                if self._anew:
+                    so_far = torch.cat(self._tokens)
+                    self._begin()
+                    return self._step(so_far)
+                message = self._asked_again(stage)
         return self._own.logits(self._own.norm(code.decode(message)[-1]))
 
-    def _through(self, stage: int, message: Tensor) -> Tensor:
-        """Return what a stage makes of a message, whoever has to be asked for it."""
-        kept = self._kept[stage]
-        kept.append(message)
-        try:
-            return self._ask(stage, message)
-        except RuntimeError:
-            if not self._spare:
-                raise
+    def _replace(self, stage: int) -> None:
         self.losses += 1
         self._peers[stage] = self._spare.pop()
         self._say(stage, Step.TAKE, first=stage)
-        if self._anew:
-            raise PeerLost
-        if kept[:-1]:
-            self._say(stage, Step.REPLAY, torch.cat(kept[:-1]), len(kept[0]))
-        return self._ask(stage, message)
+
+    def _asked_again(self, stage: int) -> Tensor:
+        """Return what a new peer makes of the last message, once it has read those before."""
+        *before, last = self._kept[stage]
+        if before:
+            self._say(stage, Step.REPLAY, torch.cat(before), len(before[0]))
+        return self._ask(stage, last)
 
     def _ask(self, stage: int, message: Tensor) -> Tensor:
         self._say(stage, Step.READ, message)

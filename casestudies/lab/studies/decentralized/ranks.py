@@ -1,11 +1,9 @@
 """What each rank does: the client generates alone and through the chain, the others serve it."""
 
 import statistics
-import time
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -16,7 +14,14 @@ from casestudies.lab.measure.rounds import alternately
 from casestudies.lab.models import shapes
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.models.language_model import Block, LanguageModel
-from casestudies.lab.studies.decentralized.chain import CLIENT, Answer, Client, Task, serve
+from casestudies.lab.studies.decentralized.chain import (
+    CLIENT,
+    Answer,
+    Client,
+    Task,
+    answered,
+    serve,
+)
 
 WHOLE, CODED = 32, 8  # bits of an activation that is sent
 # A block of this shape is passed to see how fast weights are: too large for any cache.
@@ -24,32 +29,26 @@ WIDE = {"cpu": "llama-1b", "cuda": "llama-8b"}
 PASSES = 5
 
 
-class Condition(NamedTuple):
-    """Bits of an activation that is sent, and seconds of a round trip."""
-
-    bits: int
-    round_trip: float
-
-
 @dataclass(frozen=True)
 class Found:
     """What the client found: answers to all prompts, and seconds of a token in each round.
 
-    `bytes` are those that passed for the first answer, by bits; `reading` are the seconds of each
-    prompt in a stage.
+    `bytes` are those that passed for the first answer, by bits; `chain_seconds` are by the round
+    trip, in 8 bits; `reading` are the seconds of each prompt in a stage; `rate` is that of weights.
     """
 
     alone: list[Answer]
     chain: dict[int, list[Answer]]
     bytes: dict[int, float]
     alone_seconds: list[float]
-    chain_seconds: dict[Condition, list[float]]
+    chain_seconds: dict[float, list[float]]
+    rate: float
     reading: list[float]
 
 
 @dataclass(frozen=True)
 class Survived:
-    """Answers to all prompts, the token-blocks that were read for them, and who was lost."""
+    """Answers to all prompts, the token-blocks that were read for them, and how many were lost."""
 
     answers: list[Answer]
     read: int
@@ -67,28 +66,14 @@ def through_a_chain(task: Task, round_trips: list[float], rounds: int) -> Found:
 def though_one_dies(task: Task, bits: int, at: int, *, anew: bool) -> Survived:
     """Return what the client gets where the last stage's peer is killed as it reads its `at`-th."""
     victim = task.stages
-    ranks = 2 + task.stages
-    found = outlived({victim}, ranks, _survive, task, bits, victim, at, anew)
+    found = outlived({victim}, 2 + task.stages, _survive, task, bits, victim, at, anew)
     return cast(Survived, found[CLIENT])
-
-
-def passed_by_peers(device: str) -> list[float]:
-    """Return the bytes of weights that a token passes in a second, on two ranks in turn."""
-    return on_ranks(2, _pass_in_turn, device)
-
-
-def _pass_in_turn(device: str) -> float:
-    rates = []
-    for rank in range(2):
-        if dist.get_rank() == rank:
-            rates.append(weights_a_second(device))
-        dist.barrier()
-    return rates[0]
 
 
 def _observe(task: Task, round_trips: list[float], rounds: int) -> Found | list[float]:
     if dist.get_rank() != CLIENT:
         return serve(task)
+    rate = weights_a_second(task.device)  # while the others wait
     prompts = torch.from_numpy(task.prompts).to(task.device)
     client, model = Client(task), task.model()
     alone = [answer_alone(model, task, prompt) for prompt in prompts]
@@ -98,20 +83,18 @@ def _observe(task: Task, round_trips: list[float], rounds: int) -> Found | list[
         chain[client.bits] = [client.answer(prompts[0])]
         sent[client.bits] = client.wire.bytes - before
         chain[client.bits] += map(client.answer, prompts[1:])
-    conditions = [Condition(*pair) for pair in product((WHOLE, CODED), round_trips)]
-    alone_seconds, chain_seconds = list[float](), {one: list[float]() for one in conditions}
+    alone_seconds, chain_seconds = list[float](), {trip: list[float]() for trip in round_trips}
     for _ in range(rounds):
         alone_seconds.append(each(answer_alone(model, task, prompts[0])))
-        for condition, taken in chain_seconds.items():
-            client.bits, client.round_trip = condition
+        for client.round_trip, taken in chain_seconds.items():
             taken.append(each(client.answer(prompts[0])))
     client.leave()
-    return Found(alone, chain, sent, alone_seconds, chain_seconds, [])
+    return Found(alone, chain, sent, alone_seconds, chain_seconds, rate, [])
 
 
 def each(answer: Answer) -> float:
     """Return the seconds of a token after the first, which waits for the prompt."""
-    return sum(answer.seconds[1:]) / (len(answer.seconds) - 1)
+    return statistics.mean(answer.seconds[1:])
 
 
 def _survive(task: Task, bits: int, victim: int, at: int, anew: bool) -> Survived | list[float]:
@@ -128,15 +111,9 @@ def _survive(task: Task, bits: int, victim: int, at: int, anew: bool) -> Survive
 def answer_alone(model: LanguageModel, task: Task, prompt: Tensor) -> Answer:
     """Return how the prompt (T) goes on where one process has the whole model."""
     cache = KeyValueCache(model.config, 1, task.room, task.device)
-    tokens, logits, seconds = list[int](), list[Tensor](), list[float]()
-    read = prompt
-    for _ in range(task.tokens):
-        began = time.perf_counter()
-        logits.append(model.logits(model.hidden(read[None], cache)[0, -1]))
-        tokens.append(int(logits[-1].argmax()))
-        read = prompt.new_tensor(tokens[-1:])
-        seconds.append(time.perf_counter() - began)
-    return Answer(tokens, torch.stack(logits).cpu().numpy(), seconds)
+    return answered(
+        lambda read: model.logits(model.hidden(read[None], cache)[0, -1]), prompt, task.tokens
+    )
 
 
 @torch.inference_mode()

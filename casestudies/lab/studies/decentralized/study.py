@@ -5,10 +5,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,18 +17,14 @@ from casestudies.lab.measure.perplexity import perplexity
 from casestudies.lab.models import files
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
-from casestudies.lab.studies.decentralized import claims, ranks, routing, swarm
+from casestudies.lab.studies.decentralized import claims, ranks, swarm
 from casestudies.lab.studies.decentralized.about import (
     ANEW,
-    ANEW_CODED,
     BY_LOSSES,
     BY_RATE,
     BY_TRIP,
-    FEWEST,
-    MODEL,
+    FORMULA,
     REPLAYED,
-    REPLAYED_CODED,
-    SHORTEST,
     DecentralizedParameters,
 )
 from casestudies.lab.studies.decentralized.chain import HEAD_BYTES, Answer, Task
@@ -41,16 +35,13 @@ from casestudies.lab.studies.decentralized.claims import (
     FREE,
     GAIN,
     MEASURED,
-    ONWARD,
     STREAMED,
 )
 from casestudies.lab.studies.decentralized.ranks import Found
 
 WINDOW = 128
-CHAINS = {CHAIN: ranks.WHOLE, CODED: ranks.CODED}
 STAGES, LOSSES = 4, (0, 1, 3, 10)  # of the replay; losses of a peer in 1,000 passes
 AWAY, MOVE = 100, 20  # passes that a lost peer is away, and that a change of stage takes
-SWARMS, SMALL, LARGE = 100, (5, 6), (24, 30)  # servers and blocks
 RATES = tuple(10 ** (n / 8) for n in range(33))  # GB/s
 WIDTHS = (576, 2048, 8192, claims.WIDTH)
 TOKENS = 512
@@ -69,23 +60,20 @@ def run(parameters: DecentralizedParameters, setup: Setup, report: Report) -> st
         with report.stage(f"generating through {p.stages} peers", 0.4):
             trips = [p.round_trip / 1000 * share for share in (0.2, 0.5, 1)]
             found = ranks.through_a_chain(task, trips, p.rounds)
-            rates = ranks.passed_by_peers(setup.device)
-            report.measure("weights passed", CHAIN, [rate / 1e9 for rate in rates])
             report_answers(found, task, report)
             report_times(found, task, report)
         with report.stage("killing a peer amid an answer", 0.2):
             report_losses(found, task, report)
     with report.stage("computing and replaying", 0.1):
-        report_gain(statistics.median(rates), report)
+        report_gain(found.rate, report)
         report_swarm(statistics.median(found.reading), p, setup, report)
-        report_ways(statistics.median(found.alone_seconds) / task.config.layers, setup, report)
         for width in WIDTHS:
             report.measure("operations a byte", CODED, operations_a_byte(width), width=width)
     return verdict(p, report)
 
 
 def prepare(p: DecentralizedParameters, setup: Setup, report: Report, folder: str) -> Task:
-    """Report perplexities; return the task, whose weights lie in the folder."""
+    """Report what rounding does to the text; return the task, whose weights lie in the folder."""
     pretrained = files.load(setup.model, setup.device, setup.shared)
     corpus = text.corpus(setup.text)
     report.source("model", pretrained.name, pretrained.sha256)
@@ -93,6 +81,8 @@ def prepare(p: DecentralizedParameters, setup: Setup, report: Report, folder: st
     model = shortened(pretrained.model, p.blocks)
     if model.config.layers < p.stages:
         raise InvalidParameter("stages", f"the model has no more than {model.config.layers} blocks")
+    if model.config.width % p.block:
+        raise InvalidParameter("block", f"a token has {model.config.width} numbers")
     pieces = text.windows(corpus.evaluation, pretrained.tokenizer, WINDOW)
     windows = text.spaced(pieces, min(p.windows, len(pieces))).to(setup.device)
     longer = text.windows(corpus.evaluation, pretrained.tokenizer, p.prompt)
@@ -108,8 +98,11 @@ def prepare(p: DecentralizedParameters, setup: Setup, report: Report, folder: st
         p.answer,
     )
     report.measure("perplexity", ALONE, perplexity(model, windows))
+    chosen = likeliest(model, windows)
     with coded(model, task):
         report.measure("perplexity", CODED, perplexity(model, windows))
+        same = (likeliest(model, windows) == chosen).double().mean().item()
+        report.measure("same tokens", CODED, same)
     task.save(model)
     return task
 
@@ -119,6 +112,12 @@ def shortened(model: LanguageModel, blocks: int) -> LanguageModel:
     model.blocks = model.blocks[:blocks]
     model.config = replace(model.config, layers=len(model.blocks))
     return model
+
+
+@torch.inference_mode()
+def likeliest(model: LanguageModel, windows: Tensor) -> Tensor:
+    """Return the likeliest next token after each of the windows' (count, T)."""
+    return torch.stack([model(window[None])[0].argmax(-1) for window in windows])
 
 
 @contextmanager
@@ -154,13 +153,19 @@ def common(found: list[int], expected: list[int]) -> int:
 
 def report_answers(found: Found, task: Task, report: Report) -> None:
     """Report how far the chain's answers are from those of one process, and what passed."""
-    for variant, bits in CHAINS.items():
-        report.measure("same tokens", variant, agreement(found.chain[bits], found.alone))
+    report_sameness(CHAIN, found.chain[ranks.WHOLE], found.alone, report)
+    for variant, bits in ((CHAIN, ranks.WHOLE), (CODED, ranks.CODED)):
         passed = found.bytes[bits] - heads(task)
-        tokens = task.room - 1
-        report.measure("bytes of a token", variant, passed / tokens / 1000)
-    apart = max(a.apart(b) for a, b in zip(found.chain[ranks.WHOLE], found.alone, strict=True))
-    report.measure("equality error", CHAIN, apart)
+        report.measure("bytes of a token", variant, passed / (task.room - 1) / 1000)
+
+
+def report_sameness(
+    variant: str, answers: list[Answer], expected: list[Answer], report: Report
+) -> None:
+    """Report the share of tokens that are the same, and how far logits are apart."""
+    report.measure("same tokens", variant, agreement(answers, expected))
+    pairs = zip(answers, expected, strict=True)
+    report.measure("equality error", variant, max(a.apart(b) for a, b in pairs))
 
 
 def heads(task: Task) -> int:
@@ -178,57 +183,49 @@ def report_times(found: Found, task: Task, report: Report) -> None:
     """Report the time of a token by the round trip, beside the formula's and streaming's."""
     alone = statistics.median(found.alone_seconds)
     report.measure("time per token", ALONE, [1000 * s for s in found.alone_seconds])
-    weights = 4 * weights_of(task)
     streamed = duration.offloaded_layer_seconds(
-        to_gpu=weights / claims.BUS, from_gpu=0, from_disk=0, to_disk=0, compute=alone
+        to_gpu=weight_bytes(task) / claims.BUS, from_gpu=0, from_disk=0, to_disk=0, compute=alone
     )
     report.measure("time per token", STREAMED, 1000 * streamed)
-    for (bits, trip), taken in found.chain_seconds.items():
-        variant = next(name for name, own in CHAINS.items() if own == bits)
+    for trip, taken in found.chain_seconds.items():
+        expected = [predicted(task, seconds, trip) for seconds in found.alone_seconds]
+        # Round by round, so that other work on the machine slows both.
+        off = statistics.median(t / e - 1 for t, e in zip(taken, expected, strict=True))
         at = {"round_trip": round(1000 * trip)}
-        expected = communication.chain_token_seconds(
-            compute=alone,
-            peers=task.stages,
-            round_trip=trip,
-            message_bytes=message_bytes(task, bits),
-            link_rate=task.rate,
-        )
-        middle = statistics.median(taken)
-        report.measure("time per token", variant, [1000 * s for s in taken], **at)
-        report.measure("prediction error", variant, 100 * abs(middle / expected - 1), **at)
-        report.point(BY_TRIP, variant, 1000 * trip, 1000 * middle)
-        if variant == CODED:
-            report.measure("time per token", MODEL, 1000 * expected, **at)
-            report.point(BY_TRIP, MODEL, 1000 * trip, 1000 * expected)
-            report.point(BY_TRIP, STREAMED, 1000 * trip, 1000 * streamed)
+        report.measure("prediction error", CODED, 100 * abs(off), **at)
+        for variant, seconds in ((CODED, taken), (FORMULA, expected), (STREAMED, [streamed])):
+            report.point(BY_TRIP, variant, 1000 * trip, 1000 * statistics.median(seconds))
+            if variant != STREAMED:
+                report.measure("time per token", variant, [1000 * s for s in seconds], **at)
 
 
-def weights_of(task: Task) -> int:
-    """Return the numbers of the model's weights."""
+def predicted(task: Task, alone: float, round_trip: float) -> float:
+    """Return the seconds of a token in 8 bits by the formula, from those of one process."""
+    return communication.chain_token_seconds(
+        compute=alone,
+        peers=task.stages,
+        round_trip=round_trip,
+        message_bytes=message_bytes(task, ranks.CODED),
+        link_rate=task.rate,
+    )
+
+
+def weight_bytes(task: Task) -> int:
+    """Return the bytes of the model's weights."""
     with torch.device("meta"):
         model = LanguageModel(task.config, tied=task.tied)
-    return sum(weight.numel() for weight in model.parameters())
+    return sum(weight.nbytes for weight in model.parameters())
 
 
 def report_losses(found: Found, task: Task, report: Report) -> None:
     """Kill the last stage's peer amid the last answer, and report what that takes."""
     at = (len(task.prompts) - 1) * task.tokens + task.tokens // 2 + 1
     needed = len(task.prompts) * (task.room - 1) * task.config.layers
-    for variant, bits, anew in (
-        (REPLAYED, ranks.WHOLE, False),
-        (ANEW, ranks.WHOLE, True),
-        (REPLAYED_CODED, ranks.CODED, False),
-        (ANEW_CODED, ranks.CODED, True),
-    ):
-        survived = ranks.though_one_dies(task, bits, at, anew=anew)
+    for variant, anew in ((REPLAYED, False), (ANEW, True)):
+        survived = ranks.though_one_dies(task, ranks.CODED, at, anew=anew)
         if survived.losses != 1:
             raise RuntimeError(f"one peer was to be lost, and {survived.losses} were")
-        expected = found.chain[bits]
-        lost = sum(len(answer.tokens) < task.tokens for answer in survived.answers)
-        pairs = zip(survived.answers, expected, strict=True)
-        report.measure("same tokens", variant, agreement(survived.answers, expected))
-        report.measure("equality error", variant, max(a.apart(b) for a, b in pairs))
-        report.measure("requests lost", variant, lost)
+        report_sameness(variant, survived.answers, found.chain[ranks.CODED], report)
         report.measure("read again", variant, survived.read - needed)
         stalled = survived.answers[-1].seconds[task.tokens // 2]
         report.measure("stall", variant, 1000 * stalled)
@@ -236,39 +233,33 @@ def report_losses(found: Found, task: Task, report: Report) -> None:
 
 def report_gain(rate: float, report: Report) -> None:
     """Report how much faster than streaming a chain of the rule's peers is, by the formula."""
-    for variant, onward in ((CODED, False), (ONWARD, True)):
-        report.measure(GAIN, variant, gain(rate, onward=onward), computing=MEASURED)
-        report.measure(GAIN, variant, gain(float("inf"), onward=onward), computing=FREE)
-        for gigabytes in RATES:
-            report.point(BY_RATE, variant, gigabytes, gain(gigabytes * 1e9, onward=onward))
-    spare = claims.WEIGHTS / claims.BUS / claims.LEAST_GAIN - chain_seconds(0.0, onward=False)
+    report.measure("weights passed", CHAIN, rate / 1e9)
+    report.measure(GAIN, CODED, gain(rate), computing=MEASURED)
+    report.measure(GAIN, CODED, gain(float("inf")), computing=FREE)
+    for gigabytes in RATES:
+        report.point(BY_RATE, CODED, gigabytes, gain(gigabytes * 1e9))
+    spare = claims.WEIGHTS / claims.BUS / claims.LEAST_GAIN - chain_seconds(compute=0.0)
     report.measure("weights passed for 3x", CODED, claims.WEIGHTS / spare / 1e9)
 
 
-def gain(rate: float, *, onward: bool) -> float:
+def gain(rate: float) -> float:
     """Return streaming's time of a token over the chain's, if weights are passed at this rate."""
     compute = claims.WEIGHTS / rate
     streamed = duration.offloaded_layer_seconds(
         to_gpu=claims.WEIGHTS / claims.BUS, from_gpu=0, from_disk=0, to_disk=0, compute=compute
     )
-    return streamed / chain_seconds(compute, onward=onward)
+    return streamed / chain_seconds(compute)
 
 
-def chain_seconds(compute: float, *, onward: bool) -> float:
-    """Return the time of a token through the rule's peers, of which each asks the next if onward.
-
-    Then one way to each peer and one back to the client are left of as many round trips.
-    """
-    found = communication.chain_token_seconds(
+def chain_seconds(compute: float) -> float:
+    """Return the time of a token through the rule's peers."""
+    return communication.chain_token_seconds(
         compute=compute,
         peers=claims.PEERS,
         round_trip=claims.ROUND_TRIP,
         message_bytes=claims.WIDTH * (1 + 4 / 64),
         link_rate=claims.RATE,
     )
-    if onward:
-        return compute + (found - compute) * (claims.PEERS + 1) / (2 * claims.PEERS)
-    return found
 
 
 def operations_a_byte(width: int) -> float:
@@ -300,28 +291,10 @@ def report_swarm(cost: float, p: DecentralizedParameters, setup: Setup, report: 
         life = 1000 * cost / losses if losses else float("inf")
         for wiring in swarm.WIRINGS:
             carried = swarm.Replay(replace(whole, life=life), wiring).carry()
-            lost = sum(abs(passes - p.batches) for passes in carried.passes)
             report.measure("batches, by replay", wiring, carried.rate, losses=losses)
             share = carried.rate / carried.cut
             report.measure("share of the cut, by replay", wiring, share, losses=losses)
-            report.measure("batches lost, by replay", wiring, lost, losses=losses)
             report.point(BY_LOSSES, wiring, losses, carried.rate)
-
-
-def report_ways(seconds: float, setup: Setup, report: Report) -> None:
-    """Report ways through drawn swarms, and in how many small ones the shortest is not the best."""
-    luck = np.random.default_rng(setup.seed)
-    draw = partial(routing.drawn, seconds=seconds, luck=luck)
-    wrong = 0
-    for _ in range(SWARMS):
-        servers, blocks = draw(*SMALL), SMALL[1]
-        best = routing.exhaustive(servers, blocks)
-        wrong += abs(routing.duration(routing.shortest(servers, blocks)) - best) > 1e-9 * best
-    report.measure("ways that are not the best", SHORTEST, wrong)
-    swarms = [draw(*LARGE) for _ in range(SWARMS)]
-    for variant, look in ((SHORTEST, routing.shortest), (FEWEST, routing.fewest)):
-        times = [1000 * routing.duration(look(servers, LARGE[1])) for servers in swarms]
-        report.measure("way’s time, by replay", variant, times)
 
 
 def verdict(p: DecentralizedParameters, report: Report) -> str:
@@ -339,17 +312,17 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
     apart = max(m.value for m in report.measurements if m.metric == "prediction error")
     return (
         f"Through {p.stages} peers {100 * of('same tokens', CHAIN):.0f} % of the tokens are those"
-        f" of one process; in 8 bits {100 * of('same tokens', CODED):.0f} %, up to the first other"
-        f" of an answer, while {of('bytes of a token', CODED):.1f} kB pass for a token instead of"
-        f" {of('bytes of a token', CHAIN):.1f}, and perplexity is {of('perplexity', CODED):.2f}"
-        f" instead of {of('perplexity', ALONE):.2f}. A peer that is"
-        f" killed amid an answer loses {of('requests lost', REPLAYED):.0f} requests, and"
-        f" {of('read again', REPLAYED):.0f} token-blocks are read again instead of"
-        f" {of('read again', ANEW):.0f}. Times are at most {apart:.0f} % off the formula; by it 14"
-        f" peers are {of(GAIN, CODED, computing=FREE):.1f} times as fast as 176 GB streamed if"
-        f" computing took no time, {of(GAIN, CODED, computing=MEASURED):.1f} times with the"
-        f" {of('weights passed', CHAIN):.0f} GB/s that a token passes here, and 3 times from"
-        f" {of('weights passed for 3x', CODED):.0f} GB/s on. By replay, where a peer is lost"
+        f" of one process. In 8 bits {of('bytes of a token', CODED):.1f} kB pass for a token"
+        f" instead of {of('bytes of a token', CHAIN):.1f}; of the same text the likeliest next"
+        f" token is the same in {100 * of('same tokens', CODED):.0f} %, and perplexity is"
+        f" {of('perplexity', CODED):.4g} instead of {of('perplexity', ALONE):.4g}. After a peer is"
+        f" killed amid an answer, {100 * of('same tokens', REPLAYED):.0f} % of the tokens are those"
+        f" of the chain that loses none, and {of('read again', REPLAYED):.0f} token-blocks are read"
+        f" again instead of {of('read again', ANEW):.0f}. Times are at most {apart:.0f} % off the"
+        f" formula; by it 14 peers are {of(GAIN, CODED, computing=MEASURED):.1f} times as fast as"
+        f" 176 GB streamed, with the {of('weights passed', CHAIN):.0f} GB/s that a token passes"
+        f" here, {of(GAIN, CODED, computing=FREE):.1f} times if computing took no time, and 3 times"
+        f" from {of('weights passed for 3x', CODED):.0f} GB/s on. By replay, where a peer is lost"
         f" {often} times in 1,000 passes, SWARM’s wiring carries"
         f" {rates[swarm.WIRED] / rates[swarm.FIXED]:.1f} times as much as fixed pipelines,"
         f" {rates[swarm.REBALANCED] / rates[swarm.FIXED]:.1f} times with rebalancing."

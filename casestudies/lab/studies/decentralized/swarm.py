@@ -59,27 +59,19 @@ class _Peer:
     there: bool = True
     time: int = 0  # how often its plans have changed, so that what was planned before is void
     given: float = 0.0  # seconds of work since the beginning
+    since: float = 0.0  # when it came to its stage
 
 
 @dataclass(frozen=True)
 class Carried:
-    """When all was done, passes that ended well by stage, and those that its peers had time for."""
+    """Passes that ended well by stage, batches a second, and the most that any stage bears.
 
-    seconds: float
+    `cut` is what the peers of the narrowest stage, while they lived, had time for.
+    """
+
     passes: tuple[int, ...]
-    room: tuple[float, ...]
-    done: int
-    again: int  # passes that a failure cut short
-
-    @property
-    def rate(self) -> float:
-        """Return the batches a second."""
-        return self.done / self.seconds
-
-    @property
-    def cut(self) -> float:
-        """Return the most batches a second that could pass the narrowest stage."""
-        return min(self.room) / self.seconds
+    rate: float
+    cut: float
 
 
 class Replay:
@@ -90,10 +82,9 @@ class Replay:
         self._now, self._order = 0.0, 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._room, self._passes = [0.0] * swarm.stages, [0] * swarm.stages
-        self._begun = self._done = self._again = 0
-        self._moving = False
+        self._begun = self._done = 0
         self._waiting: list[list[int]] = [[] for _ in range(swarm.stages)]
-        self._pipeline: dict[int, int] = {}
+        self._pipeline: dict[int, int] = {}  # of a batch
         self._peers = [
             _Peer(
                 n, n // swarm.of_a_stage, swarm.cost / speed, np.random.default_rng([swarm.seed, n])
@@ -101,10 +92,7 @@ class Replay:
             for n, speed in enumerate(swarm.speeds)
         ]
         ranked = sorted(self._peers, key=lambda peer: (peer.stage, peer.seconds, peer.number))
-        self._ranked = [
-            ranked[stage * swarm.of_a_stage : (stage + 1) * swarm.of_a_stage]
-            for stage in range(swarm.stages)
-        ]
+        self._pipelines = [ranked[n :: swarm.of_a_stage] for n in range(swarm.of_a_stage)]
 
     def carry(self) -> Carried:
         """Return how all batches were carried."""
@@ -116,14 +104,17 @@ class Replay:
         if self._wiring == REBALANCED:
             self._at(swarm.move, self._rebalance)
         while self._done < swarm.batches:
-            moment, _, event = heapq.heappop(self._events)
-            for peer in self._peers:
-                if peer.there:
-                    self._room[peer.stage] += (moment - self._now) / peer.seconds
-            self._now = moment
+            self._now, _, event = heapq.heappop(self._events)
             event()
-        room = tuple(self._room)
-        return Carried(self._now, tuple(self._passes), room, self._done, self._again)
+        for peer in self._peers:
+            self._count_room(peer)
+        rate = swarm.batches / self._now
+        return Carried(tuple(self._passes), rate, min(self._room) / self._now)
+
+    def _count_room(self, peer: _Peer) -> None:
+        """Count the passes that a peer has had time for at its stage since it came there."""
+        if peer.there:
+            self._room[peer.stage] += (self._now - peer.since) / peer.seconds
 
     def _at(self, seconds: float, event: Callable[[], None]) -> None:
         """Let something happen so many seconds from now."""
@@ -139,7 +130,7 @@ class Replay:
     def _arrive(self, batch: int, stage: int) -> None:
         """Give a batch to a peer of a stage."""
         if self._wiring == FIXED:
-            peer = self._ranked[stage][self._pipeline[batch]]
+            peer = self._pipelines[self._pipeline[batch]][stage]
         else:
             living = [peer for peer in self._peers if peer.stage == stage and peer.there]
             if not living:
@@ -179,7 +170,7 @@ class Replay:
     def _leave(self, peer: _Peer, seconds: float, stage: int) -> None:
         """Let a peer be away for so long, and come back at a stage; others do its work."""
         held = [*([] if peer.busy is None else [peer.busy]), *peer.queue]
-        self._again += peer.busy is not None
+        self._count_room(peer)
         left, peer.busy, peer.there = peer.stage, None, False
         peer.time += 1
         peer.queue.clear()
@@ -195,7 +186,7 @@ class Replay:
         if planned != peer.time:
             return
         others = [p.given for p in self._peers if p.stage == peer.stage and p.there]
-        peer.there, peer.given = True, min(others, default=0.0)
+        peer.there, peer.since, peer.given = True, self._now, min(others, default=0.0)
         waiting, self._waiting[peer.stage] = self._waiting[peer.stage], []
         for batch in waiting:
             self._arrive(batch, peer.stage)
