@@ -73,7 +73,7 @@ class DecentralizedParameters(Parameters):
         role="effort",
     )  # fmt: skip
     batches: int = parameter(
-        3000, "Batches of the replay of SWARM", unit="batches", ge=100, le=100_000, role="effort"
+        10_000, "Batches of the replay of SWARM", unit="batches", ge=100, le=100_000, role="effort"
     )
     peers: int = parameter(
         8, "Peers of each of four stages, in the replay", unit="peers", ge=2, le=64,

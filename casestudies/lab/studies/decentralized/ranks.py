@@ -33,7 +33,7 @@ PASSES = 5
 class Found:
     """What the client found: answers to all prompts, and seconds of a token in each round.
 
-    `bytes` are those that passed for the first answer, by bits; `chain_seconds` are by the round
+    `bytes` are those that passed for one answer, by bits; `chain_seconds` are by the round
     trip, in 8 bits; `reading` are the seconds of each prompt in a stage; `rate` is that of weights.
     """
 
@@ -76,13 +76,14 @@ def _observe(task: Task, round_trips: list[float], rounds: int) -> Found | list[
     rate = weights_a_second(task.device)  # while the others wait
     prompts = torch.from_numpy(task.prompts).to(task.device)
     client, model = Client(task), task.model()
-    alone = [answer_alone(model, task, prompt) for prompt in prompts]
-    chain, sent = dict[int, list[Answer]](), dict[int, float]()
-    for client.bits in (WHOLE, CODED):
-        before = client.wire.bytes
-        chain[client.bits] = [client.answer(prompts[0])]
-        sent[client.bits] = client.wire.bytes - before
-        chain[client.bits] += map(client.answer, prompts[1:])
+    alone, sent = list[Answer](), dict[int, float]()
+    chain: dict[int, list[Answer]] = {WHOLE: [], CODED: []}
+    for prompt in prompts:  # prompt by prompt: a peer that hears nothing for minutes gives up
+        alone.append(answer_alone(model, task, prompt))
+        for client.bits, answers in chain.items():
+            before = client.wire.bytes
+            answers.append(client.answer(prompt))
+            sent[client.bits] = client.wire.bytes - before
     alone_seconds, chain_seconds = list[float](), {trip: list[float]() for trip in round_trips}
     for _ in range(rounds):
         alone_seconds.append(each(answer_alone(model, task, prompts[0])))

@@ -218,8 +218,8 @@ def weight_bytes(task: Task) -> int:
 
 
 def report_losses(found: Found, task: Task, report: Report) -> None:
-    """Kill the last stage's peer amid the last answer, and report what that takes."""
-    at = (len(task.prompts) - 1) * task.tokens + task.tokens // 2 + 1
+    """Kill the last stage's peer amid the first answer, and report what that takes."""
+    at = task.tokens // 2 + 1  # early: the spare peer gives up if it hears nothing for minutes
     needed = len(task.prompts) * (task.room - 1) * task.config.layers
     for variant, anew in ((REPLAYED, False), (ANEW, True)):
         survived = ranks.though_one_dies(task, ranks.CODED, at, anew=anew)
@@ -227,7 +227,7 @@ def report_losses(found: Found, task: Task, report: Report) -> None:
             raise RuntimeError(f"one peer was to be lost, and {survived.losses} were")
         report_sameness(variant, survived.answers, found.chain[ranks.CODED], report)
         report.measure("read again", variant, survived.read - needed)
-        stalled = survived.answers[-1].seconds[task.tokens // 2]
+        stalled = survived.answers[0].seconds[task.tokens // 2]
         report.measure("stall", variant, 1000 * stalled)
 
 
