@@ -108,10 +108,10 @@ STUDY = Study(
         " One client at a time. What is said of 176 GB is computed by the formula, with what a"
         " token’s pass through weights takes on this machine, on both sides; streaming is given"
         " perfect overlap and the bus’s full rate. A core passes weights more slowly than the bus"
-        " carries them, so only a run on a GPU speaks of peers with GPUs, which nobody has tried"
-        " yet. SWARM is computed by replay: a batch’s way forward stands for both ways of training,"
-        " failures are known at once, and the peers’ speeds and lives are drawn, not observed. How"
-        " a client of Petals finds its peers is not looked at, nor are peers that lie, or privacy."
+        " carries them, so only a run on a GPU speaks of peers with GPUs. SWARM is computed by"
+        " replay: a batch’s way forward stands for both ways of training, failures are known at"
+        " once, and the peers’ speeds and lives are drawn, not observed. How a client of Petals"
+        " finds its peers is not looked at, nor are peers that lie, or privacy."
     ),
     publications=("borzunov2022petals", "ryabinin2023swarm"),
     strategies=(

@@ -319,7 +319,7 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
         f" killed amid an answer, {100 * of('same tokens', REPLAYED):.0f} % of the tokens are those"
         f" of the chain that loses none, and {of('read again', REPLAYED):.0f} token-blocks are read"
         f" again instead of {of('read again', ANEW):.0f}. Times are at most {apart:.0f} % off the"
-        f" formula; by it 14 peers are {of(GAIN, CODED, computing=MEASURED):.1f} times as fast as"
+        f" formula; by it 14 peers are {of(GAIN, CODED, computing=MEASURED):.2g} times as fast as"
         f" 176 GB streamed, with the {of('weights passed', CHAIN):.0f} GB/s that a token passes"
         f" here, {of(GAIN, CODED, computing=FREE):.1f} times if computing took no time, and 3 times"
         f" from {of('weights passed for 3x', CODED):.0f} GB/s on. By replay, where a peer is lost"
