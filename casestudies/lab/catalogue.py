@@ -7,6 +7,7 @@ from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.communication_compression import about as communication_compression
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
+from casestudies.lab.studies.decentralized import about as decentralized
 from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.elastic import about as elastic
 from casestudies.lab.studies.fault_tolerance import about as fault_tolerance
@@ -66,6 +67,7 @@ STUDIES: dict[str, Study] = {
         multi_lora,
         fault_tolerance,
         elastic,
+        decentralized,
     )
 }
 

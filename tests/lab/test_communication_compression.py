@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from casestudies.lab.contract import Judgement
 from casestudies.lab.distributed.alone import alone_among
+from casestudies.lab.distributed.codes import of_bits
 from casestudies.lab.distributed.ranks import on_ranks
 from casestudies.lab.equations.communication import all_reduce_bytes, all_to_all_bytes, gather_bytes
 from casestudies.lab.report import Report
@@ -29,7 +30,6 @@ from casestudies.lab.studies.communication_compression.about import (
     ZEROPP,
     CommunicationCompressionParameters,
 )
-from casestudies.lab.studies.communication_compression.codes import of_bits
 from casestudies.lab.studies.communication_compression.nodes import Nodes
 from casestudies.lab.studies.communication_compression.powersgd import PowerSGD
 from casestudies.lab.studies.communication_compression.ranks import Plan, Task, observe, train

@@ -16,7 +16,7 @@ from torch.distributed._functional_collectives import all_gather_tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
-from casestudies.lab.distributed.ranks import RanksFailed, on_ranks
+from casestudies.lab.distributed.ranks import RanksFailed, on_ranks, outlived
 from casestudies.lab.distributed.traffic import Traffic
 from tests.waiting import alive, wait_until
 
@@ -61,6 +61,29 @@ def test_each_rank_answers_in_its_place_and_a_group_starts_anew() -> None:
 def test_a_rank_that_fails_ends_the_work_with_the_reason(work, words) -> None:
     with pytest.raises(RanksFailed, match=words):
         on_ranks(2, work)
+
+
+def asking_both() -> list[str]:
+    """Return, on the first rank, what it hears of the others, of which the second is killed."""
+    heard = []
+    if dist.get_rank() == 0:
+        for other in (1, 2):
+            try:
+                dist.recv(torch.empty(1), other)
+                heard.append(f"{other} answers")
+            except RuntimeError:
+                heard.append(f"{other} is lost")
+    elif dist.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        dist.send(torch.empty(1), 0)
+    return heard
+
+
+def test_who_outlives_a_rank_goes_on_with_the_others() -> None:
+    assert outlived({1}, 3, asking_both) == [["1 is lost", "2 answers"], []]
+    with pytest.raises(RanksFailed, match="rank 1 ended with status -9"):
+        outlived({2}, 3, asking_both)
 
 
 def test_ranks_that_take_too_long_are_named_and_ended(tmp_path: Path) -> None:

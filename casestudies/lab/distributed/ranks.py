@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -34,6 +34,19 @@ PRELOADED = ["__main__", "torch._dynamo", "torch.distributed.fsdp", __name__]
 
 class RanksFailed(RuntimeError):
     """A rank raised, was killed or took too long; the message says which and why."""
+
+
+class _Gone(RanksFailed):
+    """A rank ended without an answer."""
+
+
+class _Place(NamedTuple):
+    """A rank's place in its group, and whether it ends without waiting for the others."""
+
+    rank: int
+    world: int
+    store: str
+    alone: bool
 
 
 @dataclass(frozen=True)
@@ -62,10 +75,27 @@ def on_ranks(
     return launch.on_first(started) if launch else started()
 
 
-def started_here(
-    world: int, work: Callable[..., Found], *arguments: Any, seconds: float | None = None
+def outlived(
+    mortal: Collection[int], world: int, work: Callable[..., Found], *arguments: Any
 ) -> list[Found]:
-    """Start ranks on this machine and return what each returns; see `on_ranks`."""
+    """Return what ranks of this machine return, some of which may be lost while others go on.
+
+    The `mortal` ones that were lost are left out. Who talks to one meets a RuntimeError. Ranks do
+    not wait for each other in the end. Raises RanksFailed as `on_ranks` does, for any other.
+    """
+    launch = this_launch()
+    started = partial(started_here, world, work, *arguments, mortal=mortal)
+    return launch.on_first(started) if launch else started()
+
+
+def started_here(
+    world: int,
+    work: Callable[..., Found],
+    *arguments: Any,
+    seconds: float | None = None,
+    mortal: Collection[int] = (),
+) -> list[Found]:
+    """Start ranks on this machine and return what each returns; see `on_ranks`, `outlived`."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
@@ -73,12 +103,12 @@ def started_here(
         try:
             for number in range(world):
                 ours, theirs = context.Pipe(duplex=False)
-                place = (number, world, str(Path(folder) / "store"))
+                place = _Place(number, world, str(Path(folder) / "store"), bool(mortal))
                 process = context.Process(target=_serve, args=(theirs, place, work, arguments))
                 ranks.append(_Rank(number, process, ours))
                 process.start()
                 theirs.close()
-            return _answers(ranks, None if seconds is None else monotonic() + seconds)
+            return _answers(ranks, None if seconds is None else monotonic() + seconds, mortal)
         except (BrokenPipeError, EOFError):
             raise RanksFailed(f"rank {ranks[-1].number} ended before it began") from None
         finally:
@@ -89,7 +119,7 @@ def started_here(
                 rank.answer.close()
 
 
-def _answers(ranks: list[_Rank], until: float | None) -> list[Any]:
+def _answers(ranks: list[_Rank], until: float | None, mortal: Collection[int]) -> list[Any]:
     waiting = {rank.answer: rank for rank in ranks}
     found: dict[int, Any] = {}
     while waiting:
@@ -100,7 +130,11 @@ def _answers(ranks: list[_Rank], until: float | None) -> list[Any]:
             raise RanksFailed(f"rank {late} did not finish in time")
         for answer in ready:
             rank = waiting.pop(cast("Connection", answer))
-            found[rank.number] = _answer(rank)
+            try:
+                found[rank.number] = _answer(rank)
+            except _Gone:
+                if rank.number not in mortal:
+                    raise
     return [found[number] for number in sorted(found)]
 
 
@@ -109,7 +143,7 @@ def _answer(rank: _Rank) -> Any:
         returned, value = rank.answer.recv()
     except (EOFError, OSError):  # it ended before its answer, or amid it
         rank.process.join()
-        raise RanksFailed(f"rank {rank.number} ended with status {rank.process.exitcode}") from None
+        raise _Gone(f"rank {rank.number} ended with status {rank.process.exitcode}") from None
     if not returned:
         raise RanksFailed(f"rank {rank.number}: {value}")
     return value
@@ -117,26 +151,28 @@ def _answer(rank: _Rank) -> Any:
 
 def _serve(
     answer: Connection,
-    place: tuple[int, int, str],
+    place: _Place,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
     """Carry out the work as one rank of a group and answer with what it returns."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    rank, world, store = place
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.set_num_threads(1)
     try:
         dist.init_process_group(
             "gloo",
-            rank=rank,
-            world_size=world,
-            store=dist.FileStore(store, world),
+            rank=place.rank,
+            world_size=place.world,
+            store=dist.FileStore(place.store, place.world),
             timeout=SILENCE,
         )
         value = work(*arguments)
-        dist.barrier()
+        if not place.alone:
+            dist.barrier()
         answer.send((True, value))
+        if place.alone:  # what it has sent may be on its way; who asked for it ends it
+            threading.Event().wait()
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"

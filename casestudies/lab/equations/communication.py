@@ -24,6 +24,13 @@ LATENCY = Symbol(
 )
 LINK = Symbol("β", "link_rate", "rate of a rank's link, one direction", "byte/s", POSITIVE)
 ALL_REDUCES = Symbol("r", "all_reduces", "all-reduces of the layer", "all-reduces", COUNT)
+PEERS = Symbol("n", "peers", "peers that a token passes one after another", "peers", COUNT)
+ROUND_TRIP = Symbol(
+    "r", "round_trip", "time of a short message to a peer and back", "s", NOT_NEGATIVE
+)
+MESSAGE = Symbol("S", "message_bytes", "bytes of a message, each way", "byte", POSITIVE)
+PEER_LINK = Symbol("β", "link_rate", "rate of a peer's link", "byte/s", POSITIVE)
+COMPUTED = Symbol("T_c", "compute", "time that all peers compute", "s", NOT_NEGATIVE)
 STAGE = Symbol("z", "stage", "stage of ZeRO", "", one_of(0, 1, 2, 3))
 
 RING = Source(
@@ -187,3 +194,25 @@ def tensor_parallel_bytes(
 def boundary_bytes(*, tokens: int, batch: int, hidden: int, number_bytes: float = 2) -> float:
     """Return the bytes that a stage sends on for each micro-batch."""
     return tokens * batch * hidden * number_bytes
+
+
+@equation(
+    "Time of a token through a chain of peers",
+    "T_c + n·(r + 2·S/β)",
+    "s",
+    COMPUTED,
+    PEERS,
+    ROUND_TRIP,
+    MESSAGE,
+    PEER_LINK,
+    holds="A client asks one peer after another and waits for each; one sequence, so that peers"
+    " compute in turn.",
+    fails="Peers that send on to the next save nearly half of the delay. Leaves out queues,"
+    " lost packets, and links of unequal rate.",
+    sources=(Source(publication="borzunov2022petals", place="section 2.1", from_memory=True),),
+)
+def chain_token_seconds(
+    *, compute: float, peers: int, round_trip: float, message_bytes: float, link_rate: float
+) -> float:
+    """Return the time until the client has what the last peer makes of the token."""
+    return compute + peers * (round_trip + 2 * message_bytes / link_rate)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import init_device_mesh
 
-from casestudies.lab.studies.communication_compression.codes import Code
+from casestudies.lab.distributed.codes import Code
 
 
 class Nodes:

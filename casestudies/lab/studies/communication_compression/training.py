@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from casestudies.lab.distributed.codes import Whole, of_bits
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.communication_compression.about import Way
-from casestudies.lab.studies.communication_compression.codes import Whole, of_bits
 from casestudies.lab.studies.communication_compression.nodes import Nodes
 from casestudies.lab.studies.communication_compression.powersgd import PowerSGD
 from casestudies.lab.train import loop
