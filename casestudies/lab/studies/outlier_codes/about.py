@@ -237,10 +237,10 @@ STUDY = Study(
             " plain int4 only multiplies",
         ),
         metrics.PRODUCT_SPEED.measured(
-            "time in bfloat16 divided by the variant's, decoding included, for the products of all"
+            "time in float32 divided by the variant's, decoding included, for the products of all"
             " rounded layers of the pretrained model one after another; alternating, median of"
             " rounds",
-            relative_to="bfloat16",
+            relative_to="float32",
         ),
     ),
     series=(Series(CURVE, "bits per weight", "bits", "rounding error"),),

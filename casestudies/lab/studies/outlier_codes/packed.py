@@ -153,6 +153,5 @@ def check(x: Tensor, packed: Packed, rounding: Rounding) -> None:
     size, error = (x / scale).abs(), ((packed.weights() - x) / scale).abs()
     allowed = (size * code.furthest).clamp(min=0.5) * (1 + 1e-5)
     held = (error <= allowed) | packed.victims() | (size > code.sizes[-1])
-    # Of two outliers only one is written.
     if not held.all():
         raise BrokenPromise(f"{int((~held).sum())} numbers moved too far")

@@ -197,5 +197,5 @@ def verdict(
         f" {large.both[INT4_NEAREST]:.3g} x and clipped {large.both[INT4_CLIPPED]:.3g} x."
         f" Unrounded, zeros for victims make it {pruned[VICTIMS]:.3g} x, outliers clipped"
         f" {pruned[CLIPPED]:.3g} x. Without its circuit, decoding by a table, one token's products"
-        f" run at {times[1]:.2f} x bfloat16."
+        f" run at {times[1]:.2f} x float32."
     )
