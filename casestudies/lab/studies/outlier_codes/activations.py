@@ -1,5 +1,7 @@
 """What linear layers read, in 4 bits: with one scale a layer, known before, or one a token."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -69,7 +71,7 @@ def shifted(bench: Bench, read: FourBits, rounded: RoundedWeights) -> float:
 
 
 @torch.inference_mode()
-def calibrated(bench: Bench, names: tuple[str, ...]) -> dict[str, dict[nn.Linear, Tensor]]:
+def calibrated(bench: Bench, names: Sequence[str]) -> dict[str, dict[nn.Linear, Tensor]]:
     """Return, by rounding, each layer's scale for what it reads of the calibration text.
 
     The model is unrounded meanwhile; the scale is the one with the least squared error.

@@ -33,7 +33,7 @@ from casestudies.lab.studies.outlier_codes.pairs import (
 
 ROWS = 64
 LEAST_SCALE = 2.0**-24  # of float16
-# Where the normal numbers end, in root mean squares of a part. The publication tries such around 3.
+# Where normal numbers end, in root mean squares of a part. The publication tries such around 3.
 ENDS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
 UNSEARCHED = 3.0
 

@@ -1,5 +1,6 @@
 """Rounds two models' weights and activations to 4 bits and measures quality, bytes and speed."""
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -36,8 +37,17 @@ from casestudies.lab.studies.outlier_codes.models import Bench, RoundedWeights, 
 from casestudies.lab.studies.outlier_codes.packed import ROUNDINGS
 from casestudies.lab.studies.outlier_codes.speed import TOKENS, speeds
 
-GROUPS = (0, 128, 64, 32)  # of the trained model, beside the reader's
+GROUPS = (0, 128, 32)  # of the trained model, beside the reader's
 DYNAMIC = (INT4_NEAREST, OLIVE)  # measured with one scale a token, too
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The model, its ways of ROUNDINGS, and the groups that its weights are rounded in."""
+
+    model: str
+    names: list[str]
+    groups: list[int]
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,11 @@ def run(parameters: OutlierCodesParameters, setup: Setup, report: Report) -> str
     with report.stage("training a small model", 0.1), torch.enable_grad():
         trained = small_bench(corpus, p, setup)
     with report.stage("rounding the trained model", 0.1) as stage:
-        small = round_model(TRAINED, trained, [p.group, *GROUPS], report, stage)
+        groups = list(dict.fromkeys([p.group, *GROUPS]))
+        small = round_model(Plan(TRAINED, list(ROUNDINGS), groups), trained, report, stage)
+    names = [name for name in ROUNDINGS if p.flint4 or name != OLIVE_FLINT]
     with report.stage("rounding the pretrained model", 0.55) as stage:
-        large = round_model(PRETRAINED, pretrained, [p.group], report, stage)
+        large = round_model(Plan(PRETRAINED, names, [p.group]), pretrained, report, stage)
     with report.stage("outliers clipped or victims pruned", 0.1):
         pruned = prune(pretrained, large.dense, setup.seed, report)
     with report.stage("timing products", 0.05):
@@ -111,56 +123,59 @@ def small_bench(corpus: text.Corpus, p: OutlierCodesParameters, setup: Setup) ->
     )
 
 
-def round_model(
-    model: str, bench: Bench, groups: list[int], report: Report, stage: Stage
-) -> Outcome:
+def round_model(plan: Plan, bench: Bench, report: Report, stage: Stage) -> Outcome:
     """Report weights in groups of each size, and with the first size activations, too."""
     dense = bench.perplexity()
-    report.measure("perplexity", "float32", dense, model=model)
+    report.measure("perplexity", "float32", dense, model=plan.model)
     outcomes: list[Outcome] = []
-    for done, group in enumerate(dict.fromkeys(groups)):
-        stage.at(done / len(groups), f"weights in {groups_of(group)}")
-        found = {name: bench.rounded(name, group) for name in ROUNDINGS}
+    for done, group in enumerate(plan.groups):
+        stage.at(done / len(plan.groups), f"weights in {groups_of(group)}")
+        found = {name: bench.rounded(name, group) for name in plan.names}
         check_order(found)
         if not outcomes:
             found[EIGHT_BITS] = bench.in_int8()
-        if model == TRAINED:
+        if plan.model == TRAINED:
             # The pretrained model's weights were on a grid of 4 bits before.
             found[GPTQ] = bench.by_gptq(group)
         ratios = {}
         for name, rounded in found.items():
             ratios[name] = bench.perplexity(rounded.weights) / dense
-            settings = {"model": model, "part": WEIGHTS, "group": groups_of(group)}
+            settings = {"model": plan.model, "part": WEIGHTS, "group": groups_of(group)}
             report.measure("perplexity ratio", name, ratios[name], **settings)
             report.measure("bits per weight", name, rounded.bits, **settings)
             report.measure("rounding error", name, bench.percent(rounded), **settings)
             report.measure("victims", name, 100 * rounded.victims, **settings)
             if name != EIGHT_BITS:
-                report.point(CURVE, name, rounded.bits, bench.percent(rounded), model=model)
+                report.point(CURVE, name, rounded.bits, bench.percent(rounded), model=plan.model)
         if not outcomes:
             stage.at(0.5, "weights and activations")
-            both = round_both(model, bench, found, dense, report)
+            both = round_both(plan, bench, found, dense, report)
             errors = {name: bench.percent(rounded) for name, rounded in found.items()}
             outcomes.append(Outcome(dense, ratios, both, errors))
     return outcomes[0]
 
 
 def round_both(
-    model: str, bench: Bench, found: dict[str, RoundedWeights], dense: float, report: Report
+    plan: Plan,
+    bench: Bench,
+    found: dict[str, RoundedWeights],
+    dense: float,
+    report: Report,
 ) -> dict[str, float]:
     """Report what is left with weights and activations in 4 bits, and in 8; return the ratios.
 
     They are those with one scale a layer. Of the pretrained model they are measured without
     settings.
     """
-    steps, ratios = activations.calibrated(bench, tuple(ROUNDINGS)), {}
-    ways = [(name, BY_LAYER) for name in ROUNDINGS] + [(name, BY_TOKEN) for name in DYNAMIC]
+    steps, ratios = activations.calibrated(bench, plan.names), {}
+    ways = [(name, BY_LAYER) for name in plan.names] + [(name, BY_TOKEN) for name in DYNAMIC]
     for name, scale in ways:
         read = FourBits(ROUNDINGS[name], steps[name] if scale == BY_LAYER else None)
         ratio = activations.perplexity_reading(bench, read, found[name].weights) / dense
-        settings = {"model": model, "part": BOTH, "scale": scale}
-        own = {} if (model, scale) == (PRETRAINED, BY_LAYER) else settings
+        settings = {"model": plan.model, "part": BOTH, "scale": scale}
+        own = {} if (plan.model, scale) == (PRETRAINED, BY_LAYER) else settings
         report.measure("perplexity ratio", name, ratio, **own)
+        report.measure("loss increase", name, math.log(ratio), **own)
         report.measure("rounding error", name, 100 * read.error / read.energy, **own)
         report.measure("victims", name, 100 * read.victims / read.numbers, **own)
         if name in (OLIVE, OLIVE_FLINT):
@@ -169,8 +184,9 @@ def round_both(
         if scale == BY_LAYER:
             ratios[name] = ratio
     eight = activations.perplexity_reading(bench, activations.in_int8, found[EIGHT_BITS].weights)
-    settings = {"model": model, "part": BOTH, "scale": BY_TOKEN}
+    settings = {"model": plan.model, "part": BOTH, "scale": BY_TOKEN}
     report.measure("perplexity ratio", EIGHT_BITS, eight / dense, **settings)
+    report.measure("loss increase", EIGHT_BITS, math.log(eight / dense), **settings)
     return ratios
 
 
@@ -179,7 +195,7 @@ def prune(bench: Bench, dense: float, seed: int, report: Report) -> dict[str, fl
     ratios = {}
     for how in (CLIPPED, VICTIMS, OTHERS):
         ratios[how] = tails.perplexity_changed(bench, how, seed) / dense
-        report.measure("perplexity ratio, not rounded", how, ratios[how])
+        report.measure("loss increase, not rounded", how, math.log(ratios[how]))
     return ratios
 
 
@@ -187,14 +203,18 @@ def verdict(
     large: Outcome, small: Outcome, pruned: dict[str, float], times: dict[int, float]
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
-    nearest, clipped, ours = (large.errors[n] for n in (INT4_NEAREST, INT4_CLIPPED, OLIVE))
+    order = (OLIVE, INT4_NEAREST, INT4_CLIPPED)
+    errors, weights, both = (
+        [found[name] for name in order] for found in (large.errors, large.weights, large.both)
+    )
     return (
-        f"In the same 4 bits OliVe's pairs leave {ours:.2f} % of the pretrained model's weights"
-        f" squared as error, int4 {nearest:.2f} % and int4 with a scale searched alike"
-        f" {clipped:.2f} %; of the trained model's, {small.errors[OLIVE]:.2f}, "
-        f"{small.errors[INT4_NEAREST]:.2f} and {small.errors[INT4_CLIPPED]:.2f} %. With activations"
-        f" in 4 bits, too, perplexity is {large.both[OLIVE]:.3g} x that in float32, with int4"
-        f" {large.both[INT4_NEAREST]:.3g} x and clipped {large.both[INT4_CLIPPED]:.3g} x."
+        f"In the same bits OliVe's pairs, int4 and int4 clipped leave {errors[0]:.2f},"
+        f" {errors[1]:.2f} and {errors[2]:.2f} % of the pretrained model's weights squared as"
+        f" error; perplexity is {weights[0]:.3g}, {weights[1]:.3g} and {weights[2]:.3g} x that in"
+        f" float32 and, with activations in 4 bits, too, {both[0]:.3g}, {both[1]:.3g} and"
+        f" {both[2]:.3g} x. Of the trained model, whose tails are light, it is"
+        f" {small.weights[OLIVE]:.3g} x with OliVe's weights and {small.weights[GPTQ]:.3g} x with"
+        f" GPTQ's."
         f" Unrounded, zeros for victims make it {pruned[VICTIMS]:.3g} x, outliers clipped"
         f" {pruned[CLIPPED]:.3g} x. Without its circuit, decoding by a table, one token's products"
         f" run at {times[1]:.2f} x float32."
