@@ -210,12 +210,16 @@ def verdict(
     return (
         f"In the same bits OliVe's pairs, int4 and int4 clipped leave {errors[0]:.2f},"
         f" {errors[1]:.2f} and {errors[2]:.2f} % of the pretrained model's weights squared as"
-        f" error; perplexity is {weights[0]:.3g}, {weights[1]:.3g} and {weights[2]:.3g} x that in"
-        f" float32 and, with activations in 4 bits, too, {both[0]:.3g}, {both[1]:.3g} and"
-        f" {both[2]:.3g} x. Of the trained model, whose tails are light, it is"
-        f" {small.weights[OLIVE]:.3g} x with OliVe's weights and {small.weights[GPTQ]:.3g} x with"
+        f" error; perplexity is {_times(weights[0])}, {_times(weights[1])} and {_times(weights[2])} x that in"
+        f" float32 and, with activations in 4 bits, too, {_times(both[0])}, {_times(both[1])} and"
+        f" {_times(both[2])} x. Of the trained model, whose tails are light, it is"
+        f" {_times(small.weights[OLIVE])} x with OliVe's weights and {_times(small.weights[GPTQ])} x with"
         f" GPTQ's."
-        f" Unrounded, zeros for victims make it {pruned[VICTIMS]:.3g} x, outliers clipped"
-        f" {pruned[CLIPPED]:.3g} x. Without its circuit, decoding by a table, one token's products"
+        f" Unrounded, zeros for victims make it {_times(pruned[VICTIMS])} x, outliers clipped"
+        f" {_times(pruned[CLIPPED])} x. Without its circuit, decoding by a table, one token's products"
         f" run at {times[1]:.2f} x float32."
     )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
