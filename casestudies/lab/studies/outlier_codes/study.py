@@ -207,17 +207,18 @@ def verdict(
     errors, weights, both = (
         [found[name] for name in order] for found in (large.errors, large.weights, large.both)
     )
+    perplexities, with_activations = (
+        f"{_times(row[0])}, {_times(row[1])} and {_times(row[2])}" for row in (weights, both)
+    )
     return (
         f"In the same bits OliVe's pairs, int4 and int4 clipped leave {errors[0]:.2f},"
         f" {errors[1]:.2f} and {errors[2]:.2f} % of the pretrained model's weights squared as"
-        f" error; perplexity is {_times(weights[0])}, {_times(weights[1])} and {_times(weights[2])} x that in"
-        f" float32 and, with activations in 4 bits, too, {_times(both[0])}, {_times(both[1])} and"
-        f" {_times(both[2])} x. Of the trained model, whose tails are light, it is"
-        f" {_times(small.weights[OLIVE])} x with OliVe's weights and {_times(small.weights[GPTQ])} x with"
-        f" GPTQ's."
-        f" Unrounded, zeros for victims make it {_times(pruned[VICTIMS])} x, outliers clipped"
-        f" {_times(pruned[CLIPPED])} x. Without its circuit, decoding by a table, one token's products"
-        f" run at {times[1]:.2f} x float32."
+        f" error; perplexity is {perplexities} x that in float32 and, with activations in 4 bits,"
+        f" too, {with_activations} x. Of the trained model, whose tails are light, it is"
+        f" {_times(small.weights[OLIVE])} x with OliVe's weights and"
+        f" {_times(small.weights[GPTQ])} x with GPTQ's. Unrounded, zeros for victims make it"
+        f" {_times(pruned[VICTIMS])} x, outliers clipped {_times(pruned[CLIPPED])} x. Without its"
+        f" circuit, decoding by a table, one token's products run at {times[1]:.2f} x float32."
     )
 
 
