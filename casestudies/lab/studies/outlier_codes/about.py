@@ -15,24 +15,15 @@ from casestudies.lab.contract import (
     parameter,
 )
 from casestudies.lab.machine import Needs
-from casestudies.lab.metrics import LOWER, NEITHER, Metric
+from casestudies.lab.metrics import LOWER, Metric
 
-PRETRAINED, TRAINED = "pretrained", "trained"
-WHOLE_ROWS = "whole rows"
 WEIGHTS, BOTH = "weights", "weights and activations"
 BY_LAYER, BY_TOKEN = "one a layer", "one a token"
 
-INT4_NEAREST, INT4_CLIPPED, GPTQ = "int4", "int4 clipped", "GPTQ"
-OLIVE, OLIVE_FLINT, NEARER_PAIRS = "OliVe", "OliVe with flint4", "OliVe by error"
-EIGHT_BITS, KERNEL = "int8", "int4 kernel"
+INT4_NEAREST, INT4_CLIPPED, OLIVE, EIGHT_BITS = "int4", "int4 clipped", "OliVe", "int8"
 CLIPPED, VICTIMS, OTHERS = "outliers clipped", "victims zero", "others zero"
 
-CURVE = "rounding error by bits"
-
-
-def groups_of(group: int) -> str:
-    """Return how many weights share a scale in the words of the setting."""
-    return f"groups of {group}" if group else WHOLE_ROWS
+CURVE = "rounding error by outliers' size"
 
 
 class OutlierCodesParameters(Parameters):
@@ -40,7 +31,7 @@ class OutlierCodesParameters(Parameters):
 
     group: int = parameter(
         0,
-        "Neighbouring weights of a row that share a scale; 0 for whole rows, as the publication",
+        "Neighbouring weights of a row that share a scale; 0 for whole rows",
         unit="weights",
         ge=0,
         le=1024,
@@ -49,65 +40,31 @@ class OutlierCodesParameters(Parameters):
     )
     blocks: int = parameter(
         12,
-        "Round only the pretrained model's first blocks; 0 rounds all. The bundled model's largest"
-        " activation is in the twelfth of thirty",
+        "Round only the model's first blocks; 0 rounds all. The bundled model's largest activation"
+        " is in the twelfth of thirty",
         unit="blocks",
         ge=0,
         le=1000,
         role="workload",
     )
     window: int = parameter(
-        256,
-        "Length of a piece of text for the pretrained model",
-        unit="tokens",
-        ge=16,
-        le=2048,
-        role="workload",
+        128, "Length of a piece of text", unit="tokens", ge=16, le=2048, role="workload"
     )
     calibration_windows: int = parameter(
-        1,
+        2,
         "Pieces of text that the scales of activations are found on",
         unit="windows",
         ge=1,
-        le=128,
+        le=16,
         role="method",
     )
     evaluation_windows: int = parameter(
-        2,
-        "Pieces of other text for the pretrained model's perplexity",
+        6,
+        "Pieces of other text that the loss is measured on, one by one",
         unit="windows",
         ge=1,
         le=128,
         role="workload",
-    )
-    width: int = parameter(
-        192,
-        "Width of the trained model",
-        unit="numbers a token",
-        ge=32,
-        le=1024,
-        multiple_of=32,
-        role="workload",
-    )
-    layers: int = parameter(
-        2, "Blocks of the trained model", unit="blocks", ge=1, le=12, role="workload"
-    )
-    steps: int = parameter(
-        200, "Training steps, of 16 windows each", unit="steps", ge=1, le=100_000, role="workload"
-    )
-    trained_windows: int = parameter(
-        64,
-        "Pieces of text of 64 tokens, as many to calibrate the trained model as to evaluate it",
-        unit="windows",
-        ge=1,
-        le=4096,
-        role="workload",
-    )
-    flint4: bool = parameter(
-        False, "Write the pretrained model with flint4 in int4's place, too", role="effort"
-    )
-    rounds: int = parameter(
-        5, "Times that each product is measured", unit="rounds", ge=2, le=100, role="effort"
     )
 
 
@@ -120,97 +77,59 @@ STUDY = Study(
         " outlier is written as a small float, and the other, its victim, becomes zero and is"
         " written as a code that marks it. So every byte holds two numbers, decoded by"
         " themselves, and memory stays aligned. Beside it stand int4 in the same bytes, nearest and"
-        " with the scale found by the same search, GPTQ and int8, on a real model whose numbers"
-        " have heavy tails and on one trained in the run. Explains, answers no claim."
+        " with the scale found by the same search, and int8, on a real model whose activations"
+        " have heavy tails. Explains, answers no claim."
     ),
     limits=(
-        "OliVe's decoder is a circuit; here it is a table of 256 rows, whose speed says nothing of"
-        " the circuit's, nor does anything here of its energy or area: both claims of the"
-        " publication are of a simulated accelerator. Products of 4-bit numbers are computed in"
-        " float32 from the numbers as decoded. SmolLM2's weights were rounded to 4 bits once"
-        " before, and by default only its first twelve blocks are rounded here; the trained model"
-        " is small, and its tails are light."
+        "OliVe's decoder is a circuit; here it is a table of 256 rows, and nothing here is timed:"
+        " both claims of the publication are of a simulated accelerator's speed and energy."
+        " Products of 4-bit numbers are computed in float32 from the numbers as decoded. The"
+        " bundled model's weights were rounded to 4 bits once before, so int4 finds them easier"
+        " than most; by default only its first twelve blocks are rounded, and six short pieces of"
+        " text tell large differences of loss, not small ones."
     ),
-    publications=("guo2023olive", "frantar2022gptq"),
+    publications=("guo2023olive",),
     strategies=("hardware-codesign", "quantization"),
     parameters=OutlierCodesParameters,
     presets={
         SMOKE: Preset(
             0.15,
-            {
-                "blocks": 1,
-                "window": 32,
-                "calibration_windows": 1,
-                "evaluation_windows": 1,
-                "width": 64,
-                "layers": 1,
-                "steps": 8,
-                "trained_windows": 4,
-                "flint4": True,
-                "rounds": 2,
-            },
+            {"blocks": 1, "window": 32, "calibration_windows": 1, "evaluation_windows": 1},
         ),
         QUICK: Preset(1.5),
-        FULL: Preset(
-            20,
-            {
-                "blocks": 0,
-                "calibration_windows": 4,
-                "evaluation_windows": 8,
-                "width": 256,
-                "steps": 300,
-                "trained_windows": 256,
-                "flint4": True,
-                "rounds": 15,
-            },
-        ),
+        FULL: Preset(10, {"blocks": 0, "calibration_windows": 8, "evaluation_windows": 64}),
     },
     variants=(
         Variant("float32", "the model as it is", "baseline"),
-        Variant("bfloat16", "products with weights in 16 bits", "baseline"),
-        Variant(
-            INT4_NEAREST,
-            "4 bits, -7 to 7, the largest number 7; in products unpacked by arithmetic first",
-            "baseline",
-        ),
+        Variant(INT4_NEAREST, "4 bits, -7 to 7, the largest number 7", "baseline"),
         Variant(
             INT4_CLIPPED,
             "the same bytes, the scale with the least squared error, larger numbers clipped",
             "baseline",
         ),
-        Variant(GPTQ, "4 bits, rounded column by column on calibration text", "baseline"),
         Variant(OLIVE, "int4 and outliers of 12 to 96, each with a victim; the same search"),
-        Variant(OLIVE_FLINT, "flint4, uneven numbers up to 16, and outliers of 24 to 192"),
-        Variant(
-            NEARER_PAIRS,
-            "OliVe's code, but an outlier is written only where its pair's error is less for it",
-            "ablation",
-        ),
         Variant(EIGHT_BITS, "8 bits, one scale a row of weights and one a token", "control"),
-        Variant(CLIPPED, "not rounded, outliers clipped at three times the typical", "control"),
+        Variant(CLIPPED, "not rounded, outliers clipped at three root mean squares", "control"),
         Variant(VICTIMS, "not rounded, the neighbours of outliers zero", "control"),
         Variant(OTHERS, "not rounded, as many numbers drawn from all but outliers zero", "control"),
-        Variant(KERNEL, "PyTorch's own product with int4 in groups of 64", "baseline"),
     ),
     settings=(
-        Setting("model", "pretrained: SmolLM2, or the reader's; trained: in the run"),
         Setting("part", "what is rounded"),
-        Setting("group", "weights that share a scale"),
         Setting("scale", "scales of activations: one a layer, found before, or one a token"),
-        Setting("tokens", "tokens multiplied at once", "tokens"),
     ),
     metrics=(
         metrics.PERPLEXITY.measured(
             "exp of the mean negative log-likelihood of the tokens of documents kept from"
-            " calibration and training"
+            " calibration"
         ),
         metrics.PERPLEXITY_RATIO.measured(
-            "perplexity divided by the unrounded model's on the same text; without settings of the"
-            " pretrained model with weights and activations in 4 bits, one scale a layer",
+            "perplexity divided by the unrounded model's on the same text; without settings with"
+            " weights and activations in 4 bits, one scale a layer",
             relative_to="float32",
         ),
         metrics.LOSS_INCREASE.measured(
-            "logarithm of the perplexity ratio, with weights and activations rounded"
+            "rise of a window's mean negative log-likelihood over the unrounded model's, median of"
+            " windows; without settings as for the perplexity ratio"
         ),
         Metric(
             "loss increase, not rounded",
@@ -218,8 +137,7 @@ STUDY = Study(
             LOWER,
             "quality",
             "computed",
-            "the same of the pretrained model whose weights and activations are changed, but not"
-            " rounded",
+            "the same of the model whose weights and activations are changed, but not rounded",
         ),
         metrics.BITS_PER_WEIGHT.measured(
             "all bytes of the linear layers' codes and float16 scales, divided by the weights"
@@ -230,51 +148,35 @@ STUDY = Study(
             LOWER,
             "quality",
             "computed",
-            "squared change of all weights, or of all that the rounded layers read of the"
-            " evaluation text, divided by their squares",
+            "squared change divided by the squares: of all weights, or without settings of all that"
+            " the rounded layers read of the evaluation text, one scale a layer",
         ),
         Metric("victims", "%", LOWER, None, "computed", "numbers that are zero for a neighbour"),
-        Metric(
-            "products with a shift",
-            "%",
-            NEITHER,
-            "cost",
-            "computed",
-            "multiply-adds of which a factor is an outlier, so that OliVe's circuit shifts what"
-            " plain int4 only multiplies",
-        ),
-        metrics.PRODUCT_SPEED.measured(
-            "time in float32 divided by the variant's, decoding included, for the products of all"
-            " rounded layers of the pretrained model one after another; alternating, median of"
-            " rounds",
-            relative_to="float32",
-        ),
     ),
-    series=(Series(CURVE, "bits per weight", "bits", "rounding error"),),
+    series=(Series(CURVE, "outliers' size", "x", "rounding error"),),
     headline=(("perplexity ratio", OLIVE), ("perplexity ratio", INT4_CLIPPED)),
     charts=(
         StudyChart(
+            "bars",
+            "With weights and activations in 4 bits, one scale a layer: int4 must clip the outliers"
+            " or round all else to zero, and OliVe does neither.",
+            y="loss increase",
+        ),
+        StudyChart(
             "curves",
-            "In the same bytes: how much of int4's error goes by the choice of a scale alone, and"
-            " how much more by OliVe's outliers. Smaller groups leave less to gain, at more bits."
-            " Squared error is not all: GPTQ's is larger and its perplexity less, and clipping"
-            " lessens it where it ruins the pretrained model.",
+            "Normal numbers, one in a hundred of them so many times as large, a scale a row: where"
+            " tails are light the search for a scale is nearly all there is to gain, and the"
+            " heavier they are, the more a code for outliers gains.",
             series=CURVE,
         ),
         StudyChart(
             "bars",
-            "With activations in 4 bits, too, one scale a layer: int4 must clip the outliers or"
-            " round all else to zero, and either ruins the pretrained model. OliVe does neither.",
-            y="loss increase",
-        ),
-        StudyChart(
-            "bars",
             "Why it works: zeros for the neighbours of outliers cost little, if more than for as"
-            " many others drawn at random, and outliers clipped cost all there is.",
+            " many others drawn at random, and outliers clipped cost most.",
             y="loss increase, not rounded",
         ),
     ),
     accepts=("model", "text"),
-    # The bundled model in float32, weights of some blocks in five ways, and activations.
-    needs=lambda parameters: Needs(memory_gib=4),
+    # The bundled model in float32, weights of all blocks in three ways, and what layers read.
+    needs=lambda p: Needs(memory_gib=4 + p.calibration_windows * p.window // 8192),
 )

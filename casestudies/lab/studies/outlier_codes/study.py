@@ -1,17 +1,15 @@
-"""Rounds two models' weights and activations to 4 bits and measures quality, bytes and speed."""
+"""Rounds a model's weights and activations to 4 bits and measures error, bytes and loss."""
 
 import math
-import statistics
-from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.models import files
-from casestudies.lab.report import Report, Stage
-from casestudies.lab.serving import small_model
-from casestudies.lab.studies.outlier_codes import activations, tails
+from casestudies.lab.report import Report
+from casestudies.lab.studies.outlier_codes import tails
 from casestudies.lab.studies.outlier_codes.about import (
     BOTH,
     BY_LAYER,
@@ -19,45 +17,27 @@ from casestudies.lab.studies.outlier_codes.about import (
     CLIPPED,
     CURVE,
     EIGHT_BITS,
-    GPTQ,
     INT4_CLIPPED,
     INT4_NEAREST,
     OLIVE,
-    OLIVE_FLINT,
     OTHERS,
-    PRETRAINED,
-    TRAINED,
     VICTIMS,
     WEIGHTS,
     OutlierCodesParameters,
-    groups_of,
 )
-from casestudies.lab.studies.outlier_codes.activations import FourBits
-from casestudies.lab.studies.outlier_codes.models import Bench, RoundedWeights, check_order
-from casestudies.lab.studies.outlier_codes.packed import ROUNDINGS
-from casestudies.lab.studies.outlier_codes.speed import TOKENS, speeds
+from casestudies.lab.studies.outlier_codes.bench import (
+    Bench,
+    FourBits,
+    RoundedWeights,
+    check_order,
+    in_int8,
+)
+from casestudies.lab.studies.outlier_codes.packed import ROUNDINGS, check, pack
 
-GROUPS = (0, 128, 32)  # of the trained model, beside the reader's
+TIMES = (1, 2, 3, 5, 8, 12)  # how much larger outliers are drawn than other numbers
 DYNAMIC = (INT4_NEAREST, OLIVE)  # measured with one scale a token, too
 
-
-@dataclass(frozen=True)
-class Plan:
-    """The model, its ways of ROUNDINGS, and the groups that its weights are rounded in."""
-
-    model: str
-    names: list[str]
-    groups: list[int]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run found of one model: ratios of perplexity by way, and errors of weights."""
-
-    dense: float
-    weights: dict[str, float]
-    both: dict[str, float]
-    errors: dict[str, float]  # %
+Ratios = dict[str, float]  # of perplexity, by variant
 
 
 @torch.no_grad()
@@ -68,157 +48,115 @@ def run(parameters: OutlierCodesParameters, setup: Setup, report: Report) -> str
     short, and BrokenPromise if a matrix is not in its bytes as the code promises.
     """
     p = parameters
-    report.precision = "4-bit and 8-bit numbers, multiplied in float32; timed products in bfloat16"
+    report.precision = "4-bit and 8-bit numbers, multiplied in float32"
+    with report.stage("rounding drawn numbers", 0.05):
+        round_drawn(setup, report)
     with report.stage("reading the model and the text", 0.1):
-        corpus = text.corpus(setup.text)
-        report.source("text", corpus.name, corpus.sha256)
-        found = files.load(setup.model, setup.device, setup.shared)
-        report.source("model", found.name, found.sha256)
-        parts = (corpus.calibration, corpus.evaluation)
-        calibration, evaluation = (
-            text.windows(documents, found.tokenizer, p.window).to(setup.device)
-            for documents in parts
-        )
-        pretrained = Bench(
-            found.model,
-            text.sample(calibration, p.calibration_windows, setup.seed),
-            text.spaced(evaluation, p.evaluation_windows),
-            p.blocks,
-        )
-    with report.stage("training a small model", 0.1), torch.enable_grad():
-        trained = small_bench(corpus, p, setup)
-    with report.stage("rounding the trained model", 0.1) as stage:
-        groups = list(dict.fromkeys([p.group, *GROUPS]))
-        small = round_model(Plan(TRAINED, list(ROUNDINGS), groups), trained, report, stage)
-    names = [name for name in ROUNDINGS if p.flint4 or name != OLIVE_FLINT]
-    with report.stage("rounding the pretrained model", 0.55) as stage:
-        large = round_model(Plan(PRETRAINED, names, [p.group]), pretrained, report, stage)
-    with report.stage("outliers clipped or victims pruned", 0.1):
-        pruned = prune(pretrained, large.dense, setup.seed, report)
-    with report.stage("timing products", 0.05):
-        pretrained.put()
-        generator = torch.Generator().manual_seed(setup.seed)
-        times = {}
-        for tokens in TOKENS:
-            of_layers = speeds(list(pretrained.weights.values()), tokens, p.rounds, generator)
-            for variant, ratios in of_layers.items():
-                report.measure("product speed", variant, ratios, tokens=tokens)
-            times[tokens] = statistics.median(of_layers[OLIVE])
-    return verdict(large, small, pruned, times)
+        bench = read_model(p, setup, report)
+        dense = bench.losses()
+        report.measure("perplexity", "float32", math.exp(dense.mean()))
+    with report.stage("rounding weights", 0.35):
+        rounded = {name: bench.rounded(way, p.group) for name, way in ROUNDINGS.items()}
+        check_order(rounded)
+        weights = measure_weights(bench, rounded, dense, report)
+    with report.stage("rounding activations, too", 0.35):
+        both = measure_both(bench, rounded, dense, report)
+    with report.stage("outliers clipped or victims zero", 0.15):
+        unrounded = {}
+        for how in (CLIPPED, VICTIMS, OTHERS):
+            increase = tails.losses_changed(bench, how, setup.seed) - dense
+            report.measure("loss increase, not rounded", how, increase.tolist())
+            unrounded[how] = math.exp(increase.mean())
+    return verdict(weights, both, unrounded)
 
 
-def small_bench(corpus: text.Corpus, p: OutlierCodesParameters, setup: Setup) -> Bench:
-    """Return a model trained in the run. Raises ValueError if the text is too short."""
-    size = small_model.Size(p.width, p.layers, p.steps)
-    made = small_model.trained(corpus, size, setup.seed, setup.device)
+def round_drawn(setup: Setup, report: Report) -> None:
+    """Report the errors of normal numbers with outliers of several sizes, one scale a row."""
+    for times in TIMES:
+        x = tails.drawn(times, torch.Generator().manual_seed(setup.seed)).to(setup.device)
+        for name, rounding in ROUNDINGS.items():
+            packed = pack(x, rounding, 0)
+            check(x, packed, rounding)
+            error = (packed.weights() - x).square().sum() / x.square().sum()
+            report.point(CURVE, name, times, 100 * error.item())
+
+
+def read_model(p: OutlierCodesParameters, setup: Setup, report: Report) -> Bench:
+    """Return the bundled model, or the reader's, with its texts."""
+    corpus = text.corpus(setup.text)
+    report.source("text", corpus.name, corpus.sha256)
+    found = files.load(setup.model, setup.device, setup.shared)
+    report.source("model", found.name, found.sha256)
     calibration, evaluation = (
-        text.windows(documents, made.tokenizer, small_model.TRAINED_WINDOW).to(setup.device)
+        text.windows(documents, found.tokenizer, p.window)
         for documents in (corpus.calibration, corpus.evaluation)
     )
     return Bench(
-        made.model,
-        text.sample(calibration, p.trained_windows, setup.seed),
-        text.spaced(evaluation, p.trained_windows),
-        0,
+        found.model,
+        text.sample(calibration, p.calibration_windows, setup.seed).to(setup.device),
+        text.spaced(evaluation, p.evaluation_windows).to(setup.device),
+        p.blocks,
     )
 
 
-def round_model(plan: Plan, bench: Bench, report: Report, stage: Stage) -> Outcome:
-    """Report weights in groups of each size, and with the first size activations, too."""
-    dense = bench.perplexity()
-    report.measure("perplexity", "float32", dense, model=plan.model)
-    outcomes: list[Outcome] = []
-    for done, group in enumerate(plan.groups):
-        stage.at(done / len(plan.groups), f"weights in {groups_of(group)}")
-        found = {name: bench.rounded(name, group) for name in plan.names}
-        check_order(found)
-        if not outcomes:
-            found[EIGHT_BITS] = bench.in_int8()
-        if plan.model == TRAINED:
-            # The pretrained model's weights were on a grid of 4 bits before.
-            found[GPTQ] = bench.by_gptq(group)
-        ratios = {}
-        for name, rounded in found.items():
-            ratios[name] = bench.perplexity(rounded.weights) / dense
-            settings = {"model": plan.model, "part": WEIGHTS, "group": groups_of(group)}
-            report.measure("perplexity ratio", name, ratios[name], **settings)
-            report.measure("bits per weight", name, rounded.bits, **settings)
-            report.measure("rounding error", name, bench.percent(rounded), **settings)
-            report.measure("victims", name, 100 * rounded.victims, **settings)
-            if name != EIGHT_BITS:
-                report.point(CURVE, name, rounded.bits, bench.percent(rounded), model=plan.model)
-        if not outcomes:
-            stage.at(0.5, "weights and activations")
-            both = round_both(plan, bench, found, dense, report)
-            errors = {name: bench.percent(rounded) for name, rounded in found.items()}
-            outcomes.append(Outcome(dense, ratios, both, errors))
-    return outcomes[0]
+def measure_weights(
+    bench: Bench, rounded: dict[str, RoundedWeights], dense: Tensor, report: Report
+) -> Ratios:
+    """Report bytes, errors and losses of the model with only its weights rounded."""
+    ratios = {}
+    for name, found in rounded.items():
+        increase = bench.losses(found.weights) - dense
+        ratios[name] = math.exp(increase.mean())
+        error = 100 * sum(found.errors.values()) / bench.energy
+        victims = 100 * found.victims / bench.numbers
+        report.measure("bits per weight", name, 8 * found.stored_bytes / bench.numbers)
+        report.measure("rounding error", name, error, part=WEIGHTS)
+        report.measure("victims", name, victims, part=WEIGHTS)
+        report.measure("perplexity ratio", name, ratios[name], part=WEIGHTS)
+        report.measure("loss increase", name, increase.tolist(), part=WEIGHTS)
+    return ratios
 
 
-def round_both(
-    plan: Plan,
-    bench: Bench,
-    found: dict[str, RoundedWeights],
-    dense: float,
-    report: Report,
-) -> dict[str, float]:
-    """Report what is left with weights and activations in 4 bits, and in 8; return the ratios.
+def measure_both(
+    bench: Bench, rounded: dict[str, RoundedWeights], dense: Tensor, report: Report
+) -> Ratios:
+    """Report what is left with activations rounded, too, in 4 bits and in 8.
 
-    They are those with one scale a layer. Of the pretrained model they are measured without
-    settings.
+    Return the ratios with one scale a layer, which are measured without settings.
     """
-    steps, ratios = activations.calibrated(bench, plan.names), {}
-    ways = [(name, BY_LAYER) for name in plan.names] + [(name, BY_TOKEN) for name in DYNAMIC]
+    ratios = {}
+    ways = [(name, BY_LAYER) for name in ROUNDINGS] + [(name, BY_TOKEN) for name in DYNAMIC]
     for name, scale in ways:
-        read = FourBits(ROUNDINGS[name], steps[name] if scale == BY_LAYER else None)
-        ratio = activations.perplexity_reading(bench, read, found[name].weights) / dense
-        settings = {"model": plan.model, "part": BOTH, "scale": scale}
-        own = {} if (plan.model, scale) == (PRETRAINED, BY_LAYER) else settings
-        report.measure("perplexity ratio", name, ratio, **own)
-        report.measure("loss increase", name, math.log(ratio), **own)
-        report.measure("rounding error", name, 100 * read.error / read.energy, **own)
-        report.measure("victims", name, 100 * read.victims / read.numbers, **own)
-        if name in (OLIVE, OLIVE_FLINT):
-            shifted = 100 * activations.shifted(bench, read, found[name])
-            report.measure("products with a shift", name, shifted, **own)
+        steps = bench.calibrated(ROUNDINGS[name]) if scale == BY_LAYER else None
+        read = FourBits(ROUNDINGS[name], steps)
+        increase = bench.losses(rounded[name].weights, read) - dense
+        ratio = math.exp(increase.mean())
+        settings = {} if scale == BY_LAYER else {"part": BOTH, "scale": scale}
+        report.measure("perplexity ratio", name, ratio, **settings)
+        report.measure("loss increase", name, increase.tolist(), **settings)
+        report.measure("rounding error", name, 100 * read.error / read.energy, **settings)
+        report.measure("victims", name, 100 * read.victims / read.numbers, **settings)
         if scale == BY_LAYER:
             ratios[name] = ratio
-    eight = activations.perplexity_reading(bench, activations.in_int8, found[EIGHT_BITS].weights)
-    settings = {"model": plan.model, "part": BOTH, "scale": BY_TOKEN}
-    report.measure("perplexity ratio", EIGHT_BITS, eight / dense, **settings)
-    report.measure("loss increase", EIGHT_BITS, math.log(eight / dense), **settings)
+    eight = {name: in_int8(weight) for name, weight in bench.weights.items()}
+    increase = bench.losses(eight, lambda linear, x: in_int8(x)) - dense
+    settings = {"part": BOTH, "scale": BY_TOKEN}
+    report.measure("perplexity ratio", EIGHT_BITS, math.exp(increase.mean()), **settings)
+    report.measure("loss increase", EIGHT_BITS, increase.tolist(), **settings)
     return ratios
 
 
-def prune(bench: Bench, dense: float, seed: int, report: Report) -> dict[str, float]:
-    """Report and return the ratios of the model with outliers clipped, or others made zero."""
-    ratios = {}
-    for how in (CLIPPED, VICTIMS, OTHERS):
-        ratios[how] = tails.perplexity_changed(bench, how, seed) / dense
-        report.measure("loss increase, not rounded", how, math.log(ratios[how]))
-    return ratios
-
-
-def verdict(
-    large: Outcome, small: Outcome, pruned: dict[str, float], times: dict[int, float]
-) -> str:
+def verdict(weights: Ratios, both: Ratios, unrounded: Ratios) -> str:
     """Return a few sentences made of the run's own numbers."""
-    order = (OLIVE, INT4_NEAREST, INT4_CLIPPED)
-    errors, weights, both = (
-        [found[name] for name in order] for found in (large.errors, large.weights, large.both)
-    )
-    perplexities, with_activations = (
-        f"{_times(row[0])}, {_times(row[1])} and {_times(row[2])}" for row in (weights, both)
+    only, all_of_it = (
+        f"{_times(found[OLIVE])} x with OliVe, {_times(found[INT4_NEAREST])} x with int4 and"
+        f" {_times(found[INT4_CLIPPED])} x with int4 clipped"
+        for found in (weights, both)
     )
     return (
-        f"In the same bits OliVe's pairs, int4 and int4 clipped leave {errors[0]:.2f},"
-        f" {errors[1]:.2f} and {errors[2]:.2f} % of the pretrained model's weights squared as"
-        f" error; perplexity is {perplexities} x that in float32 and, with activations in 4 bits,"
-        f" too, {with_activations} x. Of the trained model, whose tails are light, it is"
-        f" {_times(small.weights[OLIVE])} x with OliVe's weights and"
-        f" {_times(small.weights[GPTQ])} x with GPTQ's. Unrounded, zeros for victims make it"
-        f" {_times(pruned[VICTIMS])} x, outliers clipped {_times(pruned[CLIPPED])} x. Without its"
-        f" circuit, decoding by a table, one token's products run at {times[1]:.2f} x float32."
+        f"Weights and activations in 4 bits make perplexity {all_of_it}. Weights alone make it"
+        f" {only}. Unrounded, zeros for victims make it {_times(unrounded[VICTIMS])} x, outliers"
+        f" clipped {_times(unrounded[CLIPPED])} x."
     )
 
 

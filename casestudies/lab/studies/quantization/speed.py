@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.measure.rounds import alternately, ratios
-from casestudies.lab.quantize.int4_kernel import has_kernel, int4
 from casestudies.lab.studies.quantization.int8 import scale_of, to_int8
 
 TOKENS = (1, 256)
+INT4_GROUP, INT4_MIDDLE, INT4_LEVELS = 64, 8, 15
 LEAST_TOKENS_OF_GPU = 16
-INT8_KERNEL = "_weight_int8pack_mm"
+INT8_KERNEL, INT4_KERNEL = "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu"
 aten: Any = torch.ops.aten
 
 Product = Callable[[Tensor], Tensor]  # of activations (tokens, columns) in bfloat16
@@ -54,12 +54,27 @@ def both_in_int8(weight: Tensor, dim: int | None) -> Product:
     return product
 
 
+def int4(weight: Tensor) -> Product:
+    """Return the product with W (rows, columns) in half a byte a weight, in groups of 64."""
+    groups = weight.unflatten(1, (-1, INT4_GROUP))  # rows, groups, columns of a group
+    low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
+    step = ((high - low) / INT4_LEVELS).clamp(min=1e-12)
+    codes = ((groups - low) / step).round().to(torch.int32).flatten(1)
+    # The kernel reads (code - 8) step + middle.
+    grids = torch.cat([step, low + INT4_MIDDLE * step], dim=-1)  # rows, groups, 2
+    grids = grids.transpose(0, 1).contiguous().bfloat16()
+    packed = aten._convert_weight_to_int4pack_for_cpu(codes, 1)
+    return lambda x: aten._weight_int4pack_mm_for_cpu(x, packed, INT4_GROUP, grids)
+
+
 def kernels(device: str, tokens: int) -> dict[str, Callable[[Tensor], Product]]:
     """Return by variant what makes a product of so many tokens, where the device has a kernel."""
+    key = device.upper()
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
     made: dict[str, Callable[[Tensor], Product]] = {"unpacked first": unpacked}
-    if has_kernel(device, INT8_KERNEL):
+    if has(f"aten::{INT8_KERNEL}", key):
         made["int8 kernel"] = int8
-    if has_kernel(device):
+    if has(f"aten::{INT4_KERNEL}", key):
         made["int4 kernel"] = int4
     # On a GPU the product of whole numbers asks for more than 16 tokens.
     if device == "cpu" or tokens > LEAST_TOKENS_OF_GPU:
