@@ -19,6 +19,7 @@ from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
 from casestudies.lab.studies.multi_lora import about as multi_lora
 from casestudies.lab.studies.offloading import about as offloading
+from casestudies.lab.studies.outlier_codes import about as outlier_codes
 from casestudies.lab.studies.paged_kv_cache import about as paged_kv_cache
 from casestudies.lab.studies.phase_splitting import about as phase_splitting
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
@@ -48,6 +49,7 @@ STUDIES: dict[str, Study] = {
         lomo,
         pipeline_parallel,
         quantization,
+        outlier_codes,
         offloading,
         recomputation,
         mixed_precision,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from casestudies.lab.models import attention
 from casestudies.lab.quantize.quantized import Format, rounded
+from casestudies.lab.quantize.reading import reading
 from casestudies.lab.studies.quantization import int8, sizes, speed
 from casestudies.lab.studies.quantization.about import STUDY
 from casestudies.lab.studies.quantization.awq import awq
@@ -77,7 +78,7 @@ def test_a_threshold_of_zero_is_the_exact_product_and_of_infinity_plain_int8(
     linear, x = layer(4, columns), 10 * normal(tokens, columns, seed=seed)
     for threshold, plain, share in ((0.0, x, 0), (math.inf, int8.per_token(linear, x), 1)):
         apart = OutliersApart(threshold)
-        with int8.reading([linear], apart):
+        with reading([linear], apart):
             assert linear(x).equal(plain @ linear.weight.T)
         assert apart.share == share
 
@@ -148,7 +149,7 @@ def test_smoothing_by_half_gives_inputs_and_weights_the_same_range() -> None:
 
 def test_layers_read_what_they_are_given_only_inside_the_context() -> None:
     linear, x = layer(4, 8), normal(3, 8)
-    with int8.reading([linear], lambda layer, given: given * 2):
+    with reading([linear], lambda layer, given: given * 2):
         torch.testing.assert_close(linear(x), 2 * x @ linear.weight.T)
     torch.testing.assert_close(linear(x), x @ linear.weight.T)
 

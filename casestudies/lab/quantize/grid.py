@@ -27,7 +27,7 @@ class Grid:
         high = weight.amax(1).clamp(min=0)
         levels = 2**bits - 1
         step = ((high - low) / levels).clamp(min=1e-12)
-        step = _half_no_less(step).to(step.dtype) if stored else step
+        step = half_no_less(step).to(step.dtype) if stored else step
         return cls(step, (-low / step).round(), levels)
 
     def codes(self, column: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class Grid:
         return self.values(self.codes(column))
 
 
-def _half_no_less(x: Tensor) -> Tensor:
+def half_no_less(x: Tensor) -> Tensor:
     """Return positive x in float16, rounded up, so that a grid reaches as far as its weights."""
     half = x.half()
     # The bits of the next larger number are those of the next larger integer.

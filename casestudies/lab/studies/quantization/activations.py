@@ -5,14 +5,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from casestudies.lab.quantize.reading import Reading, reading
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.quantization.about import QuantizationParameters
 from casestudies.lab.studies.quantization.int8 import (
-    Reading,
     as_quantize_dynamic,
     per_tensor,
     per_token,
-    reading,
     rounded,
     unrounded,
 )

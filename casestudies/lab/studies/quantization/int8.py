@@ -4,16 +4,11 @@ Numbers are rounded to those that 8 bits hold and computed with in float32, whic
 integer product says, but for the order of its sums.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-
 from torch import Tensor, nn
 
 from casestudies.lab.quantize.grid import Grid
 
 INT8 = 127
-# What a linear layer reads in place of its inputs X (..., columns).
-Reading = Callable[[nn.Linear, Tensor], Tensor]
 
 
 def to_int8(x: Tensor, scale: Tensor) -> Tensor:
@@ -55,13 +50,3 @@ def as_quantize_dynamic(linear: nn.Linear, x: Tensor) -> Tensor:
     """
     flat = x.reshape(-1, 1)
     return Grid.of(flat.T, bits=7).nearest(flat).view_as(x)
-
-
-@contextmanager
-def reading(linears: Iterable[nn.Linear], read: Reading) -> Iterator[None]:
-    """Let the layers read what `read` makes of their inputs, until the context is left."""
-    with ExitStack() as stack:
-        for linear in linears:
-            handle = linear.register_forward_pre_hook(lambda layer, given: (read(layer, given[0]),))
-            stack.callback(handle.remove)
-        yield

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from casestudies.lab.models.language_model import LanguageModel
-from casestudies.lab.studies.quantization.int8 import Reading, reading
+from casestudies.lab.quantize.reading import Reading, reading
 
 LEAST = 1e-5
 
