@@ -1,0 +1,239 @@
+"""What each rank does: a share of a GPT's step, which is compared, counted and timed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from casestudies.lab.distributed.traffic import Traffic
+from casestudies.lab.measure.rounds import alternately
+from casestudies.lab.measure.saved import SavedBytes
+from casestudies.lab.measure.tensors import peak_bytes
+from casestudies.lab.models.gpt import (
+    Dropout,
+    Gpt,
+    Layer,
+    Part,
+    embedded,
+    fused,
+    later_hidden,
+    logits,
+    none,
+    projected,
+    selective,
+    unchanged,
+)
+from casestudies.lab.studies.sequence_parallel import megatron
+from casestudies.lab.studies.sequence_parallel.about import DROPOUT, HEAD_WIDTH, WAYS, Split
+from casestudies.lab.studies.sequence_parallel.ring import (
+    CONTIGUOUS,
+    ZIG_ZAG,
+    Ring,
+    ulysses,
+)
+
+CUT = (0, 0, 0, 1, 0, 1)  # along which dimension ranks share query, key, value, out, up, down
+SEED = 1  # of dropout
+Gradients = list[Any]  # NumPy arrays, of the embedding and of each layer's matrices
+
+
+@dataclass(frozen=True)
+class Task:
+    """A GPT's weights as NumPy arrays, and windows (b, s + 1) of tokens."""
+
+    weights: Gradients
+    windows: Any
+
+    @classmethod
+    def of(cls, model: Gpt, windows: Tensor) -> "Task":
+        """Return the task of this model."""
+        return cls([w.detach().numpy() for w in model.parameters()], windows.numpy())
+
+
+class Shared:
+    """A rank's part of a GPT's step: its tokens, its part of the weights, and the layer so cut.
+
+    `dtype` is that in which it computes; weights are leaves of that type.
+    """
+
+    def __init__(self, task: Task, split: Split, dtype: torch.dtype, dropout: float) -> None:
+        self.split, self._dropout = split, dropout
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        windows = torch.from_numpy(task.windows)
+        self.whole = windows.shape[1] - 1
+        placement = ZIG_ZAG if split.tokens == "zig-zag" else CONTIGUOUS
+        self.own = torch.arange(self.whole)
+        if split.tokens != "all":
+            self.own = placement.tokens(self.whole, self.rank, self.world)
+        self.ring = Ring(placement)
+        self._read, self._next = windows[:, self.own], windows[:, self.own + 1]
+        self.weights = [
+            self.part_of(torch.from_numpy(weight), index).to(dtype).clone().requires_grad_()
+            for index, weight in enumerate(task.weights)
+        ]
+        self.gradients: Sequence[Tensor] = ()
+        heads = task.weights[0].shape[1] // HEAD_WIDTH
+        self._heads = torch.arange(heads)
+        self._hidden = later_hidden(self.weights[0], self.whole)
+
+    def part_of(self, weight: Tensor, index: int) -> Tensor:
+        """Return the rank's part of a weight; the first, the embedding, is on every rank."""
+        if not self.split.tensor or index == 0:
+            return weight
+        return weight.chunk(self.world, CUT[(index - 1) % len(CUT)])[self.rank]
+
+    def layers(self, x: Tensor) -> Tensor:
+        """Return what the last layer makes (b, n, h) of what the first one reads."""
+        layer, way = self._layer(), selective if self.split.attention == "again" else none
+        if self.split.attention == "fused":
+            way = fused
+        for first in range(1, len(self.weights), len(CUT)):
+            x = way(layer, x, tuple(self.weights[first : first + len(CUT)]))
+        return x
+
+    def inputs(self) -> Tensor:
+        """Return what the first layer reads (b, n, h)."""
+        return embedded(self._read, self.weights[0], self.own)
+
+    def loss(self) -> Tensor:
+        """Return the rank's part of the mean loss of all tokens: all of it if it has all."""
+        found = logits(self.layers(self.inputs()), self.weights[0])
+        tokens = self._read.shape[0] * self.whole
+        found = found if found.dtype == torch.float64 else found.float()
+        return F.cross_entropy(found.flatten(0, 1), self._next.flatten(), reduction="sum") / tokens
+
+    def backward(self) -> None:
+        """Compute the gradients, but for what other ranks add to them."""
+        self.gradients = torch.autograd.grad(self.loss(), self.weights)
+
+    def finish(self) -> None:
+        """Add up the gradients of those weights that are on every rank."""
+        if self.split.tokens != "all":
+            for gradient in self.gradients[: 1 if self.split.tensor else None]:
+                dist.all_reduce(gradient)
+
+    def _layer(self) -> Layer:
+        split, random = self.split, torch.Generator().manual_seed(SEED)
+        heads = self._heads.chunk(self.world)[self.rank] if split.tensor else self._heads
+        shares = split.tokens != "all"
+        dropout = Dropout(self._dropout, random, Part(self.own, self.whole) if shares else None)
+        of_scores = Dropout(self._dropout, random, Part(heads, len(self._heads)))
+        enter: Callable[..., tuple[Tensor, ...]] = projected
+        leave: Callable[[Tensor], Tensor] = unchanged
+        if split.tensor:
+            enter = megatron.enter_shared if shares else megatron.enter
+            leave = megatron.leave_shared if shares else megatron.leave
+        by = {"ring": self.ring, "exchange": ulysses}.get(split.attention)
+        return Layer(len(heads), self._hidden, dropout, by, of_scores, enter, leave)
+
+
+@dataclass
+class Compared:
+    """A rank's loss, and by how much its gradients differ from one process's, of the largest."""
+
+    loss: float
+    apart: float
+
+
+def exact(task: Task, name: str) -> Gradients:
+    """Return the gradients of a way of one process, in float64."""
+    shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
+    shared.backward()
+    return [gradient.numpy() for gradient in shared.gradients]
+
+
+def compare(task: Task, exact: Gradients, names: Sequence[str]) -> dict[str, Compared]:
+    """Return how each way stands beside the gradients of one process, all in float64."""
+    found = {}
+    for name in names:
+        shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
+        shared.backward()
+        shared.finish()
+        apart = 0.0
+        for index, (gradient, one) in enumerate(zip(shared.gradients, exact, strict=True)):
+            expected = shared.part_of(torch.from_numpy(one), index)
+            difference = (gradient - expected).abs().max() / expected.abs().max()
+            apart = max(apart, difference.item())
+        found[name] = Compared(evaluated(task, name, torch.float64), apart)
+    return found
+
+
+@torch.no_grad()
+def evaluated(task: Task, name: str, dtype: torch.dtype) -> float:
+    """Return the mean loss of all tokens without dropout, which every rank has in the end."""
+    shared = Shared(task, WAYS[name], dtype, 0.0)
+    loss = shared.loss().double()
+    if WAYS[name].tokens != "all":
+        dist.all_reduce(loss)
+    return loss.item()
+
+
+@dataclass
+class Counted:
+    """What a rank keeps of a layer, sends for it in a step, and computes of attention."""
+
+    kept: float  # bytes
+    sent: float  # bytes, of activations and their gradients
+    sent_of_weights: float  # bytes, of the gradients of matrices that are on every rank
+    calls: Mapping[str, int]  # of all layers
+    pairs: float  # of query and key, in a forward pass
+
+
+def count(task: Task, names: Sequence[str]) -> dict[str, Counted]:
+    """Return what each way keeps, sends and computes for a layer and a step, in bfloat16."""
+    return {name: _counted(Shared(task, WAYS[name], torch.bfloat16, DROPOUT)) for name in names}
+
+
+def _counted(shared: Shared) -> Counted:
+    layers, saved = len(shared.weights) // len(CUT), SavedBytes()
+    saved.leave_out(shared.weights)
+    x = shared.inputs().detach().requires_grad_()
+    with saved.counting():
+        kept_alive = shared.layers(x)
+    kept = saved.bytes / layers
+    del kept_alive
+    shared.ring.pairs = 0
+    with Traffic() as traffic:
+        shared.backward()
+    with Traffic() as of_weights:
+        shared.finish()
+    return Counted(
+        kept,
+        traffic.bytes_sent / layers,
+        of_weights.bytes_sent,
+        dict(traffic.calls),
+        shared.ring.pairs / layers,
+    )
+
+
+def peaks(task: Task, names: Sequence[str]) -> dict[str, int]:
+    """Return the most bytes that a step of each way holds beyond weights, in bfloat16."""
+    found = {}
+    for name in names:
+        shared = Shared(task, WAYS[name], torch.bfloat16, DROPOUT)
+        dist.barrier()
+        found[name] = peak_bytes(shared.backward)
+    return found
+
+
+def timed(task: Task, names: Sequence[str], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of a step of each way in each round, in turn, in bfloat16.
+
+    One process may use as many threads as there are ranks, which wait for it.
+    """
+    ways = {name: Shared(task, WAYS[name], torch.bfloat16, DROPOUT) for name in names}
+    return alternately({name: partial(_step, way) for name, way in ways.items()}, rounds)
+
+
+def _step(shared: Shared) -> None:
+    alone = shared.split.tokens == "all" and not shared.split.tensor
+    torch.set_num_threads(shared.world if alone else 1)
+    if not alone or shared.rank == 0:
+        shared.backward()
+        shared.finish()
+    dist.barrier()

@@ -1,0 +1,209 @@
+"""Trains a small GPT, and compares, counts and times a step of it on ranks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from casestudies.lab.contract import Setup
+from casestudies.lab.data import text, tokenizers
+from casestudies.lab.distributed.ranks import on_ranks
+from casestudies.lab.equations import activations
+from casestudies.lab.measure.rounds import lengths, ratios
+from casestudies.lab.models.gpt import Dropout, Gpt, fused
+from casestudies.lab.report import Report
+from casestudies.lab.studies.sequence_parallel import ranks
+from casestudies.lab.studies.sequence_parallel.about import (
+    ALONE,
+    COUNTED,
+    DROPOUT,
+    FUSED,
+    HEAD_WIDTH,
+    RING,
+    SELECTIVE,
+    SEQUENCE,
+    SHORTEST,
+    TENSOR,
+    TIMED,
+    ULYSSES,
+    WAYS,
+    WITH_SCORES,
+    WITHOUT,
+    ZIG_ZAG,
+    SequenceParallelParameters,
+)
+from casestudies.lab.studies.sequence_parallel.ranks import Counted, Task
+from casestudies.lab.train import loop
+
+VOCABULARY = 1024
+TOLERANCE = 1e-9  # float64: of a loss, and of a gradient as a share of its largest number
+KIB, MIB = 2**10, 2**20
+BY_LENGTH = (FUSED, TENSOR, SELECTIVE, ZIG_ZAG, ULYSSES)
+
+
+class NotEqual(AssertionError):
+    """Ranks did not find what one process finds; the message says which and by how much."""
+
+
+def run(parameters: SequenceParallelParameters, setup: Setup, report: Report) -> str:
+    """Train, compare, count and time; return the verdict.
+
+    Raises ValueError if the text is too short, RanksFailed if a rank does not return, and NotEqual
+    if ranks find something else than one process.
+    """
+    p = parameters
+    report.precision = "bfloat16; float64 where ranks are held against one process"
+    with report.stage("training in one process", 0.35):
+        task = trained(p, setup, report)
+    with report.stage(f"comparing {COUNTED} ranks with one process", 0.25):
+        compare(task, report)
+    with report.stage("counting what a rank keeps and sends", 0.1):
+        for world in (TIMED, COUNTED):
+            report_counts(on_ranks(world, ranks.count, task, tuple(WAYS)), task, world, report)
+    with report.stage("measuring memory as sequences grow", 0.1) as stage:
+        several = lengths(SHORTEST, p.context, 2)
+        for done, length in enumerate(several):
+            stage.at(done / len(several), f"{length} tokens")
+            cut = replace(task, windows=task.windows[:, : length + 1])
+            held = on_ranks(COUNTED, ranks.peaks, cut, BY_LENGTH)
+            report_memory(held, length, report)
+    with report.stage(f"timing {TIMED} ranks, all ways in turn", 0.2):
+        report_times(on_ranks(TIMED, ranks.timed, task, tuple(WAYS), p.rounds), report)
+    return verdict(p, report)
+
+
+def trained(p: SequenceParallelParameters, setup: Setup, report: Report) -> Task:
+    """Return a model that one process has trained, and a sequence of text kept apart."""
+    corpus = text.corpus(setup.text)
+    report.source("text", corpus.name, corpus.sha256)
+    tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
+    training, kept_apart = (
+        text.windows(documents, tokenizer, p.context + 1)
+        for documents in (corpus.calibration, corpus.evaluation)
+    )
+    if not len(training):
+        raise ValueError(f"the text has no {p.context + 1} tokens to train on")
+    random = torch.Generator().manual_seed(setup.seed)
+    model = Gpt(VOCABULARY, p.width, p.layers, p.width // HEAD_WIDTH, random)
+    dropout = Dropout(DROPOUT, random)
+
+    def loss_of(batch: Tensor) -> loop.Loss:
+        return loop.Loss(loop.token_loss(model(batch[:, :-1], fused, dropout), batch))
+
+    batches = loop.drawn(training, random, size=1)
+    schedule = loop.Schedule(p.training_steps)
+    loop.train(model.parameters(), loss_of, batches, schedule, lambda step, loss: None)
+    return Task.of(model, text.spaced(kept_apart, 1))
+
+
+def compare(task: Task, report: Report) -> None:
+    """Report how far loss and gradients on ranks are from one process's; raise NotEqual."""
+    for alone, names in ((ALONE, WITH_SCORES), (FUSED, WITHOUT)):
+        (exact,) = on_ranks(1, ranks.exact, task, alone)
+        (base,) = on_ranks(1, ranks.evaluated, task, alone, torch.float64)
+        report.measure("loss", alone, base)
+        found = on_ranks(COUNTED, ranks.compare, task, exact, names)
+        for name in names:
+            apart = max(rank[name].apart for rank in found)
+            of_loss = max(abs(rank[name].loss - base) for rank in found)
+            if not max(apart, of_loss) < TOLERANCE:
+                raise NotEqual(f"{name}: loss off by {of_loss}, a gradient by {apart}")
+            report.measure("loss", name, found[0][name].loss)
+            report.measure("equality error", name, of_loss)
+            report.measure("gradient error", name, apart)
+
+
+def report_counts(
+    found: Sequence[Mapping[str, Counted]], task: Task, world: int, report: Report
+) -> None:
+    """Report what the rank that keeps most keeps and sends of a layer, and each one's work."""
+    tokens = task.windows.shape[1] - 1
+    for name in WAYS:
+        kept = max(rank[name].kept for rank in found)
+        formula = kept_by_formula(task, name, world)
+        report.measure("kept by a layer", name, kept / tokens / KIB, ranks=world)
+        report.measure("beyond the formula", name, 100 * (kept / formula - 1), ranks=world)
+        report.measure("bytes sent", name, max(r[name].sent for r in found) / MIB, ranks=world)
+        of_weights = max(rank[name].sent_of_weights for rank in found)
+        report.measure("gradients sent", name, of_weights / MIB, ranks=world)
+    if world == COUNTED:
+        for name in (RING, ZIG_ZAG):
+            pairs = [rank[name].pairs for rank in found]
+            report.measure("busiest rank", name, max(pairs) * world / sum(pairs))
+            for rank, own in enumerate(pairs):
+                report.measure("share of the work", name, own / sum(pairs), rank=rank)
+                report.point("share of the work by rank", name, rank, own / sum(pairs))
+
+
+def kept_by_formula(task: Task, name: str, world: int) -> float:
+    """Return the bytes that a rank keeps of a layer, without the statistics of norms and softmax.
+
+    Ulysses keeps attention's output twice, by heads and by tokens: 2sbh/t beyond 34sbh/t.
+    """
+    batch, tokens = task.windows.shape
+    hidden = task.weights[0].shape[1]
+    shape = {"tokens": tokens - 1, "batch": batch, "hidden": hidden}
+    heads, once = hidden // HEAD_WIDTH, (tokens - 1) * batch * hidden
+    if name == ALONE:
+        return activations.layer_activation_bytes(**shape, heads=heads)
+    if name == FUSED:
+        return activations.selective_activation_bytes(**shape, tensor_ranks=1)
+    if name == TENSOR:
+        return activations.tensor_parallel_activation_bytes(
+            **shape, heads=heads, tensor_ranks=world
+        )
+    if name == SEQUENCE:
+        return activations.sequence_parallel_activation_bytes(
+            **shape, heads=heads, tensor_ranks=world
+        )
+    kept = activations.sequence_parallel_selective_activation_bytes(**shape, tensor_ranks=world)
+    return kept + (2 * once / world if name == ULYSSES else 0)
+
+
+def report_memory(found: Sequence[Mapping[str, int]], length: int, report: Report) -> None:
+    """Report what the rank that holds most holds in a step on a sequence of this length."""
+    for name in BY_LENGTH:
+        held = max(rank[name] for rank in found) / MIB
+        report.measure("step memory", name, held, length=length)
+        report.point("step memory by length", name, length, held)
+
+
+def report_times(found: Sequence[Mapping[str, list[float]]], report: Report) -> None:
+    """Report how long steps take, of the rank that took longest in each round."""
+    taken = {
+        name: [max(times) for times in zip(*(rank[name] for rank in found), strict=True)]
+        for name in WAYS
+    }
+    for name, times in taken.items():
+        report.measure("step time", name, [1000 * s for s in times], ranks=TIMED)
+    for name, faster in ratios(taken, to=FUSED).items():
+        report.measure("speed-up", name, faster, ranks=TIMED)
+
+
+def verdict(p: SequenceParallelParameters, report: Report) -> str:
+    """Return a few sentences made of the run's own numbers."""
+    found = {(m.metric, m.variant, *m.settings.values()): m.value for m in report.measurements}
+    furthest = max(found["gradient error", name] for name in (*WITH_SCORES, *WITHOUT))
+
+    def kept(name: str) -> str:
+        return f"{found['kept by a layer', name, COUNTED]:.1f}"
+
+    def sent(name: str) -> str:
+        return f"{found['bytes sent', name, COUNTED]:.2f}"
+
+    ratio = found["kept by a layer", TENSOR, COUNTED] / found["kept by a layer", SELECTIVE, COUNTED]
+    return (
+        f"On {COUNTED} ranks that share a sequence of {p.context:,} tokens the trained model’s loss"
+        f" is one process’s, {found['loss', ALONE]:.3f}, in all ways, and no gradient is off by"
+        f" more than {furthest:.0e} of the largest. A rank keeps {kept(TENSOR)} KiB a token and"
+        f" layer with tensor parallelism, {kept(SEQUENCE)} with the sequence shared too and"
+        f" {kept(SELECTIVE)} with scores computed again, {ratio:.1f} times less; ring attention"
+        f" keeps {kept(ZIG_ZAG)} and sends {sent(ZIG_ZAG)} MiB a layer, Ulysses {kept(ULYSSES)} and"
+        f" {sent(ULYSSES)}, tensor parallelism {sent(TENSOR)}, with the sequence {sent(SEQUENCE)}."
+        f" In order the busiest rank of the ring has {found['busiest rank', RING]:.2f} times the"
+        f" mean of attention’s work, in zig-zag {found['busiest rank', ZIG_ZAG]:.2f}. On {TIMED}"
+        f" ranks a step of zig-zag is {found['speed-up', ZIG_ZAG, TIMED]:.2f} and of Ulysses"
+        f" {found['speed-up', ULYSSES, TIMED]:.2f} times as fast as one process with as many"
+        f" threads."
+    )
