@@ -132,7 +132,7 @@ def fused(layer: Layer, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
 class Gpt(nn.Module):
     """Tokens in, next-token logits out; the head is the embedding, positions are sines.
 
-    It computes in bfloat16, with float32 weights behind it.
+    It computes in `dtype`, bfloat16 unless that is set, with float32 weights behind it.
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class Gpt(nn.Module):
     ) -> None:
         super().__init__()
         self.width, self.heads = width, heads
+        self.dtype = torch.bfloat16
 
         def matrix(outputs: int, inputs: int) -> nn.Parameter:
             drawn = torch.randn(outputs, inputs, generator=generator)
@@ -154,14 +155,14 @@ class Gpt(nn.Module):
 
     def forward(self, tokens: Tensor, way: Way, dropout: Dropout) -> Tensor:
         """Return the logits (b, s, vocabulary) of the token after each of `tokens` (b, s)."""
-        embedding = self.embedding.bfloat16()
+        embedding = self.embedding.to(self.dtype)
         x = self.through(embedded(tokens, embedding), self.rounded(), way, dropout)
         return logits(x, embedding).float()
 
     def rounded(self) -> list[tuple[Tensor, ...]]:
-        """Return the layers' matrices in bfloat16; gradients go on to those in float32."""
+        """Return the layers' matrices in `dtype`; gradients go on to those in float32."""
         layers = cast(Iterable[nn.ParameterList], self.layers)
-        return [tuple(weight.bfloat16() for weight in layer) for layer in layers]
+        return [tuple(weight.to(self.dtype) for weight in layer) for layer in layers]
 
     def through(
         self, x: Tensor, weights: list[tuple[Tensor, ...]], way: Way, dropout: Dropout

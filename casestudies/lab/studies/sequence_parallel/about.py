@@ -291,7 +291,7 @@ STUDY = Study(
             "memory",
             "counted",
             "most bytes that a rank’s forward and backward pass hold at one time beyond weights, by"
-            f" the allocator, in bfloat16; {COUNTED} ranks",
+            f" the allocator, in float32; {COUNTED} ranks",
         ),
         metrics.STEP_TIME.measured(
             f"wall clock of forward and backward pass on {TIMED} ranks, until gradients are whole,"

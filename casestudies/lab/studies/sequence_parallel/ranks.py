@@ -1,8 +1,9 @@
 """What each rank does: a share of a GPT's step, which is compared, counted and timed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -14,13 +15,14 @@ from casestudies.lab.distributed.traffic import Traffic
 from casestudies.lab.measure.rounds import alternately
 from casestudies.lab.measure.saved import SavedBytes
 from casestudies.lab.measure.tensors import peak_bytes
+from casestudies.lab.models import attention
+from casestudies.lab.models.attention import Attention
 from casestudies.lab.models.gpt import (
     Dropout,
     Gpt,
     Layer,
     Part,
     embedded,
-    fused,
     later_hidden,
     logits,
     none,
@@ -64,6 +66,8 @@ class Shared:
     def __init__(self, task: Task, split: Split, dtype: torch.dtype, dropout: float) -> None:
         self.split, self._dropout = split, dropout
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.alone = split.tokens == "all" and not split.tensor
+        self.waits = self.alone and self.rank > 0
         windows = torch.from_numpy(task.windows)
         self.whole = windows.shape[1] - 1
         placement = ZIG_ZAG if split.tokens == "zig-zag" else CONTIGUOUS
@@ -90,8 +94,6 @@ class Shared:
     def layers(self, x: Tensor) -> Tensor:
         """Return what the last layer makes (b, n, h) of what the first one reads."""
         layer, way = self._layer(), selective if self.split.attention == "again" else none
-        if self.split.attention == "fused":
-            way = fused
         for first in range(1, len(self.weights), len(CUT)):
             x = way(layer, x, tuple(self.weights[first : first + len(CUT)]))
         return x
@@ -128,46 +130,70 @@ class Shared:
         if split.tensor:
             enter = megatron.enter_shared if shares else megatron.enter
             leave = megatron.leave_shared if shares else megatron.leave
-        by = {"ring": self.ring, "exchange": ulysses}.get(split.attention)
+        instead: dict[str, Attention] = {
+            "fused": attention.stock,
+            "ring": self.ring,
+            "exchange": ulysses,
+        }
+        by = instead.get(split.attention)
         return Layer(len(heads), self._hidden, dropout, by, of_scores, enter, leave)
 
 
 @dataclass
-class Compared:
-    """A rank's loss, and by how much its gradients differ from one process's, of the largest."""
+class Exact:
+    """What one process finds in float64: the loss without dropout, and gradients with it."""
 
     loss: float
-    apart: float
+    gradients: Gradients
 
 
-def exact(task: Task, name: str) -> Gradients:
-    """Return the gradients of a way of one process, in float64."""
+def exact(task: Task, names: Sequence[str]) -> dict[str, Exact]:
+    """Return what these ways of one process find."""
+    return {
+        name: Exact(_evaluated(task, name), [one.numpy() for one in _gradients(task, name)])
+        for name in names
+    }
+
+
+@dataclass
+class Compared:
+    """A way's loss, its difference, and that of a gradient as a share of the matrix's largest."""
+
+    loss: float
+    of_loss: float
+    of_gradient: float
+
+
+def compare(
+    task: Task, exact: Mapping[str, Exact], against: Mapping[str, str]
+) -> dict[str, Compared]:
+    """Return how each way on ranks stands beside the way of one process that is named with it."""
+    return {name: _compared(task, exact[alone], name) for name, alone in against.items()}
+
+
+def _compared(task: Task, exact: Exact, name: str) -> Compared:
+    shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
+    of_gradient = 0.0
+    for index, gradient in enumerate(_gradients(task, name)):
+        expected = shared.part_of(torch.from_numpy(exact.gradients[index]), index)
+        apart = (gradient - expected).abs().max() / expected.abs().max()
+        of_gradient = max(of_gradient, apart.item())
+    loss = _evaluated(task, name)
+    return Compared(loss, abs(loss - exact.loss), of_gradient)
+
+
+def _gradients(task: Task, name: str) -> Sequence[Tensor]:
+    """Return the gradients of the rank's part of each weight, of all tokens and with dropout."""
     shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
     shared.backward()
-    return [gradient.numpy() for gradient in shared.gradients]
-
-
-def compare(task: Task, exact: Gradients, names: Sequence[str]) -> dict[str, Compared]:
-    """Return how each way stands beside the gradients of one process, all in float64."""
-    found = {}
-    for name in names:
-        shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
-        shared.backward()
-        shared.finish()
-        apart = 0.0
-        for index, (gradient, one) in enumerate(zip(shared.gradients, exact, strict=True)):
-            expected = shared.part_of(torch.from_numpy(one), index)
-            difference = (gradient - expected).abs().max() / expected.abs().max()
-            apart = max(apart, difference.item())
-        found[name] = Compared(evaluated(task, name, torch.float64), apart)
-    return found
+    shared.finish()
+    return shared.gradients
 
 
 @torch.no_grad()
-def evaluated(task: Task, name: str, dtype: torch.dtype) -> float:
-    """Return the mean loss of all tokens without dropout, which every rank has in the end."""
-    shared = Shared(task, WAYS[name], dtype, 0.0)
-    loss = shared.loss().double()
+def _evaluated(task: Task, name: str) -> float:
+    """Return the mean loss of all tokens without dropout."""
+    loss = Shared(task, WAYS[name], torch.float64, 0.0).loss()
     if WAYS[name].tokens != "all":
         dist.all_reduce(loss)
     return loss.item()
@@ -180,60 +206,64 @@ class Counted:
     kept: float  # bytes
     sent: float  # bytes, of activations and their gradients
     sent_of_weights: float  # bytes, of the gradients of matrices that are on every rank
-    calls: Mapping[str, int]  # of all layers
-    pairs: float  # of query and key, in a forward pass
+    calls: Mapping[str, int]
+    pairs: int  # of query and key, in a forward pass
 
 
 def count(task: Task, names: Sequence[str]) -> dict[str, Counted]:
-    """Return what each way keeps, sends and computes for a layer and a step, in bfloat16."""
-    return {name: _counted(Shared(task, WAYS[name], torch.bfloat16, DROPOUT)) for name in names}
+    """Return what each way keeps, sends and computes for a layer in a step, in bfloat16.
+
+    What one process does, the first rank does; the others return nothing of it.
+    """
+    ways = ((name, Shared(task, WAYS[name], torch.bfloat16, DROPOUT)) for name in names)
+    return {name: _counted(shared) for name, shared in ways if not shared.waits}
 
 
 def _counted(shared: Shared) -> Counted:
-    layers, saved = len(shared.weights) // len(CUT), SavedBytes()
-    saved.leave_out(shared.weights)
+    embedding, *weights = shared.weights
+    layers, saved = len(weights) // len(CUT), SavedBytes()
+    saved.leave_out(weights)
     x = shared.inputs().detach().requires_grad_()
-    with saved.counting():
-        kept_alive = shared.layers(x)
-    kept = saved.bytes / layers
-    del kept_alive
-    shared.ring.pairs = 0
     with Traffic() as traffic:
-        shared.backward()
+        with saved.counting():
+            found = shared.layers(x)
+        kept = saved.bytes
+        gradients = torch.autograd.grad(found, (x, *weights), torch.ones_like(found))
+    shared.gradients = (torch.zeros_like(embedding), *gradients[1:])
     with Traffic() as of_weights:
         shared.finish()
     return Counted(
-        kept,
+        kept / layers,
         traffic.bytes_sent / layers,
         of_weights.bytes_sent,
-        dict(traffic.calls),
-        shared.ring.pairs / layers,
+        {kind: calls // layers for kind, calls in traffic.calls.items()},
+        shared.ring.pairs // layers,
     )
 
 
-def peaks(task: Task, names: Sequence[str]) -> dict[str, int]:
-    """Return the most bytes that a step of each way holds beyond weights, in bfloat16."""
+def peaks(task: Task, names: Sequence[str], lengths: Sequence[int]) -> dict[tuple[str, int], int]:
+    """Return the most bytes that a step holds beyond weights, by way and length, in float32."""
     found = {}
-    for name in names:
-        shared = Shared(task, WAYS[name], torch.bfloat16, DROPOUT)
-        dist.barrier()
-        found[name] = peak_bytes(shared.backward)
+    for name, length in product(names, lengths):
+        cut = replace(task, windows=task.windows[:, : length + 1])
+        shared = Shared(cut, WAYS[name], torch.float32, DROPOUT)
+        if not shared.waits:
+            found[name, length] = peak_bytes(shared.backward)
     return found
 
 
 def timed(task: Task, names: Sequence[str], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of a step of each way in each round, in turn, in bfloat16.
+    """Return the seconds of a step of each way in each round, in turn, in float32.
 
     One process may use as many threads as there are ranks, which wait for it.
     """
-    ways = {name: Shared(task, WAYS[name], torch.bfloat16, DROPOUT) for name in names}
+    ways = {name: Shared(task, WAYS[name], torch.float32, DROPOUT) for name in names}
     return alternately({name: partial(_step, way) for name, way in ways.items()}, rounds)
 
 
 def _step(shared: Shared) -> None:
-    alone = shared.split.tokens == "all" and not shared.split.tensor
-    torch.set_num_threads(shared.world if alone else 1)
-    if not alone or shared.rank == 0:
+    torch.set_num_threads(shared.world if shared.alone else 1)
+    if not shared.waits:
         shared.backward()
         shared.finish()
     dist.barrier()
