@@ -264,8 +264,8 @@ STUDY = Study(
             LOWER,
             "communication",
             "counted",
-            "bytes that a rank sends in a step for the gradients of weights that are on every rank,"
-            " of the whole model, in bfloat16; none where all ranks find the same",
+            "bytes that a rank sends in a step for the gradients of a layer’s weights, in bfloat16:"
+            " none where each rank has its own, and fewer for a token the more there are",
         ),
         Metric(
             "share of the work",

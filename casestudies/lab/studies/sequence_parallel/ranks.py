@@ -150,7 +150,10 @@ class Exact:
 def exact(task: Task, names: Sequence[str]) -> dict[str, Exact]:
     """Return what these ways of one process find."""
     return {
-        name: Exact(_evaluated(task, name), [one.numpy() for one in _gradients(task, name)])
+        name: Exact(
+            _evaluated(task, name),
+            [gradient.numpy() for gradient in _with_gradients(task, name).gradients],
+        )
         for name in names
     }
 
@@ -172,22 +175,21 @@ def compare(
 
 
 def _compared(task: Task, exact: Exact, name: str) -> Compared:
-    shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
-    of_gradient = 0.0
-    for index, gradient in enumerate(_gradients(task, name)):
+    shared = _with_gradients(task, name)
+    apart = []
+    for index, gradient in enumerate(shared.gradients):
         expected = shared.part_of(torch.from_numpy(exact.gradients[index]), index)
-        apart = (gradient - expected).abs().max() / expected.abs().max()
-        of_gradient = max(of_gradient, apart.item())
+        apart.append((gradient - expected).abs().max() / expected.abs().max())
     loss = _evaluated(task, name)
-    return Compared(loss, abs(loss - exact.loss), of_gradient)
+    return Compared(loss, abs(loss - exact.loss), torch.stack(apart).max().item())
 
 
-def _gradients(task: Task, name: str) -> Sequence[Tensor]:
-    """Return the gradients of the rank's part of each weight, of all tokens and with dropout."""
+def _with_gradients(task: Task, name: str) -> Shared:
+    """Return the rank's part of a step that is done, with dropout."""
     shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
     shared.backward()
     shared.finish()
-    return shared.gradients
+    return shared
 
 
 @torch.no_grad()
@@ -203,7 +205,7 @@ def _evaluated(task: Task, name: str) -> float:
 class Counted:
     """What a rank keeps of a layer, sends for it in a step, and computes of attention."""
 
-    kept: float  # bytes
+    kept: int  # bytes
     sent: float  # bytes, of activations and their gradients
     sent_of_weights: float  # bytes, of the gradients of matrices that are on every rank
     calls: Mapping[str, int]
@@ -211,17 +213,15 @@ class Counted:
 
 
 def count(task: Task, names: Sequence[str]) -> dict[str, Counted]:
-    """Return what each way keeps, sends and computes for a layer in a step, in bfloat16.
-
-    What one process does, the first rank does; the others return nothing of it.
-    """
-    ways = ((name, Shared(task, WAYS[name], torch.bfloat16, DROPOUT)) for name in names)
-    return {name: _counted(shared) for name, shared in ways if not shared.waits}
+    """Return what each way keeps, sends and computes for a layer in a step, in bfloat16."""
+    one_layer = replace(task, weights=task.weights[: 1 + len(CUT)])
+    return {
+        name: _counted(Shared(one_layer, WAYS[name], torch.bfloat16, DROPOUT)) for name in names
+    }
 
 
 def _counted(shared: Shared) -> Counted:
-    embedding, *weights = shared.weights
-    layers, saved = len(weights) // len(CUT), SavedBytes()
+    (_, *weights), saved = shared.weights, SavedBytes()
     saved.leave_out(weights)
     x = shared.inputs().detach().requires_grad_()
     with Traffic() as traffic:
@@ -229,15 +229,11 @@ def _counted(shared: Shared) -> Counted:
             found = shared.layers(x)
         kept = saved.bytes
         gradients = torch.autograd.grad(found, (x, *weights), torch.ones_like(found))
-    shared.gradients = (torch.zeros_like(embedding), *gradients[1:])
+    shared.gradients = (x.new_empty(0), *gradients[1:])  # the embedding is of no layer
     with Traffic() as of_weights:
         shared.finish()
     return Counted(
-        kept / layers,
-        traffic.bytes_sent / layers,
-        of_weights.bytes_sent,
-        {kind: calls // layers for kind, calls in traffic.calls.items()},
-        shared.ring.pairs // layers,
+        kept, traffic.bytes_sent, of_weights.bytes_sent, dict(traffic.calls), shared.ring.pairs
     )
 
 
