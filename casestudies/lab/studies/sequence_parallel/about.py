@@ -83,11 +83,20 @@ class SequenceParallelParameters(Parameters):
     )
     layers: int = parameter(2, "Layers of the model", unit="layers", ge=1, le=48, role="workload")
     context: int = parameter(
-        1024,
+        512,
         "Tokens of a sequence that ranks share",
         unit="tokens",
         ge=SHORTEST,
         le=16_384,
+        multiple_of=SHORTEST,
+        role="workload",
+    )
+    longest: int = parameter(
+        2048,
+        "Longest sequence whose memory is measured, in steps of two from 128 on",
+        unit="tokens",
+        ge=SHORTEST,
+        le=32_768,
         multiple_of=SHORTEST,
         role="workload",
     )
@@ -141,10 +150,10 @@ def activation_memory(result: Result) -> Judgement:
 
 
 def needs(parameters: SequenceParallelParameters) -> Needs:
-    """Return a core for each rank that is timed, and what float64 keeps on all ranks at most."""
+    """Return a core for each rank that is timed, and what all ranks keep at most, in float32."""
     p = parameters
-    heads = p.width // HEAD_WIDTH
-    kept = layer_activation_bytes(tokens=p.context, batch=1, hidden=p.width, heads=heads)
+    heads, most = p.width // HEAD_WIDTH, max(p.context, p.longest)
+    kept = layer_activation_bytes(tokens=most, batch=1, hidden=p.width, heads=heads)
     weights = 12 * p.layers * p.width**2 + 1024 * p.width
     return Needs(
         processes=TIMED, memory_gib=2 + (8 * p.layers * kept + COUNTED * 24 * weights) / GIB
@@ -179,13 +188,26 @@ STUDY = Study(
     presets={
         SMOKE: Preset(
             0.2,
-            {"layers": 1, "context": SHORTEST, "training_steps": 2, "rounds": 2},
+            {
+                "layers": 1,
+                "context": SHORTEST,
+                "longest": SHORTEST,
+                "training_steps": 2,
+                "rounds": 2,
+            },
         ),
         QUICK: Preset(1),
-        CLAIMS: Preset(0.7, {"training_steps": 4, "rounds": 2}),
+        CLAIMS: Preset(0.7, {"training_steps": 4, "longest": SHORTEST, "rounds": 2}),
         FULL: Preset(
             15,
-            {"width": 512, "layers": 4, "context": 4096, "training_steps": 300, "rounds": 15},
+            {
+                "width": 512,
+                "layers": 4,
+                "context": 2048,
+                "longest": 8192,
+                "training_steps": 300,
+                "rounds": 15,
+            },
         ),
     },
     variants=(

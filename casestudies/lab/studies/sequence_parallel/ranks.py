@@ -83,7 +83,8 @@ class Shared:
         self.gradients: Sequence[Tensor] = ()
         heads = task.weights[0].shape[1] // HEAD_WIDTH
         self._heads = torch.arange(heads)
-        self._hidden = later_hidden(self.weights[0], self.whole)
+        scored = split.attention in ("kept", "again")
+        self._hidden = later_hidden(self.weights[0], self.whole if scored else 0)
 
     def part_of(self, weight: Tensor, index: int) -> Tensor:
         """Return the rank's part of a weight; the first, the embedding, is on every rank."""

@@ -57,29 +57,29 @@ def run(parameters: SequenceParallelParameters, setup: Setup, report: Report) ->
         "float32; bytes kept and sent in bfloat16, ranks held against one process in float64"
     )
     with report.stage("training in one process", 0.35):
-        task = trained(p, setup, report)
+        model, longest = trained(p, setup, report)
+        task = Task.of(model, longest[:, : p.context + 1])
     with report.stage(f"comparing {COUNTED} ranks with one process", 0.25):
         compare(task, report)
     with report.stage("counting what a rank keeps and sends", 0.1):
         for world, names in ((1, ALONE_WAYS), (TIMED, SHARED_WAYS), (COUNTED, SHARED_WAYS)):
             report_counts(on_ranks(world, ranks.count, task, names), task, world, report)
     with report.stage("measuring memory as sequences grow", 0.1):
-        several = lengths(SHORTEST, p.context, 2)
-        report_memory(on_ranks(COUNTED, ranks.peaks, task, BY_LENGTH, several), report)
+        several = lengths(SHORTEST, p.longest, 2)
+        held = on_ranks(COUNTED, ranks.peaks, Task.of(model, longest), BY_LENGTH, several)
+        report_memory(held, report)
     with report.stage(f"timing {TIMED} ranks, all ways in turn", 0.2):
         report_times(on_ranks(TIMED, ranks.timed, task, tuple(WAYS), p.rounds), report)
     return verdict(p, report)
 
 
-def trained(p: SequenceParallelParameters, setup: Setup, report: Report) -> Task:
-    """Return a model that one process has trained, and a sequence of text kept apart."""
+def trained(p: SequenceParallelParameters, setup: Setup, report: Report) -> tuple[Gpt, Tensor]:
+    """Return a model that one process has trained, and the longest sequence, of text kept apart."""
     corpus = text.corpus(setup.text)
     report.source("text", corpus.name, corpus.sha256)
     tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
-    training, kept_apart = (
-        text.windows(documents, tokenizer, p.context + 1)
-        for documents in (corpus.calibration, corpus.evaluation)
-    )
+    training = text.windows(corpus.calibration, tokenizer, p.context + 1)
+    kept_apart = text.windows(corpus.evaluation, tokenizer, max(p.context, p.longest) + 1)
     if not len(training):
         raise ValueError(f"the text has no {p.context + 1} tokens to train on")
     random = torch.Generator().manual_seed(setup.seed)
@@ -93,7 +93,7 @@ def trained(p: SequenceParallelParameters, setup: Setup, report: Report) -> Task
     batches = loop.drawn(training, random, size=1)
     schedule = loop.Schedule(p.training_steps)
     loop.train(model.parameters(), loss_of, batches, schedule, lambda step, loss: None)
-    return Task.of(model, text.spaced(kept_apart, 1))
+    return model, text.spaced(kept_apart, 1)
 
 
 def compare(task: Task, report: Report) -> None:
