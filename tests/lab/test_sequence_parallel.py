@@ -52,6 +52,12 @@ from casestudies.lab.studies.sequence_parallel.ring import (
 from casestudies.lab.studies.sequence_parallel.ring import (
     ZIG_ZAG as IN_ZIG_ZAG,
 )
+from casestudies.lab.studies.sequence_parallel.terapipe import (
+    all_slices,
+    best_slices,
+    duration,
+    replayed,
+)
 from tests.lab.declared import measured
 
 on_several_ranks = pytest.mark.xdist_group("ranks")
@@ -159,6 +165,24 @@ def test_the_ring_computes_the_pairs_that_are_told() -> None:
     for number, rank in enumerate(found):
         for name, placement in ((RING, CONTIGUOUS), (ZIG_ZAG, IN_ZIG_ZAG)):
             assert rank[name].pairs == pairs(placement, S, number, COUNTED)
+
+
+@given(data=st.data(), units=st.integers(1, 6), stages=st.integers(1, 9))
+def test_the_slices_found_end_as_soon_as_the_best_of_all_and_the_replay_agrees(
+    data: st.DataObject, units: int, stages: int
+) -> None:
+    costs = {
+        (length, before): float(data.draw(st.integers(1, 20)))
+        for length in range(1, units + 1)
+        for before in range(units - length + 1)
+    }
+    every = list(all_slices(units))
+    assert len(set(every)) == 2 ** (units - 1)
+    best = min(duration(costs, slices, stages) for slices in every)
+    found = best_slices(costs, units, stages)
+    assert sum(found) == units
+    assert duration(costs, found, stages) == best
+    assert replayed(costs, found, stages) == best
 
 
 def test_the_parts_of_a_dropout_are_those_of_the_whole() -> None:

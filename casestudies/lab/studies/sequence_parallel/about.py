@@ -59,6 +59,10 @@ WAYS = {
 }
 WITH_SCORES = (TENSOR, SEQUENCE, SELECTIVE)  # held against one process
 WITHOUT = (RING, ZIG_ZAG, ULYSSES)  # held against one process with fused attention
+# Slices of a sequence through a pipeline, computed by replay.
+WHOLE, EVEN, TERAPIPE = "pipeline, whole sequence", "pipeline, even slices", "pipeline, TeraPipe"
+PIPELINED = (WHOLE, EVEN, TERAPIPE)
+STAGES, UNITS = 8, 8  # of the pipeline that is replayed; pieces of the sequence that are not cut
 # Heads, width and tokens of the publication's models of 22, 175, 530 and 1,000 billion: table 3.
 PUBLISHED = {
     "22B": (64, 6144, 2048),
@@ -170,7 +174,8 @@ STUDY = Study(
         " attention and feed-forward part too, and computes scores again. Ring attention and"
         " Ulysses share tokens everywhere: keys and values go round, or tokens are exchanged for"
         " heads. Checks that loss and gradients are one process’s, and counts what a rank keeps,"
-        " sends and computes."
+        " sends and computes. TeraPipe’s slices of a sequence, which fill a pipeline, are computed"
+        " by replay."
     ),
     limits=(
         "The ranks are processes on one machine’s CPU that send through its memory, and two of them"
@@ -179,10 +184,15 @@ STUDY = Study(
         " whole and keeps its part, so that ranks drop what one process drops; systems draw only"
         " their own. Embedding, head and loss are not shared out, and weights, their gradients and"
         " optimizer state, which tensor parallelism shares too, are not counted. Ring and Ulysses"
-        " drop no scores, as kernels that fuse attention on a CPU cannot. TeraPipe, which fills a"
-        " pipeline with slices of a sequence, is not part of it."
+        " drop no scores, as kernels that fuse attention on a CPU cannot. TeraPipe’s pipeline is"
+        " computed by replay, and executed by none."
     ),
-    publications=("korthikanti2022reducing", "shoeybi2019megatron", "dao2022flashattention"),
+    publications=(
+        "korthikanti2022reducing",
+        "li2021terapipe",
+        "shoeybi2019megatron",
+        "dao2022flashattention",
+    ),
     strategies=("sequence-parallelism", "tensor-parallelism", "activation-recomputation"),
     parameters=SequenceParallelParameters,
     presets={
@@ -235,6 +245,18 @@ STUDY = Study(
             ULYSSES,
             "ranks share tokens in order and have all weights; for attention tokens are exchanged"
             " for heads, and back",
+        ),
+        Variant(
+            WHOLE,
+            f"the sequence goes through {STAGES} stages as a whole: computed by replay, with times"
+            " of a layer measured in the run",
+            "baseline",
+        ),
+        Variant(EVEN, f"in {UNITS} slices of as many tokens: computed by replay", "baseline"),
+        Variant(
+            TERAPIPE,
+            "in slices that a dynamic program finds, as later ones look back at more: computed by"
+            " replay",
         ),
     ),
     settings=(
@@ -324,6 +346,16 @@ STUDY = Study(
             " median of rounds",
             relative_to=FUSED,
         ),
+        Metric(
+            "replayed time",
+            "ms",
+            LOWER,
+            "throughput",
+            "timed",
+            f"forward and backward pass of a sequence through {STAGES} stages of a layer each,"
+            " computed by replay with the median times of slices, measured in the run; sending"
+            " takes none",
+        ),
     ),
     series=(
         Series("step memory by length", "length", "tokens", "step memory"),
@@ -341,9 +373,10 @@ STUDY = Study(
         ),
         StudyChart(
             "curves",
-            "What a rank of four really holds. Whoever holds scores at any time grows with the"
-            " square of the length; ring and Ulysses grow in a line, a quarter as steep as one"
-            " process.",
+            "What a rank of four really holds. Short sequences show the gradients of weights, which"
+            " are all there but with tensor parallelism. As they grow, what keeps scores, or holds"
+            " them for a moment, grows with the square of the length; ring and Ulysses grow in a"
+            " line, a quarter as steep as one process.",
             series="step memory by length",
         ),
         StudyChart(

@@ -1,6 +1,8 @@
 """Trains a small GPT, and compares, counts and times a step of it on ranks."""
 
+import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,30 +11,37 @@ from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
 from casestudies.lab.distributed.ranks import on_ranks
 from casestudies.lab.equations import activations
-from casestudies.lab.measure.rounds import lengths, ratios
-from casestudies.lab.models.gpt import Dropout, Gpt, fused
+from casestudies.lab.measure.rounds import alternately, lengths, ratios
+from casestudies.lab.models import attention
+from casestudies.lab.models.gpt import Dropout, Gpt, Layer, fused
 from casestudies.lab.report import Report
 from casestudies.lab.studies.sequence_parallel import ranks
 from casestudies.lab.studies.sequence_parallel.about import (
     ALONE,
     COUNTED,
     DROPOUT,
+    EVEN,
     FUSED,
     HEAD_WIDTH,
     RING,
     SELECTIVE,
     SEQUENCE,
     SHORTEST,
+    STAGES,
     TENSOR,
+    TERAPIPE,
     TIMED,
     ULYSSES,
+    UNITS,
     WAYS,
+    WHOLE,
     WITH_SCORES,
     WITHOUT,
     ZIG_ZAG,
     SequenceParallelParameters,
 )
 from casestudies.lab.studies.sequence_parallel.ranks import Counted, Task
+from casestudies.lab.studies.sequence_parallel.terapipe import Costs, best_slices, replayed
 from casestudies.lab.train import loop
 
 VOCABULARY = 1024
@@ -68,7 +77,9 @@ def run(parameters: SequenceParallelParameters, setup: Setup, report: Report) ->
         several = lengths(SHORTEST, p.longest, 2)
         held = on_ranks(COUNTED, ranks.peaks, Task.of(model, longest), BY_LENGTH, several)
         report_memory(held, report)
-    with report.stage(f"timing {TIMED} ranks, all ways in turn", 0.2):
+    with report.stage("timing slices of a sequence, and replaying a pipeline", 0.05):
+        report_pipeline(timed_slices(task, p.rounds), report)
+    with report.stage(f"timing {TIMED} ranks, all ways in turn", 0.15):
         report_times(on_ranks(TIMED, ranks.timed, task, tuple(WAYS), p.rounds), report)
     return verdict(p, report)
 
@@ -181,6 +192,38 @@ def report_times(found: Sequence[Mapping[str, list[float]]], report: Report) -> 
         report.measure("speed-up", name, faster, ranks=TIMED)
 
 
+def timed_slices(task: Task, rounds: int) -> Costs:
+    """Return the seconds that a layer takes, forward and backward, for each slice."""
+    weights = [torch.from_numpy(weight).requires_grad_() for weight in task.weights[1:7]]
+    hidden = task.weights[0].shape[1]
+    heads, unit = hidden // HEAD_WIDTH, (task.windows.shape[1] - 1) // UNITS
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(1, unit * UNITS, hidden, generator=random).requires_grad_()
+    past = torch.randn(1, heads, unit * UNITS, HEAD_WIDTH, generator=random).requires_grad_()
+
+    def step(length: int, before: int) -> None:
+        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            seen = past[:, :, : unit * before]
+            return attention.stock(query, torch.cat((seen, key), 2), torch.cat((seen, value), 2))
+
+        layer = Layer(heads, torch.empty(0), Dropout(DROPOUT, random), attend)
+        found = layer(x[:, : unit * length], *weights)
+        torch.autograd.grad(found, (x, *weights), torch.ones_like(found))
+
+    slices = [(n, before) for n in range(1, UNITS + 1) for before in range(UNITS - n + 1)]
+    runs = {str(one): partial(step, *one) for one in slices}
+    taken = alternately(runs, rounds)
+    return {one: statistics.median(taken[str(one)]) for one in slices}
+
+
+def report_pipeline(costs: Costs, report: Report) -> None:
+    """Report how long a pipeline takes for the whole sequence, even slices, and the best ones."""
+    best = best_slices(costs, UNITS, STAGES)
+    report.log(f"TeraPipe cuts {UNITS} units into slices of {best}")
+    for name, slices in ((WHOLE, (UNITS,)), (EVEN, (1,) * UNITS), (TERAPIPE, best)):
+        report.measure("replayed time", name, 1000 * replayed(costs, slices, STAGES))
+
+
 def verdict(p: SequenceParallelParameters, report: Report) -> str:
     """Return a few sentences made of the run's own numbers."""
     found = {(m.metric, m.variant, *m.settings.values()): m.value for m in report.measurements}
@@ -205,5 +248,7 @@ def verdict(p: SequenceParallelParameters, report: Report) -> str:
         f" mean of attention’s work, in zig-zag {found['busiest rank', ZIG_ZAG]:.2f}. On {TIMED}"
         f" ranks a step of zig-zag is {found['speed-up', ZIG_ZAG, TIMED]:.2f} and of Ulysses"
         f" {found['speed-up', ULYSSES, TIMED]:.2f} times as fast as one process with as many"
-        f" threads."
+        f" threads. By replay {STAGES} stages take {found['replayed time', WHOLE]:.0f} ms for the"
+        f" whole sequence, {found['replayed time', EVEN]:.0f} in {UNITS} even slices and"
+        f" {found['replayed time', TERAPIPE]:.0f} in those that TeraPipe finds."
     )
