@@ -169,20 +169,20 @@ class Compared:
 
 
 def compare(
-    task: Task, exact: Mapping[str, Exact], against: Mapping[str, str]
+    task: Task, found: Mapping[str, Exact], against: Mapping[str, str]
 ) -> dict[str, Compared]:
-    """Return how each way on ranks stands beside the way of one process that is named with it."""
-    return {name: _compared(task, exact[alone], name) for name, alone in against.items()}
+    """Return how each way on ranks stands beside what the way named with it found alone."""
+    return {name: _compared(task, found[alone], name) for name, alone in against.items()}
 
 
-def _compared(task: Task, exact: Exact, name: str) -> Compared:
+def _compared(task: Task, alone: Exact, name: str) -> Compared:
     shared = _with_gradients(task, name)
     apart = []
     for index, gradient in enumerate(shared.gradients):
-        expected = shared.part_of(torch.from_numpy(exact.gradients[index]), index)
+        expected = shared.part_of(torch.from_numpy(alone.gradients[index]), index)
         apart.append((gradient - expected).abs().max() / expected.abs().max())
     loss = _evaluated(task, name)
-    return Compared(loss, abs(loss - exact.loss), torch.stack(apart).max().item())
+    return Compared(loss, abs(loss - alone.loss), torch.stack(apart).max().item())
 
 
 def _with_gradients(task: Task, name: str) -> Shared:

@@ -70,12 +70,6 @@ CONTIGUOUS = Placement(_in_order, _in_order_meeting)
 ZIG_ZAG = Placement(_zig_zag, _zig_zag_meeting)
 
 
-def pairs(placement: Placement, tokens: int, rank: int, ranks: int) -> int:
-    """Return the pairs of query and key that a rank computes, of a sequence of so many tokens."""
-    meetings = (placement.meeting(rank, owner, tokens // ranks) for owner in range(ranks))
-    return sum(meeting.pairs(tokens // ranks) for meeting in meetings if meeting)
-
-
 class _Passing:
     """A tensor on its way to the next rank, while that of the one before comes."""
 
