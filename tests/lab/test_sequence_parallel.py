@@ -1,6 +1,6 @@
 """A sequence that ranks share: one process's numbers, and the bytes that the formulas give."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
@@ -15,12 +15,13 @@ from casestudies.lab.equations.communication import (
     gather_bytes,
     tensor_parallel_bytes,
 )
-from casestudies.lab.models.gpt import Dropout, Gpt, Part
+from casestudies.lab.models.gpt import Dropout, Gpt, Part, none
 from casestudies.lab.report import Report
 from casestudies.lab.studies.sequence_parallel import study
 from casestudies.lab.studies.sequence_parallel.about import (
     ALONE,
     COUNTED,
+    DROPOUT,
     FUSED,
     PUBLISHED,
     RING,
@@ -35,6 +36,7 @@ from casestudies.lab.studies.sequence_parallel.about import (
     published_ratio,
 )
 from casestudies.lab.studies.sequence_parallel.ranks import (
+    SEED,
     Compared,
     Exact,
     Task,
@@ -42,21 +44,13 @@ from casestudies.lab.studies.sequence_parallel.ranks import (
     count,
     exact,
     peaks,
+    slices,
     timed,
 )
-from casestudies.lab.studies.sequence_parallel.ring import (
-    CONTIGUOUS,
-    Placement,
-)
-from casestudies.lab.studies.sequence_parallel.ring import (
-    ZIG_ZAG as IN_ZIG_ZAG,
-)
-from casestudies.lab.studies.sequence_parallel.terapipe import (
-    all_slices,
-    best_slices,
-    duration,
-    replayed,
-)
+from casestudies.lab.studies.sequence_parallel.ring import CONTIGUOUS, Placement
+from casestudies.lab.studies.sequence_parallel.ring import ZIG_ZAG as IN_ZIG_ZAG
+from casestudies.lab.studies.sequence_parallel.terapipe import best_slices, duration, replayed
+from casestudies.lab.train import loop
 from tests.lab.declared import measured
 
 on_several_ranks = pytest.mark.xdist_group("ranks")
@@ -73,18 +67,49 @@ def pairs(placement: Placement, tokens: int, rank: int, ranks: int) -> int:
     return sum(meeting.pairs(tokens // ranks) for meeting in meetings if meeting)
 
 
-def task() -> Task:
+def all_slices(units: int) -> Iterator[tuple[int, ...]]:
+    """Yield every way to cut so many units into slices."""
+    if not units:
+        yield ()
+    for first in range(1, units + 1):
+        yield from ((first, *rest) for rest in all_slices(units - first))
+
+
+def model_and_windows() -> tuple[Gpt, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     model = Gpt(VOCABULARY, H, 2, A, generator)
-    return Task.of(model, torch.randint(VOCABULARY, (B, S + 1), generator=generator))
+    return model, torch.randint(VOCABULARY, (B, S + 1), generator=generator)
+
+
+def task() -> Task:
+    return Task.of(*model_and_windows())
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Exact]:
+    (found,) = on_ranks(1, exact, task(), (ALONE, FUSED), seconds=60)
+    return found
 
 
 @on_several_ranks
-@pytest.mark.parametrize("world", [TIMED, COUNTED])
-def test_loss_and_gradients_with_dropout_are_those_of_one_process(world: int) -> None:
-    (alone,) = on_ranks(1, exact, task(), (ALONE, FUSED), seconds=60)
+def test_one_process_finds_what_the_whole_model_finds(alone: dict[str, Exact]) -> None:
+    model, windows = model_and_windows()
+    model.dtype = torch.float64
+
+    def loss(dropout: float) -> torch.Tensor:
+        drops = Dropout(dropout, torch.Generator().manual_seed(SEED))
+        return loop.token_loss(model(windows[:, :-1], none, drops), windows)
+
+    assert alone[ALONE].loss == pytest.approx(loss(0.0).item(), rel=1e-6)
+    expected = torch.autograd.grad(loss(DROPOUT), list(model.parameters()))
+    for found, gradient in zip(alone[ALONE].gradients, expected, strict=True):
+        assert (torch.from_numpy(found) - gradient).abs().max() < 1e-5 * gradient.abs().max()
+
+
+@on_several_ranks
+def test_loss_and_gradients_with_dropout_are_those_of_one_process(alone: dict[str, Exact]) -> None:
     against = dict.fromkeys(WITH_SCORES, ALONE) | dict.fromkeys(WITHOUT, FUSED)
-    for rank in on_ranks(world, compare, task(), alone, against, seconds=60):
+    for rank in on_ranks(COUNTED, compare, task(), alone, against, seconds=60):
         for name, one in rank.items():
             assert one.of_loss < 1e-13, name
             assert one.of_gradient < 1e-12, name
@@ -115,7 +140,9 @@ def test_a_rank_keeps_and_sends_the_bytes_of_the_formulas(world: int) -> None:
     of_weights = dict.fromkeys(WITH_SCORES, 0.0) | dict.fromkeys(
         WITHOUT, all_reduce_bytes(ranks=world, payload_bytes=2 * 12 * H**2)
     )
-    for rank in on_ranks(world, count, task(), SHARED, seconds=60):
+    for number, rank in enumerate(on_ranks(world, count, task(), SHARED, seconds=60)):
+        assert rank[RING].pairs == pairs(CONTIGUOUS, S, number, world)
+        assert rank[ZIG_ZAG].pairs == pairs(IN_ZIG_ZAG, S, number, world)
         for name, one in rank.items():
             assert one.kept == kept[name] + statistics[name], name
             assert one.sent == sent[name], name
@@ -134,6 +161,8 @@ def test_one_process_keeps_the_published_bytes_and_memory_and_time_are_of_all_wa
     assert first[ZIG_ZAG, 16] < first[ZIG_ZAG, 32] < first[FUSED, 32]
     for rank in on_ranks(2, timed, task(), (FUSED, TENSOR), 2, seconds=60):
         assert {name: len(times) for name, times in rank.items()} == {FUSED: 2, TENSOR: 2}
+    (taken,) = on_ranks(1, slices, task(), 2, 2, seconds=60)
+    assert {one: len(times) for one, times in taken.items()} == {(1, 0): 2, (1, 1): 2, (2, 0): 2}
 
 
 @placements
@@ -162,14 +191,6 @@ def test_zig_zag_gives_every_rank_the_same_work_and_order_does_not(ranks: int, h
     for rank in range(ranks):
         assert pairs(IN_ZIG_ZAG, s, rank, ranks) * ranks == s * (s + 1) // 2
         assert pairs(CONTIGUOUS, s, rank, ranks) == n * (n + 1) // 2 + rank * n**2
-
-
-@on_several_ranks
-def test_the_ring_computes_the_pairs_that_are_told() -> None:
-    found = on_ranks(COUNTED, count, task(), (RING, ZIG_ZAG), seconds=60)
-    for number, rank in enumerate(found):
-        for name, placement in ((RING, CONTIGUOUS), (ZIG_ZAG, IN_ZIG_ZAG)):
-            assert rank[name].pairs == pairs(placement, S, number, COUNTED)
 
 
 @given(data=st.data(), units=st.integers(1, 6), stages=st.integers(1, 9))

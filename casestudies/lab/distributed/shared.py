@@ -1,8 +1,20 @@
 """Tensors that ranks share along a dimension, each with an equal part in the order of ranks."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Move = Callable[[Tensor], Tensor]
+
+
+def summed(x: Tensor) -> Tensor:
+    """Return the sum of every rank's x."""
+    whole = x.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(whole)
+    return whole
 
 
 def gathered(x: Tensor, dim: int) -> Tensor:
@@ -27,3 +39,20 @@ def exchanged(x: Tensor, scattered: int, gathered: int) -> Tensor:
     found = [torch.empty_like(part) for part in parts]
     dist.all_to_all(found, parts)
     return torch.cat(found, gathered)
+
+
+def moved(x: Tensor, there: Move, back: Move) -> Tensor:
+    """Return `there` of x; its gradient goes through `back`."""
+    found: Tensor = _Moved.apply(x, there, back)
+    return found
+
+
+class _Moved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, there: Move, back: Move) -> Tensor:
+        ctx.back = back
+        return there(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.back(gradients[0]), None, None

@@ -154,14 +154,19 @@ def activation_memory(result: Result) -> Judgement:
 
 
 def needs(parameters: SequenceParallelParameters) -> Needs:
-    """Return a core for each rank that is timed, and what all ranks keep at most, in float32."""
+    """Return a core for each rank that is timed, and what all ranks hold at most.
+
+    That is four times what a layer keeps in 16 bits of the longest sequence, in float32, or eight
+    times of the one that is compared, in float64.
+    """
     p = parameters
-    heads, most = p.width // HEAD_WIDTH, max(p.context, p.longest)
-    kept = layer_activation_bytes(tokens=most, batch=1, hidden=p.width, heads=heads)
-    weights = 12 * p.layers * p.width**2 + 1024 * p.width
-    return Needs(
-        processes=TIMED, memory_gib=2 + (8 * p.layers * kept + COUNTED * 24 * weights) / GIB
+    long, compared = (
+        layer_activation_bytes(tokens=tokens, batch=1, hidden=p.width, heads=p.width // HEAD_WIDTH)
+        for tokens in (p.longest, p.context)
     )
+    kept = p.layers * max(4 * long, 8 * compared)
+    weights = 12 * p.layers * p.width**2 + 1024 * p.width
+    return Needs(processes=TIMED, memory_gib=3 + (kept + COUNTED * 24 * weights) / GIB)
 
 
 STUDY = Study(
@@ -180,12 +185,11 @@ STUDY = Study(
     limits=(
         "The ranks are processes on one machine’s CPU that send through its memory, and two of them"
         " share its cores: their times illustrate. Four ranks only count. The model is small, so"
-        " scores are a larger part of it than of a wide one. Every rank draws the dropout of the"
-        " whole and keeps its part, so that ranks drop what one process drops; systems draw only"
-        " their own. Embedding, head and loss are not shared out, and weights, their gradients and"
-        " optimizer state, which tensor parallelism shares too, are not counted. Ring and Ulysses"
-        " drop no scores, as kernels that fuse attention on a CPU cannot. TeraPipe’s pipeline is"
-        " computed by replay, and executed by none."
+        " scores are a larger part of it than of a wide one. Embedding, head and loss are not"
+        " shared out, and what a layer keeps leaves out weights, their gradients and optimizer"
+        " state, which tensor parallelism shares too. Ring and Ulysses drop no scores, as kernels"
+        " that fuse attention on a CPU cannot. TeraPipe’s pipeline is computed by replay, and"
+        " executed by none."
     ),
     publications=(
         "korthikanti2022reducing",
@@ -215,7 +219,7 @@ STUDY = Study(
                 "width": 512,
                 "layers": 4,
                 "context": 2048,
-                "longest": 8192,
+                "longest": 4096,
                 "training_steps": 300,
                 "rounds": 15,
             },
@@ -353,9 +357,9 @@ STUDY = Study(
             LOWER,
             "throughput",
             "timed",
-            f"forward and backward pass of a sequence through {STAGES} stages of a layer each,"
-            " computed by replay with the median times of slices, measured in the run; sending"
-            " takes none",
+            f"forward and backward pass, as one, of a sequence through {STAGES} stages of a layer"
+            " each, computed by replay with the median times of slices that one thread took in the"
+            " run; sending takes none. TeraPipe chooses its slices by other rounds",
         ),
     ),
     series=(
@@ -368,16 +372,16 @@ STUDY = Study(
             "trade",
             "To share the sequence too sends a quarter more than tensor parallelism and keeps far"
             " less. Ring and Ulysses keep as little; Ulysses sends less the more ranks there are,"
-            " and no more of them than heads.",
+            " and needs a head for each.",
             x="bytes sent",
             y="kept by a layer",
         ),
         StudyChart(
             "curves",
             "What a rank of four really holds. Short sequences show the gradients of weights, which"
-            " are all there but with tensor parallelism. As they grow, what keeps scores, or holds"
-            " them for a moment, grows with the square of the length; ring and Ulysses grow in a"
-            " line, a quarter as steep as one process.",
+            " tensor parallelism alone shares. Where scores are kept, or held for a moment, memory"
+            " grows with the square of the length; ring and Ulysses grow in a line, a quarter as"
+            " steep as one process.",
             series="step memory by length",
         ),
         StudyChart(

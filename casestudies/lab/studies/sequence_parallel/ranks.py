@@ -60,11 +60,20 @@ class Task:
 class Shared:
     """A rank's part of a GPT's step: its tokens, its part of the weights, and the layer so cut.
 
-    `dtype` is that in which it computes; weights are leaves of that type.
+    It computes in `dtype`; weights are leaves of that type. If `alike`, each rank draws the dropout
+    of the whole and keeps its part, so that all together drop what one process drops; else it draws
+    for its part alone, as systems do.
     """
 
-    def __init__(self, task: Task, split: Split, dtype: torch.dtype, dropout: float) -> None:
-        self.split, self._dropout = split, dropout
+    def __init__(
+        self,
+        task: Task,
+        split: Split,
+        dtype: torch.dtype,
+        dropout: float = DROPOUT,
+        alike: bool = False,
+    ) -> None:
+        self.split, self._dropout, self._alike = split, dropout, alike
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.alone = split.tokens == "all" and not split.tensor
         self.waits = self.alone and self.rank > 0
@@ -82,7 +91,7 @@ class Shared:
         ]
         self.gradients: Sequence[Tensor] = ()
         heads = task.weights[0].shape[1] // HEAD_WIDTH
-        self._heads = torch.arange(heads)
+        self._heads = heads
         scored = split.attention in ("kept", "again")
         self._hidden = later_hidden(self.weights[0], self.whole if scored else 0)
 
@@ -121,11 +130,15 @@ class Shared:
                 dist.all_reduce(gradient)
 
     def _layer(self) -> Layer:
-        split, random = self.split, torch.Generator().manual_seed(SEED)
-        heads = self._heads.chunk(self.world)[self.rank] if split.tensor else self._heads
-        shares = split.tokens != "all"
-        dropout = Dropout(self._dropout, random, Part(self.own, self.whole) if shares else None)
-        of_scores = Dropout(self._dropout, random, Part(heads, len(self._heads)))
+        split, shares = self.split, self.split.tokens != "all"
+        heads = torch.arange(self._heads)
+        if split.tensor:
+            heads = heads.chunk(self.world)[self.rank]
+        # Ranks with the same tokens must drop the same, so all have one seed.
+        dropout = of_scores = Dropout(self._dropout, torch.Generator().manual_seed(SEED))
+        if self._alike:
+            dropout = replace(dropout, part=Part(self.own, self.whole))
+            of_scores = replace(dropout, part=Part(heads, self._heads))
         enter: Callable[..., tuple[Tensor, ...]] = projected
         leave: Callable[[Tensor], Tensor] = unchanged
         if split.tensor:
@@ -187,7 +200,7 @@ def _compared(task: Task, alone: Exact, name: str) -> Compared:
 
 def _with_gradients(task: Task, name: str) -> Shared:
     """Return the rank's part of a step that is done, with dropout."""
-    shared = Shared(task, WAYS[name], torch.float64, DROPOUT)
+    shared = Shared(task, WAYS[name], torch.float64, alike=True)
     shared.backward()
     shared.finish()
     return shared
@@ -196,7 +209,7 @@ def _with_gradients(task: Task, name: str) -> Shared:
 @torch.no_grad()
 def _evaluated(task: Task, name: str) -> float:
     """Return the mean loss of all tokens without dropout."""
-    loss = Shared(task, WAYS[name], torch.float64, 0.0).loss()
+    loss = Shared(task, WAYS[name], torch.float64, dropout=0.0).loss()
     if WAYS[name].tokens != "all":
         dist.all_reduce(loss)
     return loss.item()
@@ -216,9 +229,7 @@ class Counted:
 def count(task: Task, names: Sequence[str]) -> dict[str, Counted]:
     """Return what each way keeps, sends and computes for a layer in a step, in bfloat16."""
     one_layer = replace(task, weights=task.weights[: 1 + len(CUT)])
-    return {
-        name: _counted(Shared(one_layer, WAYS[name], torch.bfloat16, DROPOUT)) for name in names
-    }
+    return {name: _counted(Shared(one_layer, WAYS[name], torch.bfloat16)) for name in names}
 
 
 def _counted(shared: Shared) -> Counted:
@@ -243,7 +254,7 @@ def peaks(task: Task, names: Sequence[str], lengths: Sequence[int]) -> dict[tupl
     found = {}
     for name, length in product(names, lengths):
         cut = replace(task, windows=task.windows[:, : length + 1])
-        shared = Shared(cut, WAYS[name], torch.float32, DROPOUT)
+        shared = Shared(cut, WAYS[name], torch.float32)
         if not shared.waits:
             found[name, length] = peak_bytes(shared.backward)
     return found
@@ -254,7 +265,7 @@ def timed(task: Task, names: Sequence[str], rounds: int) -> dict[str, list[float
 
     One process may use as many threads as there are ranks, which wait for it.
     """
-    ways = {name: Shared(task, WAYS[name], torch.float32, DROPOUT) for name in names}
+    ways = {name: Shared(task, WAYS[name], torch.float32) for name in names}
     return alternately({name: partial(_step, way) for name, way in ways.items()}, rounds)
 
 
@@ -264,3 +275,29 @@ def _step(shared: Shared) -> None:
         shared.backward()
         shared.finish()
     dist.barrier()
+
+
+def slices(task: Task, units: int, rounds: int) -> dict[tuple[int, int], list[float]]:
+    """Return the seconds that a layer takes for each slice, forward and backward, in each round.
+
+    A slice is so many units of the sequence after so many others, whose keys and values are there.
+    """
+    weights = [torch.from_numpy(weight).requires_grad_() for weight in task.weights[1:][: len(CUT)]]
+    hidden = task.weights[0].shape[1]
+    heads, unit = hidden // HEAD_WIDTH, (task.windows.shape[1] - 1) // units
+    random = torch.Generator().manual_seed(SEED)
+    past = torch.randn(1, heads, unit * units, HEAD_WIDTH, generator=random)
+
+    def step(length: int, before: int) -> None:
+        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            seen = past[:, :, : unit * before]
+            return attention.stock(query, torch.cat((seen, key), 2), torch.cat((seen, value), 2))
+
+        layer = Layer(heads, torch.empty(0), Dropout(DROPOUT, random), attend)
+        x = torch.ones(1, unit * length, hidden, requires_grad=True)
+        found = layer(x, *weights)
+        torch.autograd.grad(found, (x, *weights), torch.ones_like(found))
+
+    every = [(n, before) for n in range(1, units + 1) for before in range(units - n + 1)]
+    taken = alternately({str(one): partial(step, *one) for one in every}, rounds)
+    return {one: taken[str(one)] for one in every}

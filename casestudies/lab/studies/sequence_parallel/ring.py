@@ -8,20 +8,19 @@ Shapes in comments: b sequences, a heads, n = s/t tokens of a rank, d head width
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from casestudies.lab.distributed.shared import exchanged
+from casestudies.lab.distributed.shared import exchanged, moved
 from casestudies.lab.models import attention
 
 HEADS, TOKENS = 1, 2  # dimensions of queries, keys and values
 ALL = slice(None)
-# What `scaled_dot_product_attention` calls on a CPU, which also returns the softmax's logarithm.
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+KERNEL = "_scaled_dot_product_flash_attention_for_cpu"
 
 
 class Meeting(NamedTuple):
@@ -106,6 +105,22 @@ class Ring:
         return [self.placement.meeting(rank, owner, tokens) for owner in owners]
 
 
+def _kernel(direction: str = "") -> Callable[..., tuple[Tensor, ...]]:
+    """Return the kernel that `scaled_dot_product_attention` calls on a CPU.
+
+    No public function returns the softmax's logarithm and has a gradient for a block of keys, and
+    one written with PyTorch's operations would hold the scores and take several times as long.
+    """
+    found: Callable[..., tuple[Tensor, ...]] | None
+    found = getattr(torch.ops.aten, KERNEL + direction, None)
+    if found is None:
+        raise RuntimeError(
+            f"ring attention needs PyTorch's {KERNEL + direction}, which PyTorch"
+            f" {torch.__version__} does not have"
+        )
+    return found
+
+
 class _InRing(torch.autograd.Function):
     """Keeps queries, keys, values and output of the rank's tokens, and a logarithm for each."""
 
@@ -119,7 +134,7 @@ class _InRing(torch.autograd.Function):
             if meeting:
                 rows = meeting.queries
                 k, v = block[..., meeting.keys, :]
-                new, more = _forward(query[:, :, rows], k, v, 0.0, meeting.causal)
+                new, more = _kernel()(query[:, :, rows], k, v, 0.0, meeting.causal)
                 if step:
                     before = logarithm[:, :, rows]
                     both = torch.logaddexp(before, more)
@@ -152,7 +167,7 @@ class _InRing(torch.autograd.Function):
                 given = (t[:, :, rows] for t in (gradients[0], query))
                 kept = (t[:, :, rows] for t in (found, logarithm))
                 k, v = block[..., columns, :]
-                of_q, *of_kv = _backward(*given, k, v, *kept, 0.0, meeting.causal)
+                of_q, *of_kv = _kernel("_backward")(*given, k, v, *kept, 0.0, meeting.causal)
                 of_query[:, :, rows] += of_q
                 of_block[..., columns, :] = torch.stack(of_kv)
             if step == 0:
@@ -166,22 +181,9 @@ class _InRing(torch.autograd.Function):
         return of_query.to(query.dtype), *of_own, None
 
 
-class _Exchanged(torch.autograd.Function):
-    """One dimension divided among ranks and another put together; backward the other way."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scattered: int, whole: int) -> Tensor:
-        ctx.dims = scattered, whole
-        return exchanged(x, scattered, whole)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        scattered, whole = ctx.dims
-        return exchanged(gradients[0], whole, scattered), None, None
-
-
 def ulysses(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return causal attention (b, a, n, d) of the rank's tokens, which lie in order over ranks."""
-    q, k, v = (_Exchanged.apply(x, HEADS, TOKENS) for x in (query, key, value))  # b, a/t, s, d
-    found: Tensor = _Exchanged.apply(attention.stock(q, k, v), TOKENS, HEADS)
-    return found
+    to_heads = partial(exchanged, scattered=HEADS, gathered=TOKENS)
+    to_tokens = partial(exchanged, scattered=TOKENS, gathered=HEADS)
+    q, k, v = (moved(x, to_heads, to_tokens) for x in (query, key, value))  # b, a/t, s, d
+    return moved(attention.stock(q, k, v), to_tokens, to_heads)

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,9 +10,8 @@ from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
 from casestudies.lab.distributed.ranks import on_ranks
 from casestudies.lab.equations import activations
-from casestudies.lab.measure.rounds import alternately, lengths, ratios
-from casestudies.lab.models import attention
-from casestudies.lab.models.gpt import Dropout, Gpt, Layer, fused
+from casestudies.lab.measure.rounds import lengths, ratios
+from casestudies.lab.models.gpt import Dropout, Gpt, fused
 from casestudies.lab.report import Report
 from casestudies.lab.studies.sequence_parallel import ranks
 from casestudies.lab.studies.sequence_parallel.about import (
@@ -41,7 +39,7 @@ from casestudies.lab.studies.sequence_parallel.about import (
     SequenceParallelParameters,
 )
 from casestudies.lab.studies.sequence_parallel.ranks import Counted, Task
-from casestudies.lab.studies.sequence_parallel.terapipe import Costs, best_slices, replayed
+from casestudies.lab.studies.sequence_parallel.terapipe import best_slices, replayed
 from casestudies.lab.train import loop
 
 VOCABULARY = 1024
@@ -78,7 +76,8 @@ def run(parameters: SequenceParallelParameters, setup: Setup, report: Report) ->
         held = on_ranks(COUNTED, ranks.peaks, Task.of(model, longest), BY_LENGTH, several)
         report_memory(held, report)
     with report.stage("timing slices of a sequence, and replaying a pipeline", 0.05):
-        report_pipeline(timed_slices(task, p.rounds), report)
+        (taken,) = on_ranks(1, ranks.slices, task, UNITS, p.rounds)
+        report_pipeline(taken, report)
     with report.stage(f"timing {TIMED} ranks, all ways in turn", 0.15):
         report_times(on_ranks(TIMED, ranks.timed, task, tuple(WAYS), p.rounds), report)
     return verdict(p, report)
@@ -192,36 +191,20 @@ def report_times(found: Sequence[Mapping[str, list[float]]], report: Report) -> 
         report.measure("speed-up", name, faster, ranks=TIMED)
 
 
-def timed_slices(task: Task, rounds: int) -> Costs:
-    """Return the seconds that a layer takes, forward and backward, for each slice."""
-    weights = [torch.from_numpy(weight).requires_grad_() for weight in task.weights[1:7]]
-    hidden = task.weights[0].shape[1]
-    heads, unit = hidden // HEAD_WIDTH, (task.windows.shape[1] - 1) // UNITS
-    random = torch.Generator().manual_seed(0)
-    x = torch.randn(1, unit * UNITS, hidden, generator=random).requires_grad_()
-    past = torch.randn(1, heads, unit * UNITS, HEAD_WIDTH, generator=random).requires_grad_()
+def report_pipeline(taken: Mapping[tuple[int, int], list[float]], report: Report) -> None:
+    """Report how long a pipeline takes for the whole sequence, even slices, and the best ones.
 
-    def step(length: int, before: int) -> None:
-        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            seen = past[:, :, : unit * before]
-            return attention.stock(query, torch.cat((seen, key), 2), torch.cat((seen, value), 2))
-
-        layer = Layer(heads, torch.empty(0), Dropout(DROPOUT, random), attend)
-        found = layer(x[:, : unit * length], *weights)
-        torch.autograd.grad(found, (x, *weights), torch.ones_like(found))
-
-    slices = [(n, before) for n in range(1, UNITS + 1) for before in range(UNITS - n + 1)]
-    runs = {str(one): partial(step, *one) for one in slices}
-    taken = alternately(runs, rounds)
-    return {one: statistics.median(taken[str(one)]) for one in slices}
-
-
-def report_pipeline(costs: Costs, report: Report) -> None:
-    """Report how long a pipeline takes for the whole sequence, even slices, and the best ones."""
-    best = best_slices(costs, UNITS, STAGES)
+    They are chosen by every other round and replayed with the rest, so that slices that were quick
+    by chance do not seem better than they are.
+    """
+    choosing, replaying = (
+        {one: statistics.median(times[first::2]) for one, times in taken.items()}
+        for first in (0, 1)
+    )
+    best = best_slices(choosing, UNITS, STAGES)
     report.log(f"TeraPipe cuts {UNITS} units into slices of {best}")
     for name, slices in ((WHOLE, (UNITS,)), (EVEN, (1,) * UNITS), (TERAPIPE, best)):
-        report.measure("replayed time", name, 1000 * replayed(costs, slices, STAGES))
+        report.measure("replayed time", name, 1000 * replayed(replaying, slices, STAGES))
 
 
 def verdict(p: SequenceParallelParameters, report: Report) -> str:
@@ -229,26 +212,21 @@ def verdict(p: SequenceParallelParameters, report: Report) -> str:
     found = {(m.metric, m.variant, *m.settings.values()): m.value for m in report.measurements}
     furthest = max(found["gradient error", name] for name in SHARED_WAYS)
 
-    def kept(name: str) -> str:
-        return f"{found['kept by a layer', name, COUNTED]:.1f}"
-
-    def sent(name: str) -> str:
-        return f"{found['bytes sent', name, COUNTED]:.2f}"
+    def costs(name: str) -> str:
+        kept, sent = (found[metric, name, COUNTED] for metric in ("kept by a layer", "bytes sent"))
+        return f"{kept:.1f} KiB and {sent:.2f} MiB"
 
     ratio = found["kept by a layer", TENSOR, COUNTED] / found["kept by a layer", SELECTIVE, COUNTED]
     return (
-        f"On {COUNTED} ranks that share a sequence of {p.context:,} tokens the trained model’s loss"
-        f" is one process’s, {found['loss', ALONE]:.3f}, in all ways, and no gradient is off by"
-        f" more than {furthest:.0e} of the largest. A rank keeps {kept(TENSOR)} KiB a token and"
-        f" layer with tensor parallelism, {kept(SEQUENCE)} with the sequence shared too and"
-        f" {kept(SELECTIVE)} with scores computed again, {ratio:.1f} times less; ring attention"
-        f" keeps {kept(ZIG_ZAG)} and sends {sent(ZIG_ZAG)} MiB a layer, Ulysses {kept(ULYSSES)} and"
-        f" {sent(ULYSSES)}, tensor parallelism {sent(TENSOR)}, with the sequence {sent(SEQUENCE)}."
-        f" In order the busiest rank of the ring has {found['busiest rank', RING]:.2f} times the"
-        f" mean of attention’s work, in zig-zag {found['busiest rank', ZIG_ZAG]:.2f}. On {TIMED}"
-        f" ranks a step of zig-zag is {found['speed-up', ZIG_ZAG, TIMED]:.2f} and of Ulysses"
-        f" {found['speed-up', ULYSSES, TIMED]:.2f} times as fast as one process with as many"
-        f" threads. By replay {STAGES} stages take {found['replayed time', WHOLE]:.0f} ms for the"
-        f" whole sequence, {found['replayed time', EVEN]:.0f} in {UNITS} even slices and"
-        f" {found['replayed time', TERAPIPE]:.0f} in those that TeraPipe finds."
+        f"{COUNTED} ranks that share a sequence of {p.context:,} tokens find one process’s loss,"
+        f" {found['loss', ALONE]:.3f}, in all ways, and no gradient is off by more than"
+        f" {furthest:.0e} of the largest. A rank keeps of a token and sends for a layer"
+        f" {costs(TENSOR)} with tensor parallelism, {costs(SEQUENCE)} with the sequence shared too,"
+        f" {costs(SELECTIVE)} with scores computed again, {ratio:.1f} times less kept;"
+        f" {costs(ZIG_ZAG)} with a ring and {costs(ULYSSES)} with Ulysses. The ring’s busiest rank"
+        f" has {found['busiest rank', RING]:.2f} times the mean of attention’s work in order and"
+        f" {found['busiest rank', ZIG_ZAG]:.2f} in zig-zag. Computed by replay, {STAGES} stages"
+        f" take {found['replayed time', WHOLE]:.0f} ms for the whole sequence,"
+        f" {found['replayed time', EVEN]:.0f} in even slices and"
+        f" {found['replayed time', TERAPIPE]:.0f} in TeraPipe’s."
     )

@@ -1,12 +1,12 @@
 """TeraPipe (Li et al., 2021): slices of one sequence fill a pipeline; how long each should be.
 
 A slice of l units after c units takes t(l, c), the longer the more tokens it looks back at. On K
-equal stages slices t_1, t_2, ... take t_1 + t_2 + ... + (K - 1)·max t (section 3.2). For each bound
-of the longest slice a dynamic program finds the least sum (section 3.3).
+equal stages slices t_1, t_2, ... take t_1 + t_2 + ... + (K - 1)·max t. For each bound of the
+longest slice a dynamic program finds the least sum. Formula and program are from memory.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from casestudies.lab.replay.events import Event, replay
@@ -54,14 +54,6 @@ def replayed(costs: Costs, slices: Sequence[int], stages: int) -> float:
         for stage in range(stages)
     ]
     return replay(workers).duration
-
-
-def all_slices(units: int) -> Iterator[tuple[int, ...]]:
-    """Yield every way to cut so many units into slices."""
-    if not units:
-        yield ()
-    for first in range(1, units + 1):
-        yield from ((first, *rest) for rest in all_slices(units - first))
 
 
 def _each(costs: Costs, slices: Sequence[int]) -> list[float]:
