@@ -17,7 +17,7 @@ from casestudies.lab.equations.communication import (
 )
 from casestudies.lab.models.gpt import Dropout, Gpt, Part, none
 from casestudies.lab.report import Report
-from casestudies.lab.studies.sequence_parallel import study
+from casestudies.lab.studies.sequence_parallel import ring, study
 from casestudies.lab.studies.sequence_parallel.about import (
     ALONE,
     COUNTED,
@@ -28,8 +28,11 @@ from casestudies.lab.studies.sequence_parallel.about import (
     SELECTIVE,
     STUDY,
     TENSOR,
+    TERAPIPE,
     TIMED,
     ULYSSES,
+    UNITS,
+    WHOLE,
     WITH_SCORES,
     WITHOUT,
     ZIG_ZAG,
@@ -209,6 +212,23 @@ def test_the_slices_found_end_as_soon_as_the_best_of_all_and_the_replay_agrees(
     assert sum(found) == units
     assert duration(costs, found, stages) == best
     assert replayed(costs, found, stages) == best
+
+
+def test_slices_are_chosen_and_replayed_by_different_rounds() -> None:
+    # What was chosen as short takes ten times as long where it is replayed.
+    lengths = range(1, UNITS + 1)
+    taken = {(n, c): [n / 1000, n / 100] for n in lengths for c in range(UNITS - n + 1)}
+    report = Report(STUDY, emit=lambda event: None)
+    study.report_pipeline(taken, report)
+    found = {m.variant: m.value for m in report.measurements}
+    assert found[WHOLE] == pytest.approx(8 * 80)
+    assert found[TERAPIPE] == pytest.approx((8 + 7) * 10)
+
+
+def test_a_pytorch_without_the_kernel_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring, "KERNEL", "_of_another_pytorch")
+    with pytest.raises(RuntimeError, match="needs PyTorch's _of_another_pytorch_backward"):
+        ring._kernel("_backward")
 
 
 def test_the_parts_of_a_dropout_are_those_of_the_whole() -> None:

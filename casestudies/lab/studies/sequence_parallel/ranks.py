@@ -90,8 +90,7 @@ class Shared:
             for index, weight in enumerate(task.weights)
         ]
         self.gradients: Sequence[Tensor] = ()
-        heads = task.weights[0].shape[1] // HEAD_WIDTH
-        self._heads = heads
+        self._heads = task.weights[0].shape[1] // HEAD_WIDTH
         scored = split.attention in ("kept", "again")
         self._hidden = later_hidden(self.weights[0], self.whole if scored else 0)
 
