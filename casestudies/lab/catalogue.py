@@ -28,6 +28,7 @@ from casestudies.lab.studies.qmoe import about as qmoe
 from casestudies.lab.studies.quantization import about as quantization
 from casestudies.lab.studies.recomputation import about as recomputation
 from casestudies.lab.studies.request_scheduling import about as request_scheduling
+from casestudies.lab.studies.sequence_parallel import about as sequence_parallel
 from casestudies.lab.studies.sparse_training_state import about as sparse_training_state
 from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.speculative_decoding import about as speculative_decoding
@@ -70,6 +71,7 @@ STUDIES: dict[str, Study] = {
         fault_tolerance,
         elastic,
         decentralized,
+        sequence_parallel,
     )
 }
 

@@ -7,10 +7,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from casestudies.lab.contract import Judgement
 from casestudies.lab.equations import activations, operations
 from casestudies.lab.measure.saved import SavedBytes
+from casestudies.lab.models.gpt import Dropout, Gpt, selective
 from casestudies.lab.result import Result
 from casestudies.lab.studies.recomputation.about import STUDY
-from casestudies.lab.studies.recomputation.model import Gpt
-from casestudies.lab.studies.recomputation.recomputed import WAYS, Dropout, selective
+from casestudies.lab.studies.recomputation.recomputed import WAYS
 from casestudies.lab.train import loop
 from tests.lab.declared import document
 

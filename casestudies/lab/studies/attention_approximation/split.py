@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from casestudies.lab.distributed.shared import exchanged
 from casestudies.lab.models import attention
 from casestudies.lab.studies.attention_approximation.claims import (
     BY_BATCH,
@@ -90,18 +91,10 @@ def by_batch(x: Tensor, w: Weights) -> tuple[Tensor, int]:
         _heads(x.chunk(world)[rank] @ weight, SPLIT_SHARED_WIDTH) for weight in (w.key, w.value)
     )
     q = _heads(x @ _part(w.query, 1, *mine), SPLIT_SHARED_WIDTH)  # B, H / N, T, D
-    found = attention.naive(_exchanged(q, 0, 1), k, v)  # B / N, H, T, D
-    out = _flat(_exchanged(found, 1, 0)) @ _part(w.output, 0, *mine)
+    found = attention.naive(exchanged(q, 0, 1), k, v)  # B / N, H, T, D
+    out = _flat(exchanged(found, 1, 0)) @ _part(w.output, 0, *mine)
     dist.all_reduce(out)
     return out, k.nbytes + v.nbytes
-
-
-def _exchanged(x: Tensor, scattered: int, gathered: int) -> Tensor:
-    """Return x with one dimension divided among the ranks and another put together from them."""
-    parts = [part.contiguous() for part in x.chunk(dist.get_world_size(), scattered)]
-    found = [torch.empty_like(part) for part in parts]
-    dist.all_to_all(found, parts)
-    return torch.cat(found, gathered)
 
 
 def _part(weight: Tensor, dim: int, rank: int, world: int) -> Tensor:

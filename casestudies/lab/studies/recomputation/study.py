@@ -14,14 +14,14 @@ from casestudies.lab.equations import activations
 from casestudies.lab.measure.rounds import alternately, lengths
 from casestudies.lab.measure.saved import SavedBytes
 from casestudies.lab.measure.tensors import peak_bytes
+from casestudies.lab.models.gpt import Dropout, Gpt, Way, embedded, none
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.recomputation.about import (
     HEAD_WIDTH,
     SHORTEST,
     RecomputationParameters,
 )
-from casestudies.lab.studies.recomputation.model import Gpt
-from casestudies.lab.studies.recomputation.recomputed import WAYS, Dropout, Way, none
+from casestudies.lab.studies.recomputation.recomputed import WAYS
 from casestudies.lab.train import loop
 
 VOCABULARY = 1024
@@ -200,7 +200,7 @@ class Bench:
     def _kept(self, model: Gpt, variant: str, batch: Tensor) -> float:
         """Report and return the bytes that a layer keeps of each token."""
         read, weights, saved = batch[:, :-1], model.rounded(), SavedBytes()
-        x = model.embedded(read, model.embedding.bfloat16()).detach().requires_grad_()
+        x = embedded(read, model.embedding.bfloat16()).detach().requires_grad_()
         saved.leave_out(weight for layer in weights for weight in layer)
         with saved.counting():
             kept_alive = model.through(x, weights, WAYS[variant], self._dropout)

@@ -1,0 +1,1 @@
+"""One sequence shared out over ranks: its activations, its attention, its work."""
