@@ -1,0 +1,189 @@
+"""Automatic parallelism: searches against all plans, published plans, and plans on ranks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casestudies.lab.distributed.ranks import RanksFailed, on_ranks
+from casestudies.lab.equations.parameters import gpt_parameters
+from casestudies.lab.replay.schedules import one_forward_one_backward, replayed
+from casestudies.lab.result import Result
+from casestudies.lab.studies.auto_parallel import cases, degrees, execution, stages
+from casestudies.lab.studies.auto_parallel.about import STUDY
+from casestudies.lab.studies.auto_parallel.execution import Work
+from casestudies.lab.studies.auto_parallel.models import Shape
+from casestudies.lab.studies.auto_parallel.stages import Layer, Problem, Stage
+from casestudies.lab.studies.auto_parallel.study import apart, bytes_sent
+from casestudies.lab.studies.auto_parallel.uneven import NAMES
+from tests.lab.smoke import shares_the_smoke_run, smoke_run
+
+on_several_ranks = pytest.mark.xdist_group("ranks")
+sizes = st.floats(0.1, 5)
+layers = st.builds(Layer, sizes, sizes, sizes, sizes)
+problems = st.builds(
+    Problem,
+    st.lists(layers, min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.integers(1, 12),
+    st.floats(0.1, 100),
+    st.floats(5, 100),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problem=problems)
+def test_the_dynamic_program_finds_what_trying_all_plans_does(problem: Problem) -> None:
+    found, best = stages.search(problem), stages.exhaustive(problem)
+    if found is None or best is None:
+        assert found is best
+    else:
+        assert problem.fits(found)
+        assert problem.step_seconds(found) == pytest.approx(problem.step_seconds(best))
+
+
+@settings(max_examples=100, deadline=None)
+@given(problem=problems)
+def test_pipedreams_planner_makes_the_slowest_stage_as_fast_as_any_plan_does(
+    problem: Problem,
+) -> None:
+    def slowest(plan: stages.Plan) -> float:
+        found = [problem.sending(stage.end) for stage in plan]
+        for stage in plan:
+            sent = 2 * (stage.ranks - 1) * problem.weight_bytes(stage) / problem.link_rate
+            found.append(max(problem.seconds(stage), sent / stage.ranks))
+        return max(found)
+
+    every = list(stages.every_plan(problem))
+    assert len(every) == len(set(every))
+    own = stages.pipedream(problem)
+    assert own in every
+    assert slowest(own) == pytest.approx(min(map(slowest, every)))
+
+
+def test_random_problems_try_both_searches_and_some_fit_no_memory() -> None:
+    for compare in (cases.compare_stages, cases.compare_degrees):
+        found = compare(seed=0, cases=200)
+        assert (found.cases, found.mismatches, found.over_memory) == (200, 0, 0)
+        assert 20 <= found.impossible <= 120
+
+
+def test_a_search_that_is_wrong_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "search", lambda problem: next(stages.every_plan(problem)))
+    found = cases.compare_stages(seed=0, cases=20)
+    assert found.mismatches
+    assert found.over_memory
+
+
+def test_the_bound_of_the_branches_is_below_every_plan() -> None:
+    for row in degrees.MEGATRON[:4]:
+        cluster = row.cluster(0.5)
+        for plan in degrees.every_plan(row.training, cluster):
+            least = degrees.least_seconds(row.training, cluster, plan[:3])
+            assert least <= degrees.step_seconds(row.training, cluster, plan) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("row", degrees.MEGATRON, ids=lambda row: f"{row.billions}B")
+def test_published_plans_are_plans_of_the_search(row: degrees.Published) -> None:
+    t = row.training
+    parameters = gpt_parameters(
+        layers=t.layers, hidden=t.hidden, vocabulary=t.vocabulary, tokens=t.tokens
+    )
+    assert parameters / 1e9 == pytest.approx(row.billions, rel=0.03)
+    assert row.shape in degrees.shapes(t, row.cluster(0.5))
+    best, priced = degrees.search(t, row.cluster(0.5), keep=3)
+    every = degrees.exhaustive(t, row.cluster(0.5))
+    assert best == every[:3]
+    assert priced <= len(list(degrees.every_plan(t, row.cluster(0.5))))
+
+
+@given(
+    taken=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    micro_batches=st.integers(1, 20),
+)
+def test_the_price_of_a_pipeline_is_what_a_replay_of_its_order_takes(
+    taken: list[int], micro_batches: int
+) -> None:
+    """Stages whose passes back are twice as long as those forward, over links that cost nothing."""
+    problem = Problem([Layer(3 * n, 1, 0) for n in taken], len(taken), micro_batches, 1)
+    plan = stages.equal_layers(problem)
+    order = one_forward_one_backward(len(taken), micro_batches)
+    found = replayed(
+        order, len(taken), lambda slot: taken[slot.stage] * (1 if slot.kind == "forward" else 2)
+    )
+    assert found.duration <= problem.step_seconds(plan)
+    if len(set(taken)) == 1:
+        assert found.duration == problem.step_seconds(plan)
+
+
+def some_work(name: str, micro_batches: int = 4) -> Work:
+    tokens = np.random.default_rng(0).integers(0, 50, (micro_batches, 2, 9))
+    return Work(Shape.named(name, 50, 32, 0), tokens, 1e9)
+
+
+PLANS = {
+    1: {"one process": (Stage(0, 6, 1),)},
+    2: {
+        "copies": (Stage(0, 6, 2),),
+        "stages": (Stage(0, 2, 1), Stage(2, 6, 1)),
+    },
+    4: {
+        "both": (Stage(0, 4, 2), Stage(4, 6, 2)),
+        "stages": (Stage(0, 1, 1), Stage(1, 3, 1), Stage(3, 5, 1), Stage(5, 6, 1)),
+    },
+}
+
+
+@on_several_ranks
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_plans_on_ranks_give_what_one_process_does_and_send_what_equations_say(ranks: int) -> None:
+    work = some_work("large vocabulary")
+    (plain,) = on_ranks(1, execution.train, work, PLANS[1])
+    of_ranks = on_ranks(ranks, execution.train, work, PLANS[ranks])
+    sizes = [sum(w.nbytes for w in layer.parameters()) for layer in work.shape.layers()]
+    problem = Problem([Layer(1, size, 1) for size in sizes], ranks, work.micro_batches, 1)
+    for name, plan in PLANS[ranks].items():
+        found = [of_rank[name] for of_rank in of_ranks]
+        assert apart(found, plain["one process"]) < 1e-5
+        sent = sum(rank.bytes_sent for rank in found)
+        assert sent == bytes_sent(work, problem, plan) > 0
+
+
+@on_several_ranks
+def test_stages_of_unlike_numbers_of_ranks_are_refused() -> None:
+    plan = {"uneven": (Stage(0, 4, 1), Stage(4, 6, 2))}
+    with pytest.raises(RanksFailed, match="equally many ranks for all stages"):
+        on_ranks(3, execution.train, some_work("large vocabulary"), plan)
+
+
+def result_with(*ratios: float) -> Result:
+    measurements = [
+        {
+            "metric": "speed-up",
+            "variant": "searched plan",
+            "settings": {"model": name},
+            "value": ratio,
+            "unit": "x",
+            "n": 1,
+            "spread": None,
+        }
+        for name, ratio in zip(NAMES, ratios, strict=True)
+    ]
+    document = smoke_run("auto-parallel").document["result"]
+    return STUDY.read(document | {"measurements": measurements})
+
+
+@shares_the_smoke_run
+@pytest.mark.parametrize(
+    ("ratios", "status"),
+    [
+        ((1.1, 1.0, 0.953), "direction agrees"),
+        ((1.099, 1.0, 1.0), "not reproduced"),
+        ((1.5, 1.0, 0.952), "not reproduced"),
+        ((1.0, 1.0, 5.0), "direction agrees"),
+    ],
+)
+def test_the_claim_is_judged_by_its_rule(ratios: tuple[float, ...], status: str) -> None:
+    judgement = STUDY.judge(result_with(*ratios))["fan2020dapple-0"]
+    assert judgement.status == status
+    assert judgement.numbers[-1].value == max(ratios)
