@@ -6,8 +6,7 @@ carries while the rank computes.
 """
 
 import statistics
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import cast
@@ -58,21 +57,12 @@ def profile(work: Work, times: int) -> list[Layer]:
     taken: list[list[float]] = [[] for _ in layers]
     sizes = [0] * len(layers)
     for turn in range(times + 1):
-        x, targets = tokens[:, :-1], tokens[:, 1:]
+        x = tokens[:, :-1]
         for n, layer in enumerate(layers):
-            given = x.detach().requires_grad_() if n else x
-            last = n == len(layers) - 1
-
-            def both(layer: nn.Module = layer, given: Tensor = given, last: bool = last) -> None:
-                nonlocal x
-                x = layer(given)
-                if last:
-                    mean_loss(x, targets).backward()
-                else:
-                    x.backward(torch.ones_like(x))
-
+            passes = Passes(layer, x, tokens[:, 1:] if n == len(layers) - 1 else None)
             dist.barrier()
-            took = own_seconds(both, work.device)
+            took = own_seconds(passes, work.device)
+            x = passes.made
             sizes[n] = x.nbytes
             if turn:  # the first is for warming up
                 taken[n].append(took)
@@ -80,6 +70,23 @@ def profile(work: Work, times: int) -> list[Layer]:
         Layer(statistics.median(t), sum(w.nbytes for w in layer.parameters()), size)
         for t, layer, size in zip(taken, layers, sizes, strict=True)
     ]
+
+
+class Passes:
+    """One layer's passes forward and backward, the last layer's with the loss of its scores."""
+
+    def __init__(self, layer: nn.Module, given: Tensor, targets: Tensor | None) -> None:
+        self._layer, self._targets = layer, targets
+        self._given = given.detach().requires_grad_(given.is_floating_point())
+        self.made = given
+
+    def __call__(self) -> None:
+        """Carry both passes out and leave what the layer makes."""
+        self.made = self._layer(self._given)
+        if self._targets is None:
+            self.made.backward(torch.ones_like(self.made))
+        else:
+            mean_loss(self.made, self._targets).backward()
 
 
 def train(work: Work, plans: Mapping[str, Plan]) -> dict[str, Stepped]:
@@ -195,7 +202,7 @@ class Wire:
 
     def add_up(self, tensor: Tensor, group: dist.ProcessGroup | None) -> None:
         """Replace a tensor by the sum of the group's."""
-        self._slowly(lambda: dist.all_reduce(tensor, group=group))
+        self._slowly(lambda: dist.all_reduce(tensor, group=group), group)
 
     def finish(self) -> None:
         """Wait until all has been sent."""
@@ -203,8 +210,8 @@ class Wire:
             sent.result()
         self._sent.clear()
 
-    def _slowly(self, carry: Callable[[], object]) -> None:
-        with SlowTraffic(self._link) as traffic:
+    def _slowly(self, carry: Callable[[], object], group: dist.ProcessGroup | None = None) -> None:
+        with SlowTraffic(self._link, group=group) as traffic:
             carry()
         self.bytes_sent += traffic.bytes_sent
 
