@@ -203,6 +203,9 @@ STUDY = Study(
             "time of a step in the cost model divided by that of the best plan",
             relative_to="the best plan",
         ),
+        metrics.TRAINING_LOSS.measured(
+            "mean negative log-likelihood of the tokens of one step, before it changes the weights"
+        ),
         metrics.EQUALITY_ERROR.measured(
             "largest relative difference from one process: of the loss, or of the gradient of a"
             " weight matrix, by norms"

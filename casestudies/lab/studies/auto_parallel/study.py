@@ -85,7 +85,7 @@ def report_searches(p: PlanParameters, seed: int, report: Report) -> str:
         report.measure("plans over memory", SEARCHED, found.over_memory, search=what)
         report.log(f"{what}: no plan fits in {found.impossible} of {found.cases} problems")
     wrong = sum(found.mismatches + found.over_memory for found in compared.values())
-    return f"{wrong} of {sum(found.cases for found in compared.values())}"
+    return f"{wrong} times on {p.cases} problems of each kind"
 
 
 def report_published(efficiency: float, report: Report) -> dict[str, list[int]]:
@@ -189,10 +189,13 @@ def compare(name: str, work: Work, planned: Planned, report: Report) -> float:
     alone = {"one process": (Stage(0, len(planned.problem.layers), 1),)}
     (plain,) = (found["one process"] for found in on_ranks(1, execution.train, work, alone))
     of_ranks = on_ranks(RANKS, execution.train, work, planned.plans)
+    report.measure("training loss", "one process", plain.loss, model=name)
     errors = {}
     for planner, chosen in planned.plans.items():
         found = [of_rank[planner] for of_rank in of_ranks]
         errors[planner] = apart(found, plain)
+        loss = sum(rank.loss for rank in found)
+        report.measure("training loss", planner, loss, model=name)
         sent = sum(rank.bytes_sent for rank in found) / RANKS
         if sent != (expected := bytes_sent(work, planned.problem, chosen) / RANKS):
             raise ValueError(f"a rank sent {sent} bytes, where the equations say {expected}")
@@ -262,7 +265,7 @@ def verdict(
         for name, ratio in faster.items()
     )
     return (
-        f"The searches were wrong on {wrong} problems. Of Megatron-LM's published"
+        f"The searches were wrong {wrong}. Of Megatron-LM's published"
         f" plans {among} are among the best three of the cost model if all layers are recomputed,"
         f" as they were, and {sum(place <= 3 for place in free)} if the search may choose that too."
         f" Measured against PipeDream's plan, with gradients equal but for {error:.0e}, the"
