@@ -124,7 +124,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1),
-        CLAIMS: Preset(4, {"every_plan": True, "rounds": 9}),
+        CLAIMS: Preset(6, {"every_plan": True, "rounds": 9}),
         FULL: Preset(20, {"every_plan": True, "width": 256, "rounds": 15, "cases": 1_000}),
     },
     variants=(
@@ -226,6 +226,9 @@ STUDY = Study(
         metrics.STEP_TIME.measured(
             "wall clock of one step's forwards, backwards and sums of gradients on two ranks with a"
             " thread each, without the optimizer; emulated link; alternating, median of rounds"
+        ),
+        metrics.PREDICTION_ERROR.measured(
+            "how far the predicted step time is from the median of those measured"
         ),
         metrics.SPEED_UP.measured(
             "step time of PipeDream's plan divided by the variant's, alternating, median of rounds;"

@@ -219,7 +219,10 @@ def exhaustive(training: Training, cluster: Cluster) -> list[Priced]:
 
 
 class Published(NamedTuple):
-    """A row of Narayanan et al. 2021, table 1: a GPT, its plan, and the rate of one device."""
+    """A row of Narayanan et al. 2021, table 1: a GPT, its plan, and the rate of one device.
+
+    Degrees, heads and batches are from memory; sizes, devices and rates agree with what was read.
+    """
 
     billions: float
     heads: int

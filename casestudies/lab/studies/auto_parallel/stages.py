@@ -155,7 +155,7 @@ def exhaustive(problem: Problem) -> Plan | None:
 
 
 def pipedream(problem: Problem) -> Plan:
-    """Return the plan of PipeDream's planner (Narayanan et al. 2019, section 3.1), one level.
+    """Return the plan of PipeDream's planner (Narayanan et al. 2019, section 3.1, from memory).
 
     It makes the slowest stage as fast as it can, with weights sent after each micro-batch and
     behind the computation: what holds in its asynchronous steady state. A(j, m), the time of the

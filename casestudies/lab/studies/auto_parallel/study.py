@@ -245,6 +245,9 @@ def report_times(
     own = {planner: taken[in_words(chosen)] for planner, chosen in planned.plans.items()}
     for planner, times in own.items():
         report.measure("step time", planner, [1000 * t for t in times], model=name)
+        predicted = planned.problem.step_seconds(planned.plans[planner])
+        error = 100 * (predicted / statistics.median(times) - 1)
+        report.measure("prediction error", planner, abs(error), model=name)
     for planner, speed in ratios(own, to=PIPEDREAM).items():
         report.measure("speed-up", planner, speed, model=name)
     return statistics.median(ratios(own, to=PIPEDREAM)[SEARCHED])
