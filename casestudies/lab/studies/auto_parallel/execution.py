@@ -6,6 +6,7 @@ carries while the rank computes.
 """
 
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from casestudies.lab.distributed.link import Link, SlowTraffic
+from casestudies.lab.distributed.traffic import Traffic
 from casestudies.lab.measure.rounds import alternately, own_seconds
 from casestudies.lab.replay.schedules import one_forward_one_backward
 from casestudies.lab.studies.auto_parallel.models import Shape
@@ -197,12 +199,16 @@ class Wire:
 
     def send(self, tensor: Tensor, to: int) -> None:
         """Send a tensor to a rank, later."""
-        whole = tensor.cpu().contiguous()
-        self._sent.append(self._thread.submit(self._slowly, lambda: dist.send(whole, to)))
+        self._sent.append(self._thread.submit(self._send, tensor.cpu().contiguous(), to))
 
     def add_up(self, tensor: Tensor, group: dist.ProcessGroup | None) -> None:
-        """Replace a tensor by the sum of the group's."""
-        self._slowly(lambda: dist.all_reduce(tensor, group=group), group)
+        """Replace a tensor by the sum of the group's, no sooner than the link has carried it."""
+        begun = time.monotonic()
+        with Traffic(group) as traffic:
+            dist.all_reduce(tensor, group=group)
+        arrival = self._link.arrival(traffic.bytes_sent, begun)
+        time.sleep(max(0.0, arrival - time.monotonic()))
+        self.bytes_sent += traffic.bytes_sent
 
     def finish(self) -> None:
         """Wait until all has been sent."""
@@ -210,9 +216,9 @@ class Wire:
             sent.result()
         self._sent.clear()
 
-    def _slowly(self, carry: Callable[[], object], group: dist.ProcessGroup | None = None) -> None:
-        with SlowTraffic(self._link, group=group) as traffic:
-            carry()
+    def _send(self, tensor: Tensor, to: int) -> None:
+        with SlowTraffic(self._link) as traffic:
+            dist.send(tensor, to)
         self.bytes_sent += traffic.bytes_sent
 
 
