@@ -227,6 +227,15 @@ STUDY = Study(
             "wall clock of one step's forwards, backwards and sums of gradients on two ranks with a"
             " thread each, without the optimizer; emulated link; alternating, median of rounds"
         ),
+        Metric(
+            "busiest rank",
+            "ms",
+            LOWER,
+            "throughput",
+            "timed",
+            "time in a step that the processor works for the rank which has most to do; median of"
+            " rounds, without waiting, so that other programs disturb it less",
+        ),
         metrics.PREDICTION_ERROR.measured(
             "how far the predicted step time is from the median of those measured"
         ),

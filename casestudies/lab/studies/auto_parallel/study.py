@@ -237,7 +237,8 @@ def report_times(
     if p.every_plan:
         plans |= {one: ANY for one in stages.every_plan(planned.problem) if one not in plans}
     named = {in_words(chosen): chosen for chosen in plans}
-    taken = on_ranks(RANKS, execution.take_time, work, named, p.rounds)[0]
+    of_ranks = on_ranks(RANKS, execution.take_time, work, named, p.rounds)
+    taken = {words: of_rank.whole for words, of_rank in of_ranks[0].items()}
     for words, times in taken.items():
         median = 1000 * statistics.median(times)
         at = {"model": name, "time": "measured"}
@@ -248,6 +249,9 @@ def report_times(
         predicted = planned.problem.step_seconds(planned.plans[planner])
         error = 100 * (predicted / statistics.median(times) - 1)
         report.measure("prediction error", planner, abs(error), model=name)
+        words = in_words(planned.plans[planner])
+        busiest = max(statistics.median(of_rank[words].busy) for of_rank in of_ranks)
+        report.measure("busiest rank", planner, 1000 * busiest, model=name)
     for planner, speed in ratios(own, to=PIPEDREAM).items():
         report.measure("speed-up", planner, speed, model=name)
     return statistics.median(ratios(own, to=PIPEDREAM)[SEARCHED])
