@@ -15,14 +15,13 @@ from casestudies.lab.studies.auto_parallel.stages import Layer, Problem
 class Compared:
     """Problems of one kind, those that no plan fits, and those on which the search was wrong."""
 
-    cases: int
     impossible: int
     mismatches: int
     over_memory: int
 
 
 def random_problem(draw: Generator) -> Problem:
-    """Return up to six uneven layers on up to four ranks; about a third of them fit no memory."""
+    """Return up to six uneven layers on up to four ranks; some fit no memory."""
     layers = [
         Layer(
             seconds=draw.uniform(0.2, 3),
@@ -79,7 +78,7 @@ def compare_stages(seed: int, cases: int) -> Compared:
             continue
         over += not problem.fits(found)
         wrong += not isclose(problem.step_seconds(found), problem.step_seconds(best))
-    return Compared(cases, impossible, wrong, over)
+    return Compared(impossible, wrong, over)
 
 
 def compare_degrees(seed: int, cases: int, keep: int = 3) -> Compared:
@@ -93,7 +92,7 @@ def compare_degrees(seed: int, cases: int, keep: int = 3) -> Compared:
         impossible += not best
         wrong += not _same([p.seconds for p in found], [p.seconds for p in best[:keep]])
         over += any(degrees.held_bytes(training, p.plan) > cluster.memory for p in found)
-    return Compared(cases, impossible, wrong, over)
+    return Compared(impossible, wrong, over)
 
 
 def _same(found: Sequence[float], expected: Sequence[float]) -> bool:

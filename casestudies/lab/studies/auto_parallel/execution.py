@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -50,13 +51,6 @@ class Stepped:
     loss: float
     gradients: Gradients
     bytes_sent: float
-
-
-class Taken(NamedTuple):
-    """The seconds of each step, and those of them in which this rank's processor worked."""
-
-    whole: list[float]
-    busy: list[float]
 
 
 def profile(work: Work, times: int) -> list[Layer]:
@@ -103,25 +97,16 @@ def train(work: Work, plans: Mapping[str, Plan]) -> dict[str, Stepped]:
     return {name: Runtime(work, plan).observed() for name, plan in plans.items()}
 
 
-def take_time(work: Work, plans: Mapping[str, Plan], rounds: int) -> dict[str, Taken]:
+def take_time(work: Work, plans: Mapping[str, Plan], rounds: int) -> dict[str, list[float]]:
     """Return the seconds of a step by each plan until all ranks have ended, alternately."""
-    steps = {name: Step(Runtime(work, plan), work.device) for name, plan in plans.items()}
-    taken = alternately(steps, rounds, work.device)
-    return {name: Taken(taken[name], step.busy[-rounds:]) for name, step in steps.items()}
 
-
-class Step:
-    """A step that begins and ends with all ranks at one time, and tells how long this one works."""
-
-    def __init__(self, runtime: "Runtime", device: str) -> None:
-        self._runtime, self._device = runtime, device
-        self.busy: list[float] = []
-
-    def __call__(self) -> None:
-        """Carry the step out."""
+    def together(runtime: Runtime) -> None:
         dist.barrier()
-        self.busy.append(own_seconds(self._runtime.step, self._device))
+        runtime.step()
         dist.barrier()
+
+    steps = {name: partial(together, Runtime(work, plan)) for name, plan in plans.items()}
+    return alternately(steps, rounds, work.device)
 
 
 def mean_loss(scores: Tensor, targets: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ of each stage add up their gradients. Times in seconds, sizes in bytes, all for 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf
 from typing import NamedTuple
 
@@ -80,7 +79,7 @@ class Problem:
         """Return the time of a step: all stages once, then the slowest for each other micro-batch.
 
         Alpa's equation 2, links counting as stages as in DAPPLE, and the longest all-reduce, which
-        nothing hides here.
+        nothing hides here. DAPPLE's own formula is `dapple_seconds`, which is never longer.
         """
         passes = [self.seconds(stage) for stage in plan]
         passes += [self.sending(stage.end) for stage in plan]
@@ -154,13 +153,40 @@ def exhaustive(problem: Problem) -> Plan | None:
     return min(fitting, key=problem.step_seconds, default=None)
 
 
+def dapple_seconds(problem: Problem, plan: Plan) -> float:
+    """Return the time of a step by DAPPLE's formula (Fan et al. 2020, section 4, from memory).
+
+    Warming up until the pivot has its first micro-batch, the pivot's other micro-batches, and the
+    end, until each stage's last pass back and its all-reduce. The pivot is the stage that waits
+    least: looked for from the last on, one that is slower than the pivot and all between them.
+    """
+    both, back, adding_up = [], [], []
+    for stage in plan:
+        own, sent = problem.seconds(stage), problem.sending(stage.end)
+        both += [own, sent]
+        back += [2 * own / 3, sent / 2]  # passes back take twice as long as those forward
+        adding_up += [problem.adding_up(stage), 0.0]
+    others = problem.micro_batches - 1
+    pivot = len(both) - 2  # nothing is sent after the last stage
+    for n in reversed(range(pivot)):
+        if others * both[n] > others * both[pivot] + sum(both[n + 1 : pivot]):
+            pivot = n
+    warming_up = sum(both[: pivot + 1]) - sum(back[: pivot + 1])
+    ends = [
+        sum(back[n : pivot + 1]) if n <= pivot else -sum(back[pivot + 1 : n + 1])
+        for n in range(len(both))
+    ]
+    return warming_up + others * both[pivot] + max(map(sum, zip(ends, adding_up, strict=True)))
+
+
 def pipedream(problem: Problem) -> Plan:
     """Return the plan of PipeDream's planner (Narayanan et al. 2019, section 3.1, from memory).
 
     It makes the slowest stage as fast as it can, with weights sent after each micro-batch and
     behind the computation: what holds in its asynchronous steady state. A(j, m), the time of the
     slowest stage of the first j layers on m ranks, is the least of one stage on all m and of
-    any last stage on m' ranks behind A(i, m - m').
+    any last stage on m' ranks behind A(i, m - m'). A stage of W bytes on m ranks takes, with
+    computing alone C, max(C, 2 (m - 1) W / link) / m.
     """
 
     def slowest(stage: Stage) -> float:
@@ -180,13 +206,6 @@ def pipedream(problem: Problem) -> Plan:
             if found:
                 best[end, ranks] = min(found)
     return best[len(problem.layers), problem.ranks][1]
-
-
-def equal_layers(problem: Problem) -> Plan:
-    """Return as many stages as ranks, each of equally many layers, the first ones longer."""
-    each, more = divmod(len(problem.layers), problem.ranks)
-    cuts = [n * each + min(n, more) for n in range(problem.ranks + 1)]
-    return tuple(Stage(first, end, 1) for first, end in pairwise(cuts))
 
 
 def _stages_before(end: int, ranks: int) -> Iterator[Stage]:
