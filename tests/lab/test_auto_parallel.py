@@ -12,6 +12,7 @@ from casestudies.lab.replay.schedules import one_forward_one_backward, replayed
 from casestudies.lab.result import Result
 from casestudies.lab.studies.auto_parallel import cases, degrees, execution, stages
 from casestudies.lab.studies.auto_parallel.about import STUDY
+from casestudies.lab.studies.auto_parallel.claims import LEAST
 from casestudies.lab.studies.auto_parallel.execution import Work
 from casestudies.lab.studies.auto_parallel.models import Shape
 from casestudies.lab.studies.auto_parallel.stages import Layer, Problem, Stage
@@ -189,7 +190,7 @@ def judged_with(ratios: tuple[float, ...], **parameters: int) -> Judgement:
         else row
         for row in result.measurements
     ]
-    workload = {**result.parameters, "micro_batches": 16, "width": 128, "rounds": 3, **parameters}
+    workload = {**result.parameters, **LEAST, **parameters}
     update = {"measurements": changed, "parameters": workload}
     other: Result = result.model_copy(update=update)
     return STUDY.judge(other)["fan2020dapple-0"]
@@ -212,9 +213,9 @@ def test_the_claim_stands_as_its_rule_says(ratios: tuple[float, ...], status: st
 
 
 @shares_the_smoke_run
-@pytest.mark.parametrize("small", [{"micro_batches": 14}, {"width": 96}, {"rounds": 2}])
-def test_a_small_workload_decides_no_claim(small: dict[str, int]) -> None:
-    assert judged_with((1.5, 1.5, 1.5), **small).status == "not run"
+@pytest.mark.parametrize(("name", "least"), LEAST.items())
+def test_a_small_workload_decides_no_claim(name: str, least: int) -> None:
+    assert judged_with((1.5, 1.5, 1.5), **{name: least - 1}).status == "not run"
 
 
 @shares_the_smoke_run

@@ -6,7 +6,7 @@ from casestudies.lab.studies.auto_parallel.uneven import NAMES
 
 FASTER, SLOWER = 1.1, 1 / 1.05
 # Below these a step is mostly overhead, which no planner prices, or its median is of two.
-LEAST = {"micro_batches": 16, "width": 128, "rounds": 3}
+LEAST = {"micro_batches": 16, "window": 32, "width": 128, "rounds": 3}
 
 
 def planner_speed(result: Result) -> Judgement:
