@@ -3,6 +3,7 @@
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
 from casestudies.lab.studies.attention_approximation import about as attention_approximation
+from casestudies.lab.studies.auto_parallel import about as auto_parallel
 from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.communication_compression import about as communication_compression
@@ -72,6 +73,7 @@ STUDIES: dict[str, Study] = {
         elastic,
         decentralized,
         sequence_parallel,
+        auto_parallel,
     )
 }
 

@@ -37,6 +37,19 @@ def seconds(run: Callable[[], object], device: str = "cpu") -> float:
     return time.perf_counter() - start
 
 
+def own_seconds(run: Callable[[], object], device: str = "cpu") -> float:
+    """Return the seconds that the call takes a processor of its own.
+
+    Where processes share the cores of a CPU that is the time of this thread, which waits for no
+    other; on a GPU it is wall clock.
+    """
+    if device != "cpu":  # pragma: no cover - needs a GPU
+        return seconds(run, device)
+    start = time.thread_time()
+    run()
+    return time.thread_time() - start
+
+
 def ratios(taken: Mapping[str, list[float]], to: str) -> dict[str, list[float]]:
     """Return, round by round, the time of `to` divided by that of each of the others."""
     return {

@@ -1,13 +1,12 @@
 """Watches what a rank does, pass by pass, and what it holds meanwhile."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch.distributed.pipelining import PipelineStage
 
-from casestudies.lab.measure.rounds import seconds
+from casestudies.lab.measure.rounds import own_seconds
 from casestudies.lab.measure.saved import SavedBytes
 from casestudies.lab.replay.schedules import Slot
 
@@ -42,14 +41,7 @@ class Log:
 
 
 def timed(work: Callable[[], Any], device: str) -> tuple[Any, float]:
-    """Return what the work returns and the seconds that it takes a processor of its own.
-
-    Ranks share the cores of a CPU, so there the time is the thread's, which waits for no other.
-    """
+    """Return what the work returns and the seconds that it takes a processor of its own."""
     found: list[Any] = []
-    if device != "cpu":  # pragma: no cover - needs a GPU
-        taken = seconds(lambda: found.append(work()), device)
-        return found[0], taken
-    start = time.thread_time()
-    found.append(work())
-    return found[0], time.thread_time() - start
+    taken = own_seconds(lambda: found.append(work()), device)
+    return found[0], taken

@@ -1,0 +1,1 @@
+"""Automatic parallelism: plans of parallel training that are searched, and carried out."""
