@@ -31,6 +31,7 @@ from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.speculative_decoding import about as speculative_decoding
 from casestudies.lab.studies.statistical_multiplexing import about as statistical_multiplexing
 from casestudies.lab.studies.structured_pruning import about as structured_pruning
+from casestudies.lab.studies.tensor_parallel import about as tensor_parallel
 from casestudies.lab.studies.zero import about as zero
 
 STUDIES: dict[str, Study] = {
@@ -46,6 +47,7 @@ STUDIES: dict[str, Study] = {
         lora,
         lomo,
         pipeline_parallel,
+        tensor_parallel,
         quantization,
         offloading,
         recomputation,
