@@ -11,6 +11,7 @@ from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.elastic import about as elastic
 from casestudies.lab.studies.fault_tolerance import about as fault_tolerance
 from casestudies.lab.studies.fused_attention import about as fused_attention
+from casestudies.lab.studies.heterogeneous_ranks import about as heterogeneous_ranks
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
 from casestudies.lab.studies.lora import about as lora
@@ -48,6 +49,7 @@ STUDIES: dict[str, Study] = {
         lomo,
         pipeline_parallel,
         tensor_parallel,
+        heterogeneous_ranks,
         quantization,
         offloading,
         recomputation,
