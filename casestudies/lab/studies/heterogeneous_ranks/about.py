@@ -24,7 +24,7 @@ WAYS = (STAGES_EVEN, STAGES, BATCH_EVEN, BATCH)
 EVEN = {STAGES: STAGES_EVEN, BATCH: BATCH_EVEN}  # what each is held against
 
 RANKS, SLOW = 2, 1  # the slow rank is the last
-SLOWDOWNS = (1.0, 1.5, 2.0, 3.0, 4.0)
+SLOWDOWNS = (1.0, 2.0, 3.0, 4.0)
 
 
 def is_pipeline(variant: str) -> bool:
@@ -63,7 +63,7 @@ class HeterogeneousRanksParameters(Parameters):
         role="workload",
     )
     steps: int = parameter(
-        20, "Steps of training, in each way", unit="steps", ge=1, le=10_000, role="workload"
+        15, "Steps of training, in each way", unit="steps", ge=1, le=10_000, role="workload"
     )
     rounds: int = parameter(
         3, "Times that each time is taken", unit="rounds", ge=2, le=100, role="effort"
