@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, UntypedStorage
 from torch.autograd.graph import saved_tensors_hooks
-from torch.distributed.tensor import DTensor
 
 from casestudies.lab.measure.tensors import Held
 
@@ -46,5 +45,6 @@ class _Kept:
 
 def _storage(tensor: Tensor) -> UntypedStorage:
     """Return where a tensor lies, or a distributed one's part on this rank."""
-    local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    to_local = getattr(tensor, "to_local", None)  # without loading all of DTensor
+    local: Tensor = to_local() if to_local else tensor
     return local.untyped_storage()
