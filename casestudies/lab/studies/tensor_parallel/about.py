@@ -97,7 +97,7 @@ STUDY = Study(
         " than it is. More than two ranks are counted, not timed, and of more than four only one"
         " exists. Embedding and head are whole on every rank, where Megatron-LM splits them too."
         " DTensor’s own time for a call, a good part of a step of so small a model, does not grow"
-        " with the model."
+        " with the width."
     ),
     publications=("shoeybi2019megatron", "korthikanti2022reducing", "narayanan2021ptdp"),
     strategies=("tensor-parallelism", "model-partitioning"),
