@@ -14,7 +14,7 @@ from casestudies.lab.contract import (
     Variant,
     parameter,
 )
-from casestudies.lab.machine import Needs
+from casestudies.lab.machine import GIB, Needs
 from casestudies.lab.metrics import HIGHER, LOWER, NEITHER, Metric
 
 ONE = "one process"
@@ -51,7 +51,7 @@ class HeterogeneousRanksParameters(Parameters):
         2, "Pieces of text in a micro-batch", unit="sequences", ge=1, le=64, role="workload"
     )
     window: int = parameter(
-        64, "Length of a piece of text", unit="tokens", ge=8, le=1024, role="workload"
+        32, "Length of a piece of text", unit="tokens", ge=8, le=1024, role="workload"
     )
     width: int = parameter(
         64,
@@ -63,7 +63,7 @@ class HeterogeneousRanksParameters(Parameters):
         role="workload",
     )
     steps: int = parameter(
-        15, "Steps of training, in each way", unit="steps", ge=1, le=10_000, role="workload"
+        10, "Steps of training, in each way", unit="steps", ge=1, le=10_000, role="workload"
     )
     rounds: int = parameter(
         3, "Times that each time is taken", unit="rounds", ge=2, le=100, role="effort"
@@ -71,8 +71,14 @@ class HeterogeneousRanksParameters(Parameters):
 
 
 def needs(parameters: HeterogeneousRanksParameters) -> Needs:
-    """Return a core for each rank."""
-    return Needs(processes=RANKS, memory_gib=2)
+    """Return a core for each rank, and memory for models, first gradients and a batch."""
+    p = parameters
+    weights = p.layers * (12 * p.width**2 + 96 * p.width) + 1024 * p.width
+    trained = RANKS * 16 * weights  # and the first gradients of each way, here and on their way
+    gradients = 2 * (1 + len(WAYS)) * RANKS * 4 * weights
+    tokens = p.micro_batches * p.sequences * p.window
+    activations = 4 * tokens * (30 * p.layers * p.width + 4 * 512)
+    return Needs(processes=RANKS, memory_gib=2 + (trained + gradients + 2 * activations) / GIB)
 
 
 STUDY = Study(
@@ -115,7 +121,14 @@ STUDY = Study(
         QUICK: Preset(1),
         FULL: Preset(
             30,
-            {"layers": 24, "micro_batches": 24, "width": 256, "steps": 200, "rounds": 9},
+            {
+                "layers": 24,
+                "micro_batches": 24,
+                "window": 64,
+                "width": 256,
+                "steps": 200,
+                "rounds": 9,
+            },
         ),
     },
     variants=(

@@ -5,8 +5,8 @@ from itertools import combinations
 
 
 def evenly(pieces: int, ranks: int) -> list[int]:
-    """Return how many of the pieces each rank has if none has more than one more than another."""
-    return [pieces * (rank + 1) // ranks - pieces * rank // ranks for rank in range(ranks)]
+    """Return how many of the pieces each rank has; the first have one more where they must."""
+    return [pieces // ranks + (rank < pieces % ranks) for rank in range(ranks)]
 
 
 def times(costs: Sequence[float], slowdowns: Sequence[float], counts: Sequence[int]) -> list[float]:

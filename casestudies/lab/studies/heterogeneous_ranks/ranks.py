@@ -3,22 +3,18 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from casestudies.lab.distributed.traffic import Traffic
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import Block, LanguageModel
-from casestudies.lab.studies.heterogeneous_ranks.about import (
-    ONE,
-    SLOW,
-    is_pipeline,
-)
+from casestudies.lab.studies.heterogeneous_ranks.about import ONE, SLOW, is_pipeline
 from casestudies.lab.train import loop
 from casestudies.lab.train.adamw import BETAS, DECAY
 
@@ -44,6 +40,7 @@ class Task:
         model.head.weight.data.copy_(model.embedding.weight.data)
         return model
 
+    @cached_property
     def costs(self) -> list[float]:
         """Return what each layer, and last the head, costs: weights that a token meets, in layers.
 
@@ -98,18 +95,17 @@ class Passes:
 class Training:
     """The weights of one rank, trained by AdamW on gradients that the ways of training find."""
 
-    def __init__(self, share: Share, task: Task) -> None:
+    def __init__(self, share: Share, task: Task, model: LanguageModel) -> None:
         self.share, self.pace, self.passes = share, Pace(), Passes()
-        self.model = task.model()
-        self._costs = task.costs()
+        self.model = model
         rank = dist.get_rank()
         if is_pipeline(share.variant):
             begin = sum(share.counts[:rank])
             self.own = range(begin, begin + share.counts[rank])
         else:
-            self.own = range(len(self._costs))
+            self.own = range(len(task.costs))
         self.first, self.last = 0 in self.own, task.layers in self.own
-        self.cost = sum(self._costs[n] for n in self.own)
+        self.cost = sum(task.costs[n] for n in self.own)
         blocks = [self.model.blocks[n] for n in self.own if n < task.layers]
         ends = [self.model.embedding] if self.first else []
         tail = [self.model.norm, cast(nn.Module, self.model.head)] if self.last else []
@@ -195,8 +191,7 @@ class Training:
                 x = block(x)
             if not self.last:
                 return x
-            logits = self.model.logits(self.model.norm(x))
-            return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+            return loop.token_loss(self.model.logits(self.model.norm(x)), windows)
 
         return cast(Tensor, self.passes.timed(run, self.pace, self.cost, backward=False))
 
@@ -222,7 +217,7 @@ def train(task: Task, shares: Sequence[Share]) -> dict[str, Trained]:
     found = {}
     schedule = loop.Schedule(len(task.batches))
     for share in shares:
-        training, losses = Training(share, task), []
+        training, losses = Training(share, task, task.model()), []
         with Traffic() as traffic:
             training.gradients(torch.from_numpy(task.batches)[0])
         named = training.model.named_parameters()
@@ -246,14 +241,15 @@ class Timed:
     backward: list[float] = field(default_factory=list)
 
 
-def calibrated(task: Task) -> Pace:
+def calibrated(task: Task, model: LanguageModel) -> Pace:
     """Return how long a layer takes a micro-batch, median of several, mean of the ranks."""
-    training = Training(Share(ONE, ()), task)
+    training = Training(Share(ONE, ()), task, model)
     windows = torch.from_numpy(task.batches)[0, :1]
     taken = []
     for _ in range(CALIBRATIONS + 1):
         training.gradients(windows)
         taken.append((training.passes.forward[0], training.passes.backward[0]))
+    training.optimizer.zero_grad()
     median = torch.tensor(taken[1:]).median(0).values / training.cost / dist.get_world_size()
     dist.all_reduce(median)
     return Pace(median[0].item(), median[1].item())
@@ -263,9 +259,10 @@ def times(
     task: Task, plans: Sequence[tuple[float, Sequence[Share]]], rounds: int
 ) -> tuple[Pace, dict[tuple[float, str], Timed]]:
     """Return the pace, and how long steps take by slowdown and way, in alternating rounds."""
-    batch, pace = torch.from_numpy(task.batches)[0], calibrated(task)
+    batch, model = torch.from_numpy(task.batches)[0], task.model()
+    pace = calibrated(task, model)
     trainings = {
-        (slowdown, share.variant): Training(share, task)
+        (slowdown, share.variant): Training(share, task, model)
         for slowdown, shares in plans
         for share in shares
     }

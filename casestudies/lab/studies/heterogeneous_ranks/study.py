@@ -82,7 +82,7 @@ def shares(task: Task, micro_batches: int, slowdown: float) -> list[Share]:
     first, last = partition.evenly(task.layers, RANKS)
     return [
         Share(STAGES_EVEN, (first, last + 1)),
-        Share(STAGES, tuple(partition.balanced(task.costs(), slowdowns))),
+        Share(STAGES, tuple(partition.balanced(task.costs, slowdowns))),
         Share(BATCH_EVEN, tuple(partition.evenly(micro_batches, RANKS))),
         Share(BATCH, tuple(partition.balanced(pieces, slowdowns))),
     ]
@@ -90,7 +90,7 @@ def shares(task: Task, micro_batches: int, slowdown: float) -> list[Share]:
 
 def replayed(task: Task, micro_batches: int, slowdown: float, share: Share) -> Replay:
     """Return the step on paper; a layer's forward pass on the fast rank takes one slot."""
-    costs, slowdowns = task.costs(), (1.0, slowdown)
+    costs, slowdowns = task.costs, (1.0, slowdown)
     whole = sum(PASS.values())
     if not is_pipeline(share.variant):
         taken = (sum(costs) * whole * n * f for n, f in zip(share.counts, slowdowns, strict=True))
@@ -107,7 +107,7 @@ def report_replay(
     task: Task, micro_batches: int, slowdown: float, ways: Sequence[Share], report: Report
 ) -> None:
     """Report who has what at this slowdown, and how long each rank waits on paper."""
-    alone = sum(task.costs()) * sum(PASS.values()) * micro_batches
+    alone = sum(task.costs) * sum(PASS.values()) * micro_batches
     for share in ways:
         found = replayed(task, micro_batches, slowdown, share)
         speed = alone / found.duration

@@ -21,6 +21,7 @@ from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import Config, LanguageModel
 from casestudies.lab.studies.tensor_parallel import plans, split
 from casestudies.lab.studies.tensor_parallel.about import (
+    BOTH_CORES,
     BY_HAND,
     DATA_PARALLEL,
     ONE,
@@ -28,6 +29,7 @@ from casestudies.lab.studies.tensor_parallel.about import (
     PER_MODULE,
     SEQUENCE,
     SPLIT,
+    TIMED_RANKS,
 )
 from casestudies.lab.train import loop
 from casestudies.lab.train.adamw import BETAS, DECAY
@@ -41,6 +43,7 @@ SPLITTERS: Mapping[str, Callable[[LanguageModel], split.Model]] = {
 MAKERS: Mapping[str, Callable[[LanguageModel], nn.Module]] = {
     **SPLITTERS,
     ONE: lambda model: model,
+    BOTH_CORES: lambda model: model,
     DATA_PARALLEL: DistributedDataParallel,
 }
 
@@ -219,7 +222,7 @@ def of_block(variant: str, model: LanguageModel, sequences: int, tokens: int) ->
     module = SPLITTERS[variant](model) if variant in SPLIT else split.Model(model)
     sequences //= dist.get_world_size() if variant == DATA_PARALLEL else 1
     weight = model.embedding.weight
-    hidden = torch.randn(sequences, tokens, weight.shape[1], device=weight.device)
+    hidden = torch.zeros(sequences, tokens, weight.shape[1], device=weight.device)
     place, block = module.place(hidden), module.blocks[0]
     hidden = module.scatter(hidden).detach().requires_grad_()
     saved = SavedBytes()
@@ -257,15 +260,23 @@ def times(
     ways = {variant: Training(variant, task.model()) for variant in variants}
     batch = torch.from_numpy(task.batches)[0]
     found: dict[str, dict[float | None, list[float]]] = {variant: {} for variant in variants}
-    for training in ways.values():
-        training.step(batch, 0.0)
+    for variant in variants:
+        _step(ways[variant], variant, batch)
     for _, link, variant in product(range(rounds), list(links), variants):
         over = SlowTraffic(Link(link * 1e6)) if link else nullcontext()
         dist.barrier()
         begun = time.perf_counter()
-        if variant != ONE or dist.get_rank() == 0:
-            with over:
-                ways[variant].step(batch, 0.0)
+        with over:
+            _step(ways[variant], variant, batch)
         dist.barrier()
         found[variant].setdefault(link, []).append(time.perf_counter() - begun)
     return found
+
+
+def _step(training: Training, variant: str, batch: Tensor) -> None:
+    """Take a step that leaves the weights; of one process, on the first rank only."""
+    if variant in (ONE, BOTH_CORES) and dist.get_rank():
+        return
+    torch.set_num_threads(TIMED_RANKS if variant == BOTH_CORES else 1)
+    training.step(batch, 0.0)
+    torch.set_num_threads(1)
