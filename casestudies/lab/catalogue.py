@@ -13,6 +13,7 @@ from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.elastic import about as elastic
 from casestudies.lab.studies.fault_tolerance import about as fault_tolerance
 from casestudies.lab.studies.fused_attention import about as fused_attention
+from casestudies.lab.studies.heterogeneous_ranks import about as heterogeneous_ranks
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
 from casestudies.lab.studies.lora import about as lora
@@ -35,6 +36,7 @@ from casestudies.lab.studies.sparsegpt import about as sparsegpt
 from casestudies.lab.studies.speculative_decoding import about as speculative_decoding
 from casestudies.lab.studies.statistical_multiplexing import about as statistical_multiplexing
 from casestudies.lab.studies.structured_pruning import about as structured_pruning
+from casestudies.lab.studies.tensor_parallel import about as tensor_parallel
 from casestudies.lab.studies.zero import about as zero
 
 STUDIES: dict[str, Study] = {
@@ -50,6 +52,8 @@ STUDIES: dict[str, Study] = {
         lora,
         lomo,
         pipeline_parallel,
+        tensor_parallel,
+        heterogeneous_ranks,
         quantization,
         outlier_codes,
         offloading,
