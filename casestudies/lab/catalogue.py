@@ -6,6 +6,7 @@ from casestudies.lab.studies.attention_approximation import about as attention_a
 from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.communication_compression import about as communication_compression
+from casestudies.lab.studies.contextual_sparsity import about as contextual_sparsity
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.elastic import about as elastic
@@ -60,6 +61,7 @@ STUDIES: dict[str, Study] = {
         distillation,
         structured_pruning,
         sparse_training_state,
+        contextual_sparsity,
         cascade,
         mixture_of_experts,
         communication_compression,
