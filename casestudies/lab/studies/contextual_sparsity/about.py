@@ -34,7 +34,7 @@ class ContextualSparsityParameters(Parameters):
     """What a reader may set."""
 
     width: int = parameter(
-        384,
+        512,
         "Width of the model that is trained",
         unit="numbers",
         ge=64,
@@ -47,7 +47,7 @@ class ContextualSparsityParameters(Parameters):
     )
     layers: int = parameter(2, "Blocks of that model", unit="blocks", ge=2, le=48, role="workload")
     steps: int = parameter(
-        80,
+        60,
         f"Steps of training, each on 8 windows of {WINDOW} tokens",
         unit="steps",
         ge=1,
@@ -132,7 +132,7 @@ STUDY = Study(
         " lie. Held against an oracle, the same units for every token and random ones."
     ),
     limits=(
-        "A small model trained for a minute, whose neurons are silent because training makes"
+        "A small model trained for a minute or two, whose neurons are silent because training makes"
         " speaking cost something; OPT-175B is so by itself, after far more text. On one device"
         " predictors run between the blocks, so their time counts in full, where Deja Vu hides it"
         " beside other work; nor are there its fused kernels, or ranks that share layers."
@@ -157,8 +157,7 @@ STUDY = Study(
         CLAIMS: Preset(
             6,
             {
-                "width": 512,
-                "layers": 3,
+                "width": 768,
                 "steps": 250,
                 "predictor_steps": 400,
                 "recorded_windows": 384,
@@ -304,7 +303,8 @@ STUDY = Study(
         StudyChart(
             "curves",
             "Where the advantage ends: a dense product reads each weight once for all sequences,"
-            " the chosen ones are copied first, and they become more.",
+            " while more and more neurons are chosen, and copied first so that a product has them"
+            " side by side.",
             series="speed-up by batch",
         ),
     ),

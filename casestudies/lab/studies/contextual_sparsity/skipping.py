@@ -136,7 +136,10 @@ def numbers_read(
 def together(x: Tensor, up: Tensor, down: Tensor, chosen: Tensor) -> Tensor:
     """Return what neurons give to tokens x (B, C), reading those that any of them chose (B, k).
 
-    `up` and `down` are (n, C), a neuron's weights in a row of each.
+    `up` and `down` are (n, C), a neuron's weights in a row of each. Rows are copied for several
+    tokens, whose products share them, and read where they lie for one.
     """
+    if len(x) == 1:
+        return weighted_sum(F.relu(dots(x[0], up, chosen[0])), down, chosen[0])[None]
     union = chosen.unique()
     return F.relu(x @ up[union].T) @ down[union]
