@@ -153,6 +153,7 @@ def test_predictors_learn_what_can_be_known() -> None:
     assert right > 0.9 > always_silent + 0.1
 
 
+@settings(max_examples=30, deadline=None)
 @given(batch=st.integers(1, 6), count=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_together_reads_the_union_and_gives_no_less(batch: int, count: int, seed: int) -> None:
     x, up, down = (
@@ -199,9 +200,6 @@ def test_a_price_on_speaking_silences_neurons() -> None:
 def test_latency_is_judged_by_the_rule(
     faster: float, worse: float, heads: float, status: str
 ) -> None:
-    rows = [
-        ("speed-up of a token", PREDICTED, faster, {}),
-        ("perplexity ratio", PREDICTED, worse, {}),
-        ("heads read", PREDICTED, heads, {}),
-    ]
-    assert statuses(STUDY, rows)["liu2023dejavu-0"] == status
+    values = {"speed-up of a token": faster, "perplexity ratio": worse, "heads read": heads}
+    found = statuses(STUDY, [(metric, PREDICTED, value, {}) for metric, value in values.items()])
+    assert found["liu2023dejavu-0"] == status
