@@ -110,7 +110,8 @@ class Skipping:
         )  # 1, H, 1, D
         query, key = turn(query, place.cos, place.sin), turn(key, place.cos, place.sin)
         key, value = place.cache.extend(place.layer, key, value)
-        mixed = attention.stock(query, key[:, heads], value[:, heads])
+        chosen = (part.index_select(1, heads) for part in (key, value))
+        mixed = attention.stock(query, *chosen)
         self.numbers_read += 2 * size + 2 * len(rows) * x.shape[-1]
         return weighted_sum(mixed.flatten(), self._output[place.layer], rows)[None, None]
 
