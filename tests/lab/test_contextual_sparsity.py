@@ -15,6 +15,7 @@ from casestudies.lab.studies.contextual_sparsity.choosing import Kept, Predictor
 from casestudies.lab.studies.contextual_sparsity.model import (
     blocks_of,
     cache_for,
+    for_decoding,
     train,
     untrained,
 )
@@ -63,6 +64,21 @@ def everything(units: int) -> Choice:
 def test_with_all_units_it_is_the_dense_model(heads: Choice | None) -> None:
     found = decoded(Skipping(model(), 1, everything(CONFIG.feed_forward), heads))
     torch.testing.assert_close(found, model()(tokens()), rtol=0, atol=1e-10)
+
+
+def test_a_block_whose_neurons_are_all_silent_adds_nothing() -> None:
+    nothing = decoded(Skipping(model(), 1, lambda layer, seen, x: torch.arange(0)))
+    mute = Kept(lambda layer, seen, given: given, [0] * CONFIG.layers)
+    torch.testing.assert_close(nothing, choosing.read(model(), tokens(), 1, mute))
+
+
+def test_the_dense_model_is_decoded_in_another_layout_only() -> None:
+    dense = model()
+    laid_out = for_decoding(dense)
+    torch.testing.assert_close(laid_out(tokens()), dense(tokens()), rtol=0, atol=1e-10)
+    assert [block.up.weight.stride() for block in blocks_of(laid_out)] == [
+        (1, CONFIG.feed_forward)
+    ] * CONFIG.layers
 
 
 def test_silent_neurons_add_nothing() -> None:
@@ -188,18 +204,24 @@ def test_a_price_on_speaking_silences_neurons() -> None:
 
 
 @pytest.mark.parametrize(
-    ("faster", "worse", "heads", "status"),
+    ("faster", "worse", "neurons", "heads", "status"),
     [
-        (1.3, 1.02, 75, "direction agrees"),
-        (9.0, 0.9, 75, "direction agrees"),  # never supported
-        (1.29, 1.02, 75, "not reproduced"),
-        (1.3, 1.021, 75, "not reproduced"),
-        (1.3, 1.02, 100, "not run"),
+        (1.3, 1.02, 12, 75, "direction agrees"),
+        (9.0, 0.9, 12, 75, "direction agrees"),  # never supported
+        (1.29, 1.02, 12, 75, "not reproduced"),
+        (1.3, 1.021, 12, 75, "not reproduced"),
+        (1.3, 1.02, 12, 100, "not run"),
+        (1.3, 1.02, 100, 75, "not run"),
     ],
 )
 def test_latency_is_judged_by_the_rule(
-    faster: float, worse: float, heads: float, status: str
+    faster: float, worse: float, neurons: float, heads: float, status: str
 ) -> None:
-    values = {"speed-up of a token": faster, "perplexity ratio": worse, "heads read": heads}
+    values = {
+        "speed-up of a token": faster,
+        "perplexity ratio": worse,
+        "neurons read": neurons,
+        "heads read": heads,
+    }
     found = statuses(STUDY, [(metric, PREDICTED, value, {}) for metric, value in values.items()])
     assert found["liu2023dejavu-0"] == status

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from casestudies.lab.models.language_model import LanguageModel
-from casestudies.lab.studies.contextual_sparsity.model import blocks_of
+from casestudies.lab.studies.contextual_sparsity.model import blocks_of, lie_by_columns
 from casestudies.lab.train import loop
 
 RATE, TOKENS_A_STEP = 5e-3, 256
@@ -74,6 +74,7 @@ def fitted(seen: Tensor, wanted: Tensor, rank: int, steps: int, seed: int) -> Pr
 
     schedule = loop.Schedule(steps, RATE)
     loop.train(predictor.parameters(), loss_of, drawn(), schedule, lambda step, loss: None)
+    lie_by_columns(predictor.second)
     return predictor.requires_grad_(False)
 
 

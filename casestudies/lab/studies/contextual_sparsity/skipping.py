@@ -29,7 +29,11 @@ Decode = Callable[[Tensor, KeyValueCache], Tensor]
 
 
 def dots(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
-    """Return the products (k) of x (C) with the chosen (k) of the rows (n, C), none copied."""
+    """Return the products (k) of x (C) with the chosen (k) of the rows (n, C), none copied.
+
+    The operator is private: autograd calls it. What is public either copies the rows first or
+    makes a tensor of a sparse layout, still called a beta, for each product.
+    """
     first = chosen.new_zeros(1)
     return torch.ops.aten._embedding_bag_per_sample_weights_backward(
         x[None], rows, chosen, first, torch.zeros_like(chosen), SUM
@@ -38,7 +42,8 @@ def dots(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
 
 def weighted_sum(weights: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
     """Return the sum (C) of the chosen (k) of the rows (n, C), each by its weight (k)."""
-    return F.embedding_bag(chosen[None], rows, per_sample_weights=weights[None], mode="sum")[0]
+    first = chosen.new_zeros(1)
+    return F.embedding_bag(chosen, rows, first, per_sample_weights=weights, mode="sum")[0]
 
 
 def best(predictors: Sequence[Predictor], counts: Sequence[int]) -> Choice:
@@ -81,9 +86,14 @@ class Skipping:
         for layer, block in enumerate(blocks):
             entered.append(hidden)
             seen = entered[max(0, layer - self.ahead)][0, 0]
-            hidden = hidden + self._attention(
-                block, hidden, seen, place._replace(layer=layer, cache=cache)
-            )
+            place = place._replace(layer=layer, cache=cache)
+            if self.heads:
+                x = block.attention_norm(hidden)
+                heads = self.heads(layer, seen, x[0, 0])
+                hidden = hidden + self._of_heads(block, x, heads, place, cache)
+            else:
+                hidden = hidden + block.output(block.mixed(hidden, place))
+                self.numbers_read += 4 * block.query.weight.numel()
             x = block.feed_forward_norm(hidden)[0, 0]
             chosen = self.neurons(layer, seen, x)
             said = F.relu(dots(x, block.up.weight, chosen))
@@ -93,15 +103,10 @@ class Skipping:
         self.numbers_read += self._of_predictors + self.model.embedding.weight.numel()
         return self.model.logits(self.model.norm(hidden))
 
-    def _attention(self, block: ReluBlock, hidden: Tensor, seen: Tensor, place: Place) -> Tensor:
-        """Return what the chosen heads add to a token (1, 1, C)."""
-        size = block.query.weight.numel()
-        if self.heads is None or place.cache is None:
-            self.numbers_read += 4 * size
-            found: Tensor = block.output(block.mixed(hidden, place))
-            return found
-        x = block.attention_norm(hidden)
-        heads = self.heads(place.layer, seen, x[0, 0])
+    def _of_heads(
+        self, block: ReluBlock, x: Tensor, heads: Tensor, place: Place, cache: KeyValueCache
+    ) -> Tensor:
+        """Return what the chosen heads (k) make of x (1, 1, C), in its shape."""
         rows = (heads[:, None] * block.head_width + self._numbers).flatten()
         query = dots(x[0, 0], block.query.weight, rows).view(1, len(heads), 1, -1)  # 1, k, 1, D
         key, value = (
@@ -109,10 +114,10 @@ class Skipping:
             for part in (block.key, block.value)
         )  # 1, H, 1, D
         query, key = turn(query, place.cos, place.sin), turn(key, place.cos, place.sin)
-        key, value = place.cache.extend(place.layer, key, value)
+        key, value = cache.extend(place.layer, key, value)
         chosen = (part.index_select(1, heads) for part in (key, value))
         mixed = attention.stock(query, *chosen)
-        self.numbers_read += 2 * size + 2 * len(rows) * x.shape[-1]
+        self.numbers_read += 2 * block.key.weight.numel() + 2 * len(rows) * x.shape[-1]
         return weighted_sum(mixed.flatten(), self._output[place.layer], rows)[None, None]
 
 

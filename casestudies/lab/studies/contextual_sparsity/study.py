@@ -1,6 +1,7 @@
 """Trains a model and its predictors, and decodes with what these choose."""
 
 import copy
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from casestudies.lab.models.language_model import Config
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.contextual_sparsity import choosing, skipping
 from casestudies.lab.studies.contextual_sparsity.about import (
+    BATCHES,
     DENSE,
     HEAD_WIDTH,
     NEURONS,
@@ -32,6 +34,7 @@ from casestudies.lab.studies.contextual_sparsity.model import (
     BATCH,
     blocks_of,
     cache_for,
+    for_decoding,
     train,
     untrained,
 )
@@ -41,8 +44,8 @@ from casestudies.lab.train import loop
 VOCABULARY, PEAK_RATE = 1024, 3e-3
 CHOOSING = 32  # windows of training text on which it is chosen how much stays
 TIMES_ACTIVE = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # neurons that stay, of those that speak on average
-BATCHES = (1, 2, 4, 8, 16)
 READ, DECODED = 32, 16  # tokens before those that are timed, and those
+PLACES = range(0, WINDOW, WINDOW // DECODED)  # in a window, where sequences are decoded together
 ALLOWED_ERROR = 1e-9  # of a logit, in float64
 MIB = 2**20
 
@@ -61,8 +64,9 @@ def run(parameters: ContextualSparsityParameters, setup: Setup, report: Report) 
         worse, recall = bench.evaluate(stage)
     with report.stage("decoding", 0.1):
         bench.check()
-        read = bench.count()
-        taken = bench.time()
+        ways = bench.ways()
+        read = bench.count(ways)
+        taken = bench.time(ways)
         many, faster_many = bench.batches()
     dense, ours = (1000 * statistics.median(taken[one]) for one in (DENSE, PREDICTED))
     return (
@@ -119,34 +123,30 @@ class Bench:
 
     def fit(self) -> None:
         """Train a predictor of neurons and one of heads for every block."""
-        p, config = self.p, self.config
-        given, by_heads = Recorder(p.layers), Recorder(p.layers)
-        everything = (
-            Kept(given, [config.feed_forward] * p.layers),
-            Kept(by_heads, [config.heads] * p.layers),
-        )
-        for part in self._recorded.split(loop.AT_ONCE):
-            choosing.read(self._model, part[:, :-1], p.ahead, *everything)
-        self._means, self._active = [], []
+        p = self.p
+        neurons, heads = self._recording(self._recorded)
+        self._means, self._heads_means, self._active = [], [], []
         for layer in range(p.layers):
-            speaking = given.given(layer) > 0
-            lengths = by_heads.given(layer)
+            seen, given, lengths = neurons.seen(layer), neurons.given(layer), heads.given(layer)
+            speaking = given > 0
             longest = lengths.amax(-1, keepdim=True)
             for predictors, wanted in (
                 (self._neurons, speaking),
                 (self._heads, lengths / longest.clamp(min=1e-30)),
             ):
-                seen, steps = given.seen(layer), p.predictor_steps
-                predictors.append(choosing.fitted(seen, wanted, p.rank, steps, self.setup.seed))
-            self._means.append(given.given(layer).mean(0))
+                predictors.append(
+                    choosing.fitted(seen, wanted, p.rank, p.predictor_steps, self.setup.seed)
+                )
+            self._means.append(given.mean(0))
+            self._heads_means.append(lengths.mean(0))
             self._active.append(speaking.float().mean().item())
-        self._heads_means = [by_heads.given(layer).mean(0) for layer in range(p.layers)]
 
     def choose(self) -> None:
         """Find the fewest neurons, then heads, with which perplexity rises within the tolerance.
 
         Half of it is for neurons, over the dense model, and half for heads, over what neurons left.
-        At least one head is left out, whatever that costs.
+        Where no number of neurons that is tried is enough, the largest stays. At least one head is
+        left out, whatever that costs.
         """
         allowed = 1 + self.p.tolerance / 2
         by_neurons, by_heads = map(choosing.predicted, (self._neurons, self._heads))
@@ -219,12 +219,12 @@ class Bench:
         cache = cache_for(model, DECODED)
         tokens = self._evaluation[:1, :DECODED]
         found = torch.cat([decode(token, cache) for token in tokens.split(1, dim=1)], dim=1)
-        apart = (found - choosing.read(model, tokens, 0)).abs().max().item()
+        apart = (found - model(tokens)).abs().max().item()
         if not apart <= ALLOWED_ERROR:
             raise ArithmeticError(f"silent neurons left out change a logit by {apart:g}")
         self.report.measure("equality error", ORACLE, apart)
 
-    def count(self) -> float:
+    def count(self, ways: dict[str, Skipping]) -> float:
         """Report what a token reads; return its share of what it reads of the dense model.
 
         Raises ArithmeticError where what was read is not what the formula says.
@@ -240,13 +240,11 @@ class Bench:
                 100 * self.heads / config.heads,
             ),
         }
-        for variant, decode in self._ways().items():
-            if variant in rows:
-                decode(self._evaluation[:1, :1], cache_for(self._model, 1))
-                if decode.numbers_read != rows[variant][0]:
-                    raise ArithmeticError(
-                        f"{variant} read {decode.numbers_read} numbers, not {rows[variant][0]}"
-                    )
+        for variant in (NEURONS, PREDICTED):
+            decode, expected = ways[variant], rows[variant][0]
+            decode(self._evaluation[:1, :1], cache_for(self._model, 1))
+            if decode.numbers_read != expected:
+                raise ArithmeticError(f"{variant} read {decode.numbers_read}, not {expected}")
         for variant, (numbers, of_neurons, of_heads) in rows.items():
             operations = forward_operations(parameters=numbers, tokens=1)
             self.report.measure("operations of a token", variant, operations / 1e6)
@@ -255,7 +253,7 @@ class Bench:
             self.report.measure("heads read", variant, of_heads)
         return rows[PREDICTED][0] / rows[DENSE][0]
 
-    def time(self) -> dict[str, list[float]]:
+    def time(self, skipping_ways: dict[str, Skipping]) -> dict[str, list[float]]:
         """Report the time of a token by each way to decode; return it by variant."""
         cache = cache_for(self._model, READ + DECODED)
         tokens = self._evaluation[:1, : READ + DECODED]
@@ -269,7 +267,7 @@ class Bench:
             for token in following:
                 by(token, cache)
 
-        ways: dict[str, skipping.Decode] = {DENSE: self._model, **self._ways()}
+        ways: dict[str, skipping.Decode] = {DENSE: for_decoding(self._model), **skipping_ways}
         runs = {variant: lambda by=by: decoded(by) for variant, by in ways.items()}
         taken = alternately(runs, self.p.rounds, self.setup.device)
         for variant, times in taken.items():
@@ -281,16 +279,14 @@ class Bench:
     @torch.inference_mode()
     def batches(self) -> tuple[float, float]:
         """Report what several sequences ask for together; return it, and the speed, of the most."""
-        recorder, p = Recorder(self.p.layers), self.p
-        everything = Kept(recorder, [self.config.feed_forward] * p.layers)
-        windows = self._evaluation[torch.arange(BATCHES[-1]) % len(self._evaluation)]
-        choosing.read(self._model, windows[:, :-1], p.ahead, everything)
-        seen = [recorder.seen(layer).unflatten(0, (-1, WINDOW)) for layer in range(p.layers)]
+        neurons, _ = self._recording(self._evaluation[: BATCHES[-1]])
+        layers = range(self.p.layers)
+        seen = [neurons.seen(layer).unflatten(0, (-1, WINDOW)) for layer in layers]
         for batch in BATCHES:
             asked = [
                 len(self._asked(layer, seen[layer][:batch, at]).unique())
-                for layer in range(p.layers)
-                for at in range(0, WINDOW, 4)
+                for layer in layers
+                for at in PLACES
             ]
             read = 100 * statistics.mean(asked) / self.config.feed_forward
             alone = [
@@ -310,38 +306,31 @@ class Bench:
 
         What predictors see (B, T, C) by layer is also what neurons are given: only time counts.
         """
-        blocks = blocks_of(self._model)
-        laid_out = [(block.up.weight, block.down.weight.T.contiguous()) for block in blocks]
-        places = range(0, WINDOW, WINDOW // DECODED)
+        rows = [
+            (block.up.weight, block.down.weight.T.contiguous()) for block in blocks_of(self._model)
+        ]
+        dense_blocks = blocks_of(for_decoding(self._model))
 
         def dense() -> None:
-            for at in places:
-                for layer, block in enumerate(blocks):
+            for at in PLACES:
+                for layer, block in enumerate(dense_blocks):
                     block.down(torch.relu(block.up(seen[layer][:, at])))
 
         def chosen() -> None:
-            for at in places:
-                for layer, (up, down) in enumerate(laid_out):
+            for at in PLACES:
+                for layer, (up, down) in enumerate(rows):
                     x = seen[layer][:, at]
                     skipping.together(x, up, down, self._asked(layer, x))
 
         taken = alternately({DENSE: dense, PREDICTED: chosen}, self.p.rounds, self.setup.device)
         return ratios(taken, DENSE)[PREDICTED]
 
-    def _ways(self) -> dict[str, Skipping]:
+    def ways(self) -> dict[str, Skipping]:
         """Return what decodes with chosen units, by variant."""
-        p, generator = self.p, self._generator()
-        device = self._evaluation.device
+        p = self.p
         heads = [self.heads] * p.layers
         neurons = skipping.best(self._neurons, self._counts)
         both = [*self._neurons, *self._heads]
-        drawn = [
-            [torch.randperm(units, generator=generator)[:count].to(device) for count in counts]
-            for units, counts in (
-                (self.config.feed_forward, self._counts),
-                (self.config.heads, heads),
-            )
-        ]
         return {
             PREDICTED: Skipping(
                 self._model, p.ahead, neurons, skipping.best(self._heads, heads), both
@@ -350,19 +339,31 @@ class Bench:
             RANDOM: Skipping(
                 self._model,
                 p.ahead,
-                lambda layer, seen, x: drawn[0][layer],
-                lambda layer, seen, x: drawn[1][layer],
+                self._drawn(self.config.feed_forward, self._counts),
+                self._drawn(self.config.heads, heads),
             ),
         }
 
+    def _drawn(self, units: int, counts: Sequence[int]) -> skipping.Choice:
+        """Return a choice of so many units of each layer, drawn ahead for DECODED tokens."""
+        generator, device = self._generator(), self._evaluation.device
+        rounds = [
+            itertools.cycle(
+                [
+                    torch.randperm(units, generator=generator)[:count].to(device)
+                    for _ in range(DECODED)
+                ]
+            )
+            for count in counts
+        ]
+        return lambda layer, seen, x: next(rounds[layer])
+
     def _recall(self, by_neurons: dict[str, Scores]) -> float:
         """Report who finds how much of what neurons give; return the mean of predictors."""
-        p, found = self.p, []
-        recorder = Recorder(p.layers)
-        everything = Kept(recorder, [self.config.feed_forward] * p.layers)
-        choosing.read(self._model, self._evaluation[:, :-1], p.ahead, everything)
+        found = []
+        neurons, _ = self._recording(self._evaluation)
         for layer, count in enumerate(self._counts):
-            seen, given = recorder.seen(layer), recorder.given(layer)
+            seen, given = neurons.seen(layer), neurons.given(layer)
             active = 100 * (given > 0).float().mean().item()
             self.report.measure("active neurons", DENSE, active, block=layer + 1)
             for variant, scores in by_neurons.items():
@@ -372,6 +373,18 @@ class Bench:
                 if variant == PREDICTED:
                     found.append(share)
         return statistics.mean(found)
+
+    def _recording(self, windows: Tensor) -> tuple[Recorder, Recorder]:
+        """Return what predictors see of the windows, and what neurons and heads give, all kept."""
+        p, config = self.p, self.config
+        neurons, heads = Recorder(p.layers), Recorder(p.layers)
+        everything = (
+            Kept(neurons, [config.feed_forward] * p.layers),
+            Kept(heads, [config.heads] * p.layers),
+        )
+        for part in windows.split(loop.AT_ONCE):
+            choosing.read(self._model, part[:, :-1], p.ahead, *everything)
+        return neurons, heads
 
     def _asked(self, layer: int, seen: Tensor) -> Tensor:
         """Return which neurons predictors choose (B, k) for what they see (B, C)."""
