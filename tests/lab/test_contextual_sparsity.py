@@ -160,6 +160,15 @@ def test_lengths_of_heads_are_those_of_what_each_adds() -> None:
         torch.testing.assert_close(recorder.given(0)[:, head], expected)
 
 
+def test_neurons_are_as_loud_as_what_each_adds() -> None:
+    dense, recorder = model(), choosing.Recorder(CONFIG.layers)
+    choosing.read(dense, tokens(), 0, Kept(recorder, [CONFIG.feed_forward] * CONFIG.layers))
+    block, hidden = blocks_of(dense)[0], dense.embedding(tokens())
+    said = block.active(hidden + block.output(block.mixed(hidden, block.place(hidden))))
+    each = said[..., None] * block.down.weight.T  # B, T, N, C
+    torch.testing.assert_close(recorder.given(0), each.norm(dim=-1).flatten(0, 1))
+
+
 def test_predictors_learn_what_can_be_known() -> None:
     seen = F.rms_norm(torch.randn(512, 16, generator=generator(2)), (16,))
     wanted = seen @ torch.randn(16, 40, generator=generator(3)) > 2

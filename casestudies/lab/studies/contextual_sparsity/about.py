@@ -167,9 +167,9 @@ STUDY = Study(
             6,
             {
                 "width": 768,
-                "steps": 250,
-                "predictor_steps": 400,
-                "recorded_windows": 384,
+                "steps": 200,
+                "predictor_steps": 300,
+                "recorded_windows": 256,
                 "evaluation_windows": 64,
                 "rounds": 21,
             },
