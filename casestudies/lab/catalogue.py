@@ -7,6 +7,7 @@ from casestudies.lab.studies.auto_parallel import about as auto_parallel
 from casestudies.lab.studies.cascade import about as cascade
 from casestudies.lab.studies.chunked_prefill import about as chunked_prefill
 from casestudies.lab.studies.communication_compression import about as communication_compression
+from casestudies.lab.studies.contextual_sparsity import about as contextual_sparsity
 from casestudies.lab.studies.continuous_batching import about as continuous_batching
 from casestudies.lab.studies.decentralized import about as decentralized
 from casestudies.lab.studies.distillation import about as distillation
@@ -69,6 +70,7 @@ STUDIES: dict[str, Study] = {
         distillation,
         structured_pruning,
         sparse_training_state,
+        contextual_sparsity,
         cascade,
         mixture_of_experts,
         communication_compression,

@@ -35,7 +35,7 @@ def of_shape(
     with torch.device("meta"):
         model = LanguageModel(config, tied=name in TIED)
     model = model.to(dtype).to_empty(device=device)
-    return _with_weights(model, torch.Generator(device).manual_seed(0)).requires_grad_(False).eval()
+    return randomized(model, torch.Generator(device).manual_seed(0)).requires_grad_(False).eval()
 
 
 def small(
@@ -50,11 +50,11 @@ def small(
 
 def with_random_weights(config: Config, generator: torch.Generator) -> LanguageModel:
     """Return a model to be trained whose head is the embedding, on the CPU in float32."""
-    return _with_weights(LanguageModel(config, tied=True), generator)
+    return randomized(LanguageModel(config, tied=True), generator)
 
 
 @torch.no_grad()
-def _with_weights(model: LanguageModel, generator: torch.Generator) -> LanguageModel:
+def randomized(model: LanguageModel, generator: torch.Generator) -> LanguageModel:
     """Give the matrices normal weights whose products keep the size of their inputs."""
     for weight in model.parameters():
         if weight.dim() == 1:

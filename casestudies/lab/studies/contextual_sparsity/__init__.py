@@ -1,0 +1,1 @@
+"""For each token a predictor says which neurons and heads are worth computing."""
