@@ -42,9 +42,22 @@ def make(
 
 def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:
     """Write the record under a name made of study, preset and hardware; return the file's path."""
-    hardware = Environment(**record["result"]["environment"]).hardware_class.lower()
-    hardware = re.sub(r"[^a-z0-9]+", "-", hardware).strip("-")
-    path = folder / f"{slug}-{record['preset']}-{hardware}.json"
+    environment = Environment(**record["result"]["environment"])
+    path = _path(folder, slug, record["preset"], environment)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def is_there(folder: Path, slug: str, preset: str, environment: Environment) -> bool:
+    """Return whether the folder holds the preset's record of this hardware and this very commit."""
+    path = _path(folder, slug, preset, environment)
+    if environment.commit is None or environment.commit.endswith("-dirty") or not path.exists():
+        return False
+    kept = json.loads(path.read_text("utf-8"))["result"]["environment"]["commit"]
+    return bool(kept == environment.commit)
+
+
+def _path(folder: Path, slug: str, preset: str, environment: Environment) -> Path:
+    hardware = re.sub(r"[^a-z0-9]+", "-", environment.hardware_class.lower()).strip("-")
+    return folder / f"{slug}-{preset}-{hardware}.json"

@@ -7,12 +7,10 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from django.db import transaction
 
 from casestudies.choices import State
-from casestudies.lab import records
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.result import Result
 from casestudies.models import Run
@@ -82,8 +80,3 @@ def _store(name: str, shipped: ShippedRun) -> None:
     )
     run.measurements.all().delete()
     run.keep_result(result)
-
-
-def keep(slug: str, record: dict[str, Any]) -> Path:
-    """Write the record as the study's reference run and return the file's path."""
-    return records.keep(FOLDER, slug, record)

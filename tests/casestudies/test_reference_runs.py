@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from casestudies.choices import Device
+from casestudies.lab import records
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, QUICK
+from casestudies.lab.result import Environment
 from casestudies.models import Run
 from casestudies.studies import reference_runs
 from casestudies.studies.claims_table import claims_table
@@ -38,6 +42,27 @@ def test_each_study_ships_with_one_that_its_schema_still_allows() -> None:
         assert run.result.model_dump(mode="json") == shipped["result"]
         assert run.label.startswith("reference run, ")
         assert not run.environment["commit"].endswith("-dirty")
+
+
+def test_a_run_is_made_kept_and_not_repeated_at_the_same_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference_runs, "FOLDER", tmp_path)
+    said = StringIO()
+    call_command("make_reference_runs", "kv-cache", presets=["smoke"], stdout=said)
+    [kept] = tmp_path.glob("kv-cache-smoke-*.json")
+    assert said.getvalue() == f"{kept.name}\n"
+    assert reference_runs.load(tmp_path) == 1
+
+    record = json.loads(kept.read_text())["result"]["environment"]
+    here = Environment(**record | {"commit": "a" * 40})
+    assert not records.is_there(tmp_path, "kv-cache", "smoke", here)
+    kept.write_text(kept.read_text().replace(record["commit"], "a" * 40))
+    assert records.is_there(tmp_path, "kv-cache", "smoke", here)
+    assert not records.is_there(tmp_path, "kv-cache", "quick", here)
+    assert not records.is_there(
+        tmp_path, "kv-cache", "smoke", Environment(**record | {"cores": 99, "commit": "a" * 40})
+    )
 
 
 def test_loading_again_changes_only_what_the_files_have_changed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from casestudies.lab.result import Environment, Gpu
 
 MOMENT = 0.5  # seconds in which it is seen how much the machine does
+LAB = Path(__file__).resolve().parents[1]
 LIBRARIES = ("torch", "numpy", "numba", "gguf", "tokenizers")
 
 
@@ -65,8 +66,11 @@ def _gpu() -> Gpu:  # pragma: no cover - needs a GPU
 
 
 def _commit() -> str | None:
-    here = str(Path(__file__).parent)
-    return _output_of(["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=40"])
+    """Return the checkout's commit, with "-dirty" where the lab itself is another than there."""
+    git = ["git", "-C", str(LAB)]
+    commit = _output_of([*git, "rev-parse", "HEAD"])
+    changed = commit and _output_of([*git, "status", "--porcelain", "--", "."])
+    return f"{commit}-dirty" if changed else commit
 
 
 def _output_of(command: list[str]) -> str | None:

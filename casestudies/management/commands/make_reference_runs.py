@@ -7,11 +7,15 @@ from django.core.management.base import BaseCommand, CommandError
 from casestudies.lab import records
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, PRESETS, QUICK
+from casestudies.lab.machine import gpus
 from casestudies.studies import reference_runs
 
 
 class Command(BaseCommand):
-    help = "Run the presets quick and claims of each study on this machine; write fixtures/runs."
+    help = (
+        "Run the presets quick and claims of each study on this machine; write fixtures/runs."
+        " What was measured at this commit before is left as it is."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("studies", nargs="*", help="default: all")
@@ -20,14 +24,17 @@ class Command(BaseCommand):
     def handle(
         self, *args: object, studies: list[str], presets: list[str], **options: object
     ) -> None:
+        from casestudies.lab.measure.environment import environment  # takes PyTorch with it
+
         if unknown := set(studies) - set(STUDIES):
             raise CommandError(f"No such study: {', '.join(sorted(unknown))}")
-        # Written at the end only: a changed file would make the next run's commit a changed one.
-        records = [
-            (slug, records.make(slug, preset))
-            for slug in studies or STUDIES
-            for preset in presets
-            if preset in STUDIES[slug].presets
-        ]
-        for slug, record in records:
-            self.stdout.write(reference_runs.keep(slug, record).name)
+        here = environment("cuda" if gpus() else "cpu")
+        for slug in studies or STUDIES:
+            for preset in presets:
+                if preset not in STUDIES[slug].presets:
+                    continue
+                if records.is_there(reference_runs.FOLDER, slug, preset, here):
+                    self.stdout.write(f"{slug} {preset}: measured at this commit before")
+                    continue
+                kept = records.keep(reference_runs.FOLDER, slug, records.make(slug, preset))
+                self.stdout.write(kept.name)

@@ -212,18 +212,23 @@ def verdict(p: SequenceParallelParameters, report: Report) -> str:
     found = {(m.metric, m.variant, *m.settings.values()): m.value for m in report.measurements}
     furthest = max(found["gradient error", name] for name in SHARED_WAYS)
 
-    def costs(name: str) -> str:
-        kept, sent = (found[metric, name, COUNTED] for metric in ("kept by a layer", "bytes sent"))
-        return f"{kept:.1f} KiB and {sent:.2f} MiB"
+    def each(metric: str, digits: int) -> str:
+        tensor, sequence, selective, ring, ulysses = (
+            f"{found[metric, name, COUNTED]:.{digits}f}"
+            for name in (TENSOR, SEQUENCE, SELECTIVE, ZIG_ZAG, ULYSSES)
+        )
+        return (
+            f"{tensor} with tensor parallelism, {sequence} with the sequence shared too,"
+            f" {selective} with scores computed again, {ring} with a ring, {ulysses} with Ulysses"
+        )
 
     ratio = found["kept by a layer", TENSOR, COUNTED] / found["kept by a layer", SELECTIVE, COUNTED]
     return (
         f"{COUNTED} ranks that share a sequence of {p.context:,} tokens find one process’s loss,"
         f" {found['loss', ALONE]:.3f}, in all ways, and no gradient is off by more than"
-        f" {furthest:.0e} of the largest. A rank keeps of a token and sends for a layer"
-        f" {costs(TENSOR)} with tensor parallelism, {costs(SEQUENCE)} with the sequence shared too,"
-        f" {costs(SELECTIVE)} with scores computed again, {ratio:.1f} times less kept;"
-        f" {costs(ZIG_ZAG)} with a ring and {costs(ULYSSES)} with Ulysses. The ring’s busiest rank"
+        f" {furthest:.0e} of the largest. KiB that a rank keeps of a token in a layer:"
+        f" {each('kept by a layer', 1)}; scores computed again make it {ratio:.1f} times less."
+        f" MiB that it sends for a layer: {each('bytes sent', 2)}. The ring’s busiest rank"
         f" has {found['busiest rank', RING]:.2f} times the mean of attention’s work in order and"
         f" {found['busiest rank', ZIG_ZAG]:.2f} in zig-zag. Computed by replay, {STAGES} stages"
         f" take {found['replayed time', WHOLE]:.0f} ms for the whole sequence,"
