@@ -9,7 +9,15 @@ from reviewapp.server.postgres import OLDEST_SUPPORTED
 from tests.database import temporary_server
 
 DEBIAN_FOLDER = Path("/usr/lib/postgresql")
-NOT_OF_THE_DATABASE = ("browser", "launch", "lab", "ui", "api/test_schema.py")
+NOT_OF_THE_DATABASE = (
+    "api/test_schema.py",
+    "browser",
+    "casestudies/test_every_study.py",
+    "edge",
+    "lab",
+    "launch",
+    "ui",
+)
 
 
 def main() -> None:
