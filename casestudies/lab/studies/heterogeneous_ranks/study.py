@@ -47,10 +47,10 @@ def run(parameters: HeterogeneousRanksParameters, setup: Setup, report: Report) 
         for slowdown, ways in plans:
             report_replay(task, p.micro_batches, slowdown, ways, report)
         report_replayed_gain(task, p, dict(plans)[p.slowdown], report)
-    with report.stage(f"training on {RANKS} ranks", 0.4):
+    with report.stage(f"training on {RANKS} ranks", 0.45):
         ways = [Share(ONE, ()), *dict(plans)[p.slowdown]]
         report_training(on_ranks(RANKS, ranks.train, task, ways), report)
-    with report.stage("timing, in turn", 0.5):
+    with report.stage("timing, in turn", 0.45):
         first, *others = plans
         timed = [(first[0], [Share(ONE, ()), *first[1]]), *others]
         found = on_ranks(RANKS, ranks.times, task, timed, p.rounds)
