@@ -16,7 +16,6 @@ from typing import cast
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from casestudies.lab.measure.rounds import alternately, own_seconds
 from casestudies.lab.replay.schedules import one_forward_one_backward
 from casestudies.lab.studies.auto_parallel.models import Shape
 from casestudies.lab.studies.auto_parallel.stages import Layer, Plan
+from casestudies.lab.train.loop import token_loss
 
 Gradients = dict[str, NDArray[np.float32]]
 
@@ -62,7 +62,7 @@ def profile(work: Work, times: int) -> list[Layer]:
     for turn in range(times + 1):
         x = tokens[:, :-1]
         for n, layer in enumerate(layers):
-            passes = Passes(layer, x, tokens[:, 1:] if n == len(layers) - 1 else None)
+            passes = Passes(layer, x, tokens if n == len(layers) - 1 else None)
             dist.barrier()
             took = own_seconds(passes, work.device)
             x = passes.made
@@ -78,18 +78,18 @@ def profile(work: Work, times: int) -> list[Layer]:
 class Passes:
     """One layer's passes forward and backward, the last layer's with the loss of its scores."""
 
-    def __init__(self, layer: nn.Module, given: Tensor, targets: Tensor | None) -> None:
-        self._layer, self._targets = layer, targets
+    def __init__(self, layer: nn.Module, given: Tensor, windows: Tensor | None) -> None:
+        self._layer, self._windows = layer, windows
         self._given = given.detach().requires_grad_(given.is_floating_point())
         self.made = given
 
     def __call__(self) -> None:
         """Carry both passes out and leave what the layer makes."""
         self.made = self._layer(self._given)
-        if self._targets is None:
+        if self._windows is None:
             self.made.backward(torch.ones_like(self.made))
         else:
-            mean_loss(self.made, self._targets).backward()
+            token_loss(self.made, self._windows).backward()
 
 
 def train(work: Work, plans: Mapping[str, Plan]) -> dict[str, Stepped]:
@@ -107,11 +107,6 @@ def take_time(work: Work, plans: Mapping[str, Plan], rounds: int) -> dict[str, l
 
     steps = {name: partial(together, Runtime(work, plan)) for name, plan in plans.items()}
     return alternately(steps, rounds, work.device)
-
-
-def mean_loss(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss of the next tokens (B, T) by scores (B, T, vocabulary)."""
-    return F.cross_entropy(scores.flatten(0, 1), targets.flatten())
 
 
 class Runtime:
@@ -169,7 +164,7 @@ class Runtime:
         given = tokens[:, :-1] if self._first else self._received(self._before)
         made: Tensor = self._layers(given)
         if self._last:
-            return given, mean_loss(made, tokens[:, 1:]) / work.micro_batches
+            return given, token_loss(made, tokens) / work.micro_batches
         self._wire.send(made.detach(), self._after)
         return given, made
 

@@ -4,13 +4,13 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
 from casestudies.lab.distributed.ranks import on_ranks
 from casestudies.lab.equations.communication import all_reduce_bytes, boundary_bytes
+from casestudies.lab.measure.differences import largest_relative_difference
 from casestudies.lab.measure.rounds import ratios
 from casestudies.lab.report import Report
 from casestudies.lab.studies.auto_parallel import cases, degrees, execution, stages
@@ -206,11 +206,8 @@ def apart(found: list[Stepped], plain: Stepped) -> float:
     gradients: Gradients = {}
     for rank in found:
         gradients |= rank.gradients
-    norm = np.linalg.norm
-    errors = [
-        float(norm(gradients[weight] - own) / norm(own)) for weight, own in plain.gradients.items()
-    ]
-    return max(abs(sum(rank.loss for rank in found) / plain.loss - 1), *errors)
+    loss = sum(rank.loss for rank in found)
+    return largest_relative_difference([loss], gradients, [plain.loss], plain.gradients)
 
 
 def bytes_sent(work: Work, problem: Problem, chosen: Plan) -> float:

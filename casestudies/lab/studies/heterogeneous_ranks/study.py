@@ -3,12 +3,12 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
 from casestudies.lab.distributed.ranks import on_ranks
+from casestudies.lab.measure.differences import largest_relative_difference
 from casestudies.lab.measure.rounds import ratios
 from casestudies.lab.replay import schedules
 from casestudies.lab.replay.events import Event, Replay, replay
@@ -147,14 +147,8 @@ def report_training(found: Sequence[Mapping[str, Trained]], report: Report) -> N
 def apart(of_ranks: Sequence[Trained], single: Trained) -> float:
     """Return the largest relative difference of a loss or a gradient; raise KeyError for none."""
     gradients = {name: own for one in of_ranks for name, own in one.gradients.items()}
-    losses = zip(of_ranks[-1].losses, single.losses, strict=True)
-    norm = np.linalg.norm
-    return max(
-        *(abs(own / other - 1) for own, other in losses),
-        *(
-            float(norm(gradients[name] - other) / norm(other))
-            for name, other in single.gradients.items()
-        ),
+    return largest_relative_difference(
+        of_ranks[-1].losses, gradients, single.losses, single.gradients
     )
 
 

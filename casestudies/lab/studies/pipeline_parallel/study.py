@@ -10,6 +10,7 @@ import torch
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
 from casestudies.lab.distributed.ranks import on_ranks
+from casestudies.lab.measure.differences import largest_relative_difference
 from casestudies.lab.measure.rounds import ratios
 from casestudies.lab.report import Report
 from casestudies.lab.studies.pipeline_parallel import claims, execution, idle
@@ -118,13 +119,9 @@ def together(parts: Iterable[Trained]) -> Trained:
 
 def apart(found: Trained, expected: Trained) -> float:
     """Return the largest relative difference of a loss or a gradient; raise KeyError for none."""
-    losses = [abs(a / b - 1) for a, b in zip(found.losses, expected.losses, strict=True)]
-    norm = np.linalg.norm
-    gradients = [
-        float(norm(found.gradients[name] - own) / norm(own))
-        for name, own in expected.gradients.items()
-    ]
-    return max(losses + gradients)
+    return largest_relative_difference(
+        found.losses, found.gradients, expected.losses, expected.gradients
+    )
 
 
 def watch(work: Work, ranks: int, names: list[str]) -> dict[str, list[Observed]]:
