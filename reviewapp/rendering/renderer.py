@@ -8,6 +8,7 @@ its parent.
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,14 @@ from xml.etree import ElementTree as ET
 from reviewapp.limits.turns import Busy, Turns
 from reviewapp.rendering import scripts
 
-SECONDS = 10  # that one rendering may take, and that the next may wait for its turn
+SECONDS = 10  # of processor time that one rendering may take; so long the next waits for its turn
+PATIENCE = 3 * SECONDS  # by the clock: a busy machine is no fault of the file
 MEMORY = 768 * 2**20  # an image of 50 million pixels takes 430 MB
 
 _UNDRAWABLE = 3  # exit status: characters that no font has are on standard output
 _SVG = "http://www.w3.org/2000/svg"
 _CHECKOUT = Path(__file__).resolve().parents[2]
+_PROCESS = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", __name__]
 _turns = Turns(running=1, waiting=2)  # of each web process
 _logger = logging.getLogger(__name__)
 
@@ -44,21 +47,23 @@ def _rendered(svg: str, *arguments: str) -> bytes:
     with _turns.turn(SECONDS):
         try:
             ended = subprocess.run(
-                ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", __name__, *arguments],
+                [*_PROCESS, str(SECONDS), *arguments],
                 input=svg.encode(),
                 capture_output=True,
                 check=False,
                 cwd=_CHECKOUT,
                 env={},  # none of the site's secrets
-                timeout=SECONDS,
+                timeout=PATIENCE,
             )
         except OSError as error:
             _logger.error("no rendering can be started: %s", error)
             raise Busy from None
         except subprocess.TimeoutExpired:
-            raise NotRendered(
-                f"Rendering it takes more than {SECONDS} s. Ask for fewer dpi, or for the SVG."
-            ) from None
+            raise Busy from None
+    if ended.returncode == -signal.SIGPROF:
+        raise NotRendered(
+            f"Rendering it takes more than {SECONDS} s. Ask for fewer dpi, or for the SVG."
+        )
     if ended.returncode == _UNDRAWABLE:
         raise NotRendered(scripts.sentence(ended.stdout.decode()))
     if ended.returncode:
@@ -86,8 +91,9 @@ def _undrawable(svg: str) -> str:
     return scripts.undrawable("".join("".join(text.itertext()) for text in shown), draw)
 
 
-def _main(kind: str, *dpi: str) -> None:
-    """Render standard input to standard output."""
+def _main(seconds: str, kind: str, *dpi: str) -> None:
+    """Render standard input to standard output; SIGPROF ends it after so much processor time."""
+    signal.setitimer(signal.ITIMER_PROF, float(seconds))
     import vl_convert
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -9,6 +9,7 @@ from multiprocessing.process import BaseProcess
 import psutil
 import pytest
 
+from reviewapp.limits.turns import Busy
 from reviewapp.rendering import renderer
 from tests.waiting import alive, wait_until
 
@@ -59,9 +60,18 @@ def test_what_takes_too_long_is_ended_and_says_what_to_do(one_second: None) -> N
     began = time.monotonic()
     with pytest.raises(renderer.NotRendered, match=r"more than 1 s\. Ask for fewer dpi"):
         renderer.png(ENDLESS, 96)
-    assert time.monotonic() - began < SECONDS_TO_END
+    assert time.monotonic() - began < renderer.PATIENCE
     assert renderers() == []
     assert renderer.pdf(SMALL).startswith(b"%PDF"), "and the next has its turn"
+
+
+def test_a_machine_too_busy_to_render_is_not_the_fault_of_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renderer, "PATIENCE", 0.5)
+    with pytest.raises(Busy):
+        renderer.png(ENDLESS, 96)
+    assert renderers() == []
 
 
 def test_what_takes_too_much_memory_is_refused_with_the_reason() -> None:
