@@ -13,7 +13,6 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import Scope, Status
 from taxonomy.claims.outcomes import Finding, Judged, keep
@@ -23,7 +22,6 @@ from taxonomy.models import Attribution, Axis, Claim, Evidence, Strategy
 from tests import factories
 from tests.casestudies.making import a_finished_run
 from tests.factories import publication
-from tests.queries import count_queries
 
 THREE = "/compare/?strategies=offloading,pruning,quantization"
 
@@ -383,14 +381,3 @@ def test_escaped_text_never_leaves_its_cell(text: str):
     depths = [0, *accumulate({"{": 1, "}": -1}.get(character, 0) for character in escaped)]
     assert min(depths) == depths[-1] == 0
     assert not re.search(r"[&%\n]", escaped)
-
-
-@pytest.mark.parametrize(
-    "url", [THREE, "/compare/?publications=fang2020turbotransformers,kwon2023vllm", "/compare/"]
-)
-def test_the_number_of_queries_does_not_grow_with_the_corpus(
-    client: Client, review: Review, url: str
-):
-    before = count_queries(client, url)
-    add_publications(150)
-    assert count_queries(client, url) == before <= 18

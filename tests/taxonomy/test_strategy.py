@@ -19,13 +19,11 @@ from taxonomy.claims.evidence.plot import plot_of
 from taxonomy.claims.evidence.sentence import verdict_of
 from taxonomy.claims.evidence.wording import EFFECTS
 from taxonomy.claims.words import WORDS
-from taxonomy.explorer import strategy as page_of
 from taxonomy.models import Attribution, Axis, Claim, Evidence, Outcome, Quantity, Strategy
 from tests import factories
 from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
 from tests.factories import publication
-from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -305,15 +303,3 @@ def test_of_very_many_claims_the_best_supported_are_shown(client: Client, review
     plot = plot_of(evidence_of(strategy.pk))
     assert plot
     assert all(len(panel.dots) <= MOST_DRAWN for panel in plot.panels)
-
-
-def test_the_number_of_queries_does_not_depend_on_the_corpus(
-    client: Client, review: Review
-) -> None:
-    def queries() -> int:
-        page_of.strategy_page.cache_clear()
-        return count_queries(client, "/taxonomy/quantization/")
-
-    before = queries()
-    add_publications(150)
-    assert queries() == before <= 24
