@@ -38,6 +38,7 @@ PAGES = [
     "/case-studies/",
     "/case-studies/sparsegpt/",
     "/equations/",
+    "/contributions/",
     "/dashboards/",
     "/sign-in/",
 ]

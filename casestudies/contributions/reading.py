@@ -95,7 +95,8 @@ def _read(document: Any) -> RecordedRun:
     try:
         result = study.read(record.result)
     except InvalidResult as error:
-        raise InvalidFile([f"result.{error}"]) from None
+        told = f"result.{error}".replace("result.the whole", "result")
+        raise InvalidFile([told]) from None
     if faults := [*_misplaced_in_time(record), *_undeclared(study, record.preset, result)]:
         raise InvalidFile(faults)
     return RecordedRun(
@@ -147,6 +148,6 @@ def _undeclared(study: Study, preset: str, result: Result) -> Iterator[str]:
 
 
 def _line(fault: str) -> str:
-    """Return the fault as one line that may be printed anywhere."""
-    shown = HIDDEN.sub("\ufffd", " ".join(fault.split()))
+    """Return the fault as one line that may be printed anywhere, without pydantic's own words."""
+    shown = HIDDEN.sub("\ufffd", " ".join(fault.split())).replace("Value error, ", "")
     return shown if len(shown) <= LONGEST_FAULT else f"{shown[:LONGEST_FAULT]}…"

@@ -135,7 +135,7 @@ def test_undoing_leaves_all_that_is_not_of_it(file, review: Review) -> None:
         ({"started": "0001-01-01T00:00:00+14:00"}, "started: .* is before 2026"),
         ({"finished": "9999-12-31T23:59:59-14:00"}, "finished: .* is in the future"),
         ({"started": "2026-11-27T13:00:00"}, "started: Input should have timezone info"),
-        ({"started": 1e9}, "started: Value error, not a text"),
+        ({"started": 1e9}, "started: not a text"),
         ({"result.study": "gone"}, "result.study: 'gone' is no study"),
         ({"result.study": {"a": 1}}, "is no study"),
         ({"result": 1}, "result: Input should be a valid dictionary"),
