@@ -108,6 +108,11 @@ class Board:
         ]
 
     @property
+    def drawn(self) -> list[Run]:
+        """Return the run of each point that is drawn."""
+        return [point.run for plot in self.plots for point in plot.points]
+
+    @property
     def differences(self) -> list[str]:
         """Return the names of all that the groups do not agree in."""
         return list(dict.fromkeys(name for _, names, _ in self.others for name in names))

@@ -42,7 +42,7 @@ def looked_at(page: Page) -> list[str]:
     problems = []
     for width, scheme in TWO_LOOKS:
         page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         violations = Axe().run(page).response["violations"]
         problems += [f"{width}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in violations]
         problems += [f"{width}: too wide: {what}" for what in page.evaluate(TOO_WIDE)]

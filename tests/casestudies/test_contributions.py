@@ -333,7 +333,9 @@ def test_every_page_says_that_it_was_contributed(client: Client, review: Review)
     assert "On her own machine" in words(client, contribution.get_absolute_url())
     assert "Contribution" in words(client, "/contributions/")
     drawn = "/dashboards/?study=sparsegpt&runs="
-    assert f"contributed run {run.pk}" in words(client, f"{drawn}contributed")
+    shown = words(client, f"{drawn}contributed")
+    assert f"contributed run {run.pk}" in shown
+    assert "1 run drawn; 1 run of these contributed, not measured by this site." in shown
     for other in ("own", "reference"):
         assert f"contributed run {run.pk}" not in words(client, f"{drawn}{other}")
     own = a_finished_run()
