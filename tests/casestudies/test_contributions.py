@@ -249,6 +249,34 @@ def test_imports_are_limited_and_a_large_file_is_refused(client: Client) -> None
     assert [answer.status_code for answer in answers] == [400] * 9 + [429]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"contributor": ""},
+        {"contributor": "a\0b"},
+        {"contributor": "a\u202eb"},
+        {"contributor": "two\nlines"},
+        {"contributor": "x" * 101},
+        {"note": "\x1b[2J"},
+        {"note": "x" * 2001},
+        {"file": ""},
+        {"file": SimpleUploadedFile("empty.json", b"")},
+        {"file": SimpleUploadedFile(f"{'x' * 300}.json", b"{}")},
+        {"file": SimpleUploadedFile("../\x1b\u202e<b>.json", b"[{}]")},
+    ],
+)
+def test_a_form_that_is_not_filled_in_rightly_imports_nothing(client: Client, values: Any) -> None:
+    client.force_login(a_person("importer", "add_contribution"))
+    answer = post(client, json.dumps(a_record()).encode(), **values)
+    assert answer.status_code == 400
+    page = answer.content.decode()
+    assert "Nothing was imported." in page
+    faults = page.partition('id="id_file_error"')[2].partition("</ul>")[0]
+    assert not {"\x1b", "\u202e"} & set(faults)
+    assert "<b>" not in faults
+    assert not Contribution.objects.exists()
+
+
 def standing_of_claim() -> Any:
     [standing] = standings(Claim.objects.by_code([CLAIM]))
     return standing
