@@ -1,7 +1,7 @@
 """What a GPU must show in minutes: equal numbers, every smoke preset, and quick ones that fit.
 
-All of it is written to a folder as it is found: `report.md`, and in `runs` a record of each quick
-run, as `fixtures/runs` has them. Nothing is downloaded.
+All of it is written to a folder as it is found: `report.md`, in `runs` a record of each quick run,
+as `fixtures/runs` has them, and all of these in `results.json`, to be sent. Nothing is downloaded.
 """
 
 import json
@@ -143,6 +143,7 @@ def _record(study: Study, folder: Path, seconds: float) -> str:
     begun = monotonic()
     record = records.make(study.slug, QUICK, ["--device", DEVICE], seconds)
     path = records.keep(folder, study.slug, record)
+    records.gather(folder, folder.parent / "results.json")
     return f"{monotonic() - begun:.1f} s, {path.name}. {record['result']['verdict']}"
 
 

@@ -1,5 +1,6 @@
 """What `gpu-check` does, as far as a CPU can tell."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,6 +111,8 @@ def test_a_record_is_named_after_the_card(tmp_path) -> None:
     result["environment"] |= {"device": "cuda", "gpu": gpu}
     path = records.keep(tmp_path / "runs", "toy", {"preset": "quick", "result": result})
     assert path.name == "toy-quick-nvidia-h100-80gb-hbm3.json"
+    records.gather(path.parent, tmp_path / "results.json")
+    assert json.loads((tmp_path / "results.json").read_text()) == [json.loads(path.read_text())]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
