@@ -22,6 +22,6 @@ def why_not(device: str) -> str:
 
 def equalities() -> tuple[Equality, ...]:
     """Return every kernel held against its reference. Raises ImportError without Triton."""
-    from casestudies.lab.kernels import few_bits
+    from casestudies.lab.kernels import code_words, few_bits
 
-    return (*few_bits.EQUALITIES,)
+    return (*few_bits.EQUALITIES, *code_words.EQUALITIES)
