@@ -9,6 +9,7 @@ X (tokens, columns) and Y (tokens, rows) are float32, float16 or bfloat16; sums 
 token is multiplied by each row in turn; more are multiplied on tensor cores, 16 at a time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import gcd
@@ -64,8 +65,12 @@ class Packed:
 
     def to(self, device: str) -> "Packed":
         """Return the matrix on the device."""
-        words, step, zero = (part.to(device) for part in (self.words, self.step, self.zero))
-        thirds = None if self.thirds is None else self.thirds.to(device)
+        return self.mapped(lambda part: part.to(device))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Packed":
+        """Return the matrix of which each part is what `change` makes of it."""
+        words, step, zero = map(change, (self.words, self.step, self.zero))
+        thirds = None if self.thirds is None else change(self.thirds)
         return replace(self, words=words, thirds=thirds, step=step, zero=zero)
 
     def weights(self) -> Tensor:
@@ -196,6 +201,27 @@ def _more(  # type: ignore[no-untyped-def]
         total += step[:, None] * sums
     kept = (row < rows)[:, None] & (token < tokens)[None, :]
     tl.store(y + token * rows + row[:, None], total.to(y.dtype.element_ty), mask=kept)
+
+
+def random(rows: int, columns: int, form: Format, generator: torch.Generator) -> Packed:
+    """Return a matrix of random codes about a zero in their middle, on the generator's device."""
+    device = generator.device
+    shape = rows, -(-columns // CODES[form.bits])
+
+    def drawn(dtype: torch.dtype) -> Tensor:
+        least = torch.iinfo(dtype).min
+        bits = torch.randint(least, -least, shape, generator=generator, device=device)
+        return bits.to(dtype)
+
+    step = torch.rand(rows, form.groups(columns), generator=generator, device=device)
+    return Packed(
+        drawn(torch.int32),
+        drawn(torch.int16) if form.bits == 3 else None,
+        (step / 2**form.bits).half(),
+        torch.full_like(step, 2 ** (form.bits - 1)).to(torch.uint8),
+        columns,
+        form,
+    )
 
 
 def _apart(bits: int, tokens: int, dtype: torch.dtype, device: str) -> float:
