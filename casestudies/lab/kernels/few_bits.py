@@ -1,0 +1,227 @@
+"""Products with weights in 8, 4 or 3 bits, which become numbers in registers only.
+
+Y = X W^T with W[r, c] = step[r, g] (code[r, c] - zero[r, g]), where g = c // group: the format of
+`quantize/quantized.py`. A product with one token reads each weight once and does little else, so
+its time is that of reading the codes (Frantar et al., 2022, "GPTQ", section 5, for 3 bits; Lin et
+al., 2023, "AWQ", section 4, for 4).
+
+X (tokens, columns) and Y (tokens, rows) are float32, float16 or bfloat16; sums are float32. One
+token is multiplied by each row in turn; more are multiplied on tensor cores, 16 at a time.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from math import gcd
+
+import torch
+import torch.nn.functional as F
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from casestudies.lab.kernels.floor import Floor
+from casestudies.lab.measure.equality import TOLERANCES, Equality, relative
+from casestudies.lab.quantize.quantized import Format, Quantized, rounded
+
+# A float32 from here to twice this has a step of 1, so that adding a whole number to these bits
+# adds it to the number; converting an integer instead takes a GPU several times as long.
+WHOLE_BITS, WHOLE = tl.constexpr(0x4B000000), tl.constexpr(2.0**23)
+# Codes in a word of 32 bits, by bits of a code; 3-bit codes have their third bits elsewhere.
+CODES = {8: 4, 4: 8, 3: 16}
+TOKENS = 16  # the fewest columns that tensor cores multiply at once, here tokens
+ROWS_OF_ONE, ROWS_OF_MORE = 4, 32  # rows of a program
+COLUMNS_OF_ONE, COLUMNS_OF_MORE = 1024, 128  # columns that it reads at once
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A matrix (rows, columns) in few bits: neighbouring columns in a word, the first lowest.
+
+    A row's last word is filled up. `thirds` has the third bits of a word's 16 codes of 3 bits.
+    """
+
+    words: Tensor  # rows, words; int32
+    thirds: Tensor | None  # rows, words; int16
+    step: Tensor  # rows, groups; float16
+    zero: Tensor  # rows, groups; uint8
+    columns: int
+    format: Format
+
+    @classmethod
+    def of(cls, matrix: Quantized) -> "Packed":
+        """Return the matrix packed. Raises ValueError if a word would have codes of two groups."""
+        form, codes = matrix.format, CODES[matrix.format.bits]
+        columns = matrix.codes.shape[1]
+        if form.group < columns and form.group % CODES[3]:
+            raise ValueError(f"groups of {form.group} columns are not a multiple of {CODES[3]}")
+        filled = F.pad(matrix.codes, (0, -columns % codes)).unflatten(1, (-1, codes)).long()
+        place = torch.arange(codes, device=filled.device)
+        low = (
+            _joined(filled & 3, 2 * place) if form.bits == 3 else _joined(filled, form.bits * place)
+        )
+        thirds = _joined(filled >> 2, place).to(torch.int16) if form.bits == 3 else None
+        return cls(low.to(torch.int32), thirds, matrix.step, matrix.zero, columns, form)
+
+    def to(self, device: str) -> "Packed":
+        """Return the matrix on the device."""
+        words, step, zero = (part.to(device) for part in (self.words, self.step, self.zero))
+        thirds = None if self.thirds is None else self.thirds.to(device)
+        return replace(self, words=words, thirds=thirds, step=step, zero=zero)
+
+    def weights(self) -> Tensor:
+        """Return the weights (rows, columns) in float32."""
+        codes = CODES[self.format.bits]
+        place = torch.arange(codes, device=self.words.device)
+        bits = 32 // codes
+        found = self.words[..., None] >> bits * place & 2**bits - 1
+        if self.thirds is not None:
+            found |= (self.thirds[..., None].int() >> place & 1) << 2
+        whole = found.flatten(1)[:, : self.columns].to(torch.uint8)
+        return Quantized(whole, self.step, self.zero, self.format).weights()
+
+
+def _joined(codes: Tensor, places: Tensor) -> Tensor:
+    return (codes << places).sum(-1)
+
+
+def reference(x: Tensor, weights: Packed) -> Tensor:
+    """Return X W^T (tokens, rows) for x (tokens, columns), the weights unpacked in memory first."""
+    return x @ weights.weights().to(x.dtype).T
+
+
+def floor(rows: int, columns: int, form: Format, tokens: int, element: int = 2) -> Floor:
+    """Return the least that the product of so many tokens takes; `element` bytes a number."""
+    numbers = tokens * (rows + columns)
+    return Floor(form.stored_bytes(rows, columns) + element * numbers, 2 * tokens * rows * columns)
+
+
+def product(x: Tensor, weights: Packed) -> Tensor:
+    """Return X W^T (tokens, rows) for x (tokens, columns)."""
+    (tokens, columns), (rows, words) = x.shape, weights.words.shape
+    form, codes = weights.format, CODES[weights.format.bits]
+    group = max(form.group, words * codes) if form.group >= columns else form.group
+    y = x.new_empty(tokens, rows)
+    of_one = tokens == 1
+    most = COLUMNS_OF_ONE if of_one else COLUMNS_OF_MORE
+    if of_one or group >= columns:
+        tile = min(most, triton.next_power_of_2(columns))
+    else:
+        tile = gcd(group, most)
+    tile = max(tile, TOKENS, codes)
+    tile_rows = ROWS_OF_ONE if of_one else ROWS_OF_MORE
+    grid = (triton.cdiv(rows, tile_rows), triton.cdiv(tokens, TOKENS))
+    (_one if of_one else _more)[grid](
+        x.contiguous(),
+        weights.words,
+        weights.words if weights.thirds is None else weights.thirds,
+        weights.step,
+        weights.zero,
+        y,
+        tokens,
+        rows,
+        columns,
+        words,
+        weights.step.shape[1],
+        group,
+        BITS=form.bits,
+        CODES=codes,
+        ROWS=tile_rows,
+        WORDS=tile // codes,
+        num_warps=4,
+    )
+    return y
+
+
+@triton.jit
+def _numbers(words, thirds, at, there, BITS: tl.constexpr, CODES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return 2^23 + code of the words at these places (ROWS, WORDS), as (ROWS, WORDS, CODES)."""
+    place = tl.arange(0, CODES)[None, None, :]
+    low: tl.constexpr = 32 // CODES  # bits
+    word = tl.load(words + at, mask=there, other=0)[:, :, None]
+    code = word >> low * place & (1 << low) - 1
+    if BITS == 3:
+        third = tl.load(thirds + at, mask=there, other=0).to(tl.int32)[:, :, None]
+        code |= (third >> place & 1) << 2
+    return (code | WHOLE_BITS).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _one(  # type: ignore[no-untyped-def]
+    x, words, thirds, steps, zeros, y,
+    tokens, rows, columns, width, groups, group,
+    BITS: tl.constexpr, CODES: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr,
+):  # fmt: skip
+    """Multiply one token by ROWS rows; a program takes WORDS words of each at once."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    place = tl.arange(0, CODES)
+    total = tl.zeros((ROWS, WORDS), tl.float32)
+    for first in range(0, width, WORDS):
+        word = first + tl.arange(0, WORDS)
+        there = (row < rows)[:, None] & (word < width)[None, :]
+        numbers = _numbers(words, thirds, row[:, None] * width + word, there, BITS, CODES)
+        column = word[:, None] * CODES + place  # WORDS, CODES
+        values = tl.load(x + column, mask=column < columns, other=0).to(tl.float32)
+        grid = row[:, None] * groups + word * CODES // group
+        step = tl.load(steps + grid, mask=there, other=0).to(tl.float32)
+        zero = tl.load(zeros + grid, mask=there, other=0).to(tl.float32) + WHOLE
+        total += step * tl.sum((numbers - zero[:, :, None]) * values[None], axis=2)
+    tl.store(y + row, tl.sum(total, axis=1).to(y.dtype.element_ty), mask=row < rows)
+
+
+@triton.jit
+def _more(  # type: ignore[no-untyped-def]
+    x, words, thirds, steps, zeros, y,
+    tokens, rows, columns, width, groups, group,
+    BITS: tl.constexpr, CODES: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr,
+):  # fmt: skip
+    """Multiply 16 tokens by ROWS rows; WORDS words of a row, read at once, are of one group.
+
+    What is multiplied is code - zero, a whole number of at most 8 bits that any dtype holds.
+    """
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    token = tl.program_id(1) * 16 + tl.arange(0, 16)
+    total = tl.zeros((ROWS, 16), tl.float32)
+    for first in range(0, width, WORDS):
+        word = first + tl.arange(0, WORDS)
+        there = (row < rows)[:, None] & (word < width)[None, :]
+        numbers = _numbers(words, thirds, row[:, None] * width + word, there, BITS, CODES)
+        grid = row * groups + first * CODES // group
+        step = tl.load(steps + grid, mask=row < rows, other=0).to(tl.float32)
+        zero = tl.load(zeros + grid, mask=row < rows, other=0).to(tl.float32) + WHOLE
+        whole = (numbers - zero[:, None, None]).to(x.dtype.element_ty)
+        column = first * CODES + tl.arange(0, WORDS * CODES)
+        given = (column < columns)[:, None] & (token < tokens)[None, :]
+        values = tl.load(x + token * columns + column[:, None], mask=given, other=0)
+        sums = tl.dot(whole.reshape(ROWS, WORDS * CODES), values, input_precision="ieee")
+        total += step[:, None] * sums
+    kept = (row < rows)[:, None] & (token < tokens)[None, :]
+    tl.store(y + token * rows + row[:, None], total.to(y.dtype.element_ty), mask=kept)
+
+
+def _apart(bits: int, tokens: int, dtype: torch.dtype, device: str) -> float:
+    generator = torch.Generator().manual_seed(bits)
+    matrix = rounded(torch.randn(70, 400, generator=generator), Format(bits, 128))
+    x = torch.randn(tokens, 400, generator=generator).to(dtype)
+    return relative(
+        product(x.to(device), Packed.of(matrix).to(device)),
+        x.double() @ matrix.weights().double().T,
+    )
+
+
+EQUALITIES = tuple(
+    Equality(
+        f"weights of {bits} bits, tokens: {tokens}, {str(dtype).removeprefix('torch.')}",
+        TOLERANCES[dtype],
+        partial(_apart, bits, tokens, dtype),
+    )
+    for bits, tokens, dtype in (
+        (8, 1, torch.bfloat16),
+        (8, 5, torch.float16),
+        (4, 1, torch.float16),
+        (4, 5, torch.bfloat16),
+        (4, 1, torch.float32),
+        (4, 5, torch.float32),
+        (3, 1, torch.bfloat16),
+        (3, 5, torch.float16),
+    )
+)
