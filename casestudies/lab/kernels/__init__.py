@@ -22,6 +22,18 @@ def why_not(device: str) -> str:
 
 def equalities() -> tuple[Equality, ...]:
     """Return every kernel held against its reference. Raises ImportError without Triton."""
-    from casestudies.lab.kernels import few_bits
+    from casestudies.lab.kernels import (
+        attention,
+        columns,
+        few_bits,
+        gathered_lora,
+        paged_attention,
+    )
 
-    return (*few_bits.EQUALITIES,)
+    return (
+        *few_bits.EQUALITIES,
+        *attention.EQUALITIES,
+        *paged_attention.EQUALITIES,
+        *gathered_lora.EQUALITIES,
+        *columns.EQUALITIES,
+    )

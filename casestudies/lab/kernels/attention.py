@@ -1,22 +1,27 @@
 """Causal attention whose scores never leave fast memory: FlashAttention's forward pass.
 
-Dao et al., 2022 (arXiv 2205.14135), algorithm 1, with the loop over queries outside as in the second
-version (arXiv 2307.08691). A program holds a tile of queries and meets one tile of keys after
-another; a running maximum and a running sum put the softmax right. The queries are those of the last
-Q of T tokens. A sliding window and sinks (Xiao et al., 2023, arXiv 2309.17453) are masks, and tiles
-that no query of a program sees are not read.
+Dao et al., 2022 (arXiv 2205.14135), algorithm 1, with the loop over queries outside as in the
+second version (arXiv 2307.08691). A program holds a tile of queries and meets one tile of keys
+after another; a running maximum and a running sum put the softmax right. The queries are those of the
+last Q of T tokens. A sliding window and sinks (Xiao et al., 2023, arXiv 2309.17453) are masks, and
+tiles that no query of a program sees are not read.
 
-Shapes in comments: B sequences, H heads, K key-value heads, Q queries, T keys, D head width, M and N
-queries and keys of a tile. Inputs are float32, float16 or bfloat16, all of one type; sums are
+Shapes in comments: B sequences, H heads, K key-value heads, Q queries, T keys, D head width, M and
+N queries and keys of a tile. Inputs are float32, float16 or bfloat16, all of one type; sums are
 float32, and products of float32 are made of three TF32 products, which lose about as little.
 """
 
 import math
+from functools import partial
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from casestudies.lab.kernels.floor import Floor
+from casestudies.lab.measure.equality import TOLERANCES, Equality, relative
+from casestudies.lab.models import attention
 
 FEW = 16  # the fewest rows that a matrix product has in Triton
 
@@ -33,7 +38,9 @@ def attend(
         raise ValueError("the kernel of attention has no backward pass")
     batch, heads, queries, width = query.shape
     shared, keys = key.shape[1:3]
-    query, key, value = (part if part.stride(3) == 1 else part.contiguous() for part in (query, key, value))
+    query, key, value = (
+        part if part.stride(3) == 1 else part.contiguous() for part in (query, key, value)
+    )
     output = torch.empty_like(query)
     tiling = _tiling(queries, width, query.element_size())
     _attend[(triton.cdiv(queries, tiling["M"]), batch * heads)](
@@ -57,6 +64,15 @@ def attend(
     return output
 
 
+def floor(
+    batch: int, heads: int, shared: int, queries: int, keys: int, width: int, element: int = 2
+) -> Floor:
+    """Return the least that causal attention takes without a window; `element` bytes a number."""
+    numbers = 2 * batch * width * (heads * queries + shared * keys)
+    scores = queries * keys - queries * (queries - 1) // 2  # that a head's queries see
+    return Floor(element * numbers, 4 * batch * heads * scores * width)
+
+
 def _tiling(queries: int, width: int, number_bytes: int) -> dict[str, int]:
     """Return the largest tiles whose sums and products stay in registers, on Ampere and Hopper."""
     if number_bytes == 4:  # products made of three hold three times as much
@@ -68,7 +84,7 @@ def _tiling(queries: int, width: int, number_bytes: int) -> dict[str, int]:
 
 
 @triton.jit
-def _attend(
+def _attend(  # type: ignore[no-untyped-def]
     query,  # B, H, Q, D
     key,  # B, K, T, D
     value,
@@ -100,7 +116,10 @@ def _attend(
 ):
     # The last tile of queries sees the most keys: it begins first.
     first = (tl.num_programs(0) - 1 - tl.program_id(0)) * M
-    sequence, head = (tl.program_id(1) // heads).to(tl.int64), (tl.program_id(1) % heads).to(tl.int64)
+    sequence, head = (
+        (tl.program_id(1) // heads).to(tl.int64),
+        (tl.program_id(1) % heads).to(tl.int64),
+    )
     rows, d = first + tl.arange(0, M), tl.arange(0, SPAN)
     held = (rows < queries)[:, None] & (d < WIDTH)[None, :]
     at = sequence * query_b + head * query_h + rows[:, None] * query_t + d[None, :]
@@ -112,75 +131,77 @@ def _attend(
     end = tl.minimum(before + first + M, keys)
 
     o = tl.zeros((M, SPAN), tl.float32)
-    l = tl.zeros((M,), tl.float32)  # noqa: E741 - the paper's name
+    total = tl.zeros((M,), tl.float32)
     # Finite, so that a row that sees nothing of a tile subtracts no infinity from another.
     m = tl.full((M,), -1e30, tl.float32)
     if WINDOWED:
         start = tl.maximum(before + first - window + 1, 0) // N * N
         stop = tl.minimum((sinks + N - 1) // N * N, start)
-        o, l, m = _meet(o, l, m, q, key, value, key_t, value_t, positions, 0, stop, keys, window, sinks, scale, WIDTH, SPAN, N, True, True)  # fmt: skip
-    else:
-        start = (before + first + 1) // N * N  # the keys before are seen by every row
-        o, l, m = _meet(o, l, m, q, key, value, key_t, value_t, positions, 0, start, keys, window, sinks, scale, WIDTH, SPAN, N, False, False)  # fmt: skip
-    o, l, m = _meet(o, l, m, q, key, value, key_t, value_t, positions, start, end, keys, window, sinks, scale, WIDTH, SPAN, N, True, WINDOWED)  # fmt: skip
+    else:  # every row sees the keys before
+        start = (before + first + 1) // N * N
+        stop = start
+    # Keys up to `stop`, which without a window need no mask; then those from `start` to `end`.
+    for part in tl.static_range(2):
+        masked: tl.constexpr = WINDOWED or part == 1
+        partly: tl.constexpr = masked or WIDTH != SPAN
+        for begin in range(start if part else 0, end if part else stop, N):
+            t = begin + tl.arange(0, N)
+            inside = (t < keys)[:, None] & (d < WIDTH)[None, :]
+            k = _tile(key + t[:, None].to(tl.int64) * key_t + d[None, :], inside, partly)
+            s = tl.dot(q, tl.trans(k), input_precision="tf32x3") * scale  # M, N
+            if masked:
+                seen = t[None, :] <= positions[:, None]
+                if WINDOWED:
+                    seen &= (t[None, :] > positions[:, None] - window) | (t[None, :] < sinks)
+                s = tl.where(seen, s, float("-inf"))
+            v = _tile(value + t[:, None].to(tl.int64) * value_t + d[None, :], inside, partly)
+            o, total, m = softened(o, total, m, s, v)
 
     at = sequence * output_b + head * output_h + rows[:, None] * output_t + d[None, :]
-    tl.store(output + at, (o / l[:, None]).to(output.dtype.element_ty), mask=held)
+    tl.store(output + at, (o / total[:, None]).to(output.dtype.element_ty), mask=held)
 
 
 @triton.jit
-def _meet(
-    o,  # M, SPAN: sums of exp(score - m) times the values
-    l,  # M: sums of exp(score - m)  # noqa: E741
-    m,  # M: largest score so far
-    q,  # M, SPAN
-    key,
-    value,
-    key_t,
-    value_t,
-    positions,  # M
-    start,
-    stop,
-    keys,
-    window,
-    sinks,
-    scale,
-    WIDTH: tl.constexpr,
-    SPAN: tl.constexpr,
-    N: tl.constexpr,
-    MASKED: tl.constexpr,
-    WINDOWED: tl.constexpr,
-):
-    """Return o, l and m after the tiles of keys from `start` on, a multiple of N."""
-    d = tl.arange(0, SPAN)
-    for first in range(start, stop, N):
-        t = first + tl.arange(0, N)
-        held = (t < keys)[:, None] & (d < WIDTH)[None, :]
-        k = _tile(key + t[:, None].to(tl.int64) * key_t + d[None, :], held, MASKED or WIDTH != SPAN)
-        s = tl.dot(q, tl.trans(k), input_precision="tf32x3") * scale  # M, N
-        if MASKED:
-            seen = t[None, :] <= positions[:, None]
-            if WINDOWED:
-                seen &= (t[None, :] > positions[:, None] - window) | (t[None, :] < sinks)
-            s = tl.where(seen, s, float("-inf"))
-        v = _tile(value + t[:, None].to(tl.int64) * value_t + d[None, :], held, MASKED or WIDTH != SPAN)
-        o, l, m = softened(o, l, m, s, v)
-    return o, l, m
+def softened(o, total, m, s, v):  # type: ignore[no-untyped-def]
+    """Return what is known of M rows after scores s (M, N) of keys with values v (N, SPAN).
 
-
-@triton.jit
-def softened(o, l, m, s, v):  # noqa: E741
-    """Return o, l and m after scores s (M, N) of keys with values v (N, SPAN): the online softmax.
-
-    Scores are in powers of two, m finite from the beginning.
+    The online softmax: m (M) is the largest score so far, finite from the beginning; `total` (M)
+    the sum of exp(score - m), and o (M, SPAN) that of exp(score - m) times the values. Scores are in
+    powers of two.
     """
     largest = tl.maximum(m, tl.max(s, 1))
     p = tl.exp2(s - largest[:, None])
     shrink = tl.exp2(m - largest)
-    l = l * shrink + tl.sum(p, 1)  # noqa: E741
-    return tl.dot(p.to(v.dtype), v, o * shrink[:, None], input_precision="tf32x3"), l, largest
+    total = total * shrink + tl.sum(p, 1)
+    return tl.dot(p.to(v.dtype), v, o * shrink[:, None], input_precision="tf32x3"), total, largest
 
 
 @triton.jit
-def _tile(at, held, PARTLY: tl.constexpr):
+def _tile(at, held, PARTLY: tl.constexpr):  # type: ignore[no-untyped-def]
     return tl.load(at, mask=held, other=0.0) if PARTLY else tl.load(at)
+
+
+def _apart(
+    queries: int, width: int, window: int | None, sinks: int, dtype: torch.dtype, device: str
+) -> float:
+    generator = torch.Generator().manual_seed(width)
+    q = 3 * torch.randn(1, 4, queries, width, generator=generator)
+    k, v = 3 * torch.randn(2, 1, 2, 203, width, generator=generator)
+    q, k, v = (part.to(dtype) for part in (q, k, v))
+    found = attend(q.to(device), k.to(device), v.to(device), window, sinks)
+    return relative(found, attention.naive(q.double(), k.double(), v.double(), window, sinks))
+
+
+EQUALITIES = tuple(
+    Equality(
+        f"attention, {queries} queries, heads {width} wide, window: {window},"
+        f" {str(dtype).removeprefix('torch.')}",
+        TOLERANCES[dtype],
+        partial(_apart, queries, width, window, sinks, dtype),
+    )
+    for queries, width, window, sinks, dtype in (
+        (203, 64, None, 0, torch.float32),
+        (150, 128, None, 0, torch.bfloat16),
+        (150, 40, 50, 70, torch.float16),
+    )
+)

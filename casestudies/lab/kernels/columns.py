@@ -1,35 +1,31 @@
 """The columns of one block, pruned from left to right while later ones make up: one kernel.
 
-Frantar and Alistarh, 2023 (arXiv 2301.00774), algorithm 1. Step by step in PyTorch each column costs
-several launches, which take longer than their arithmetic. Rows do not depend on each other, so a
-program carries its rows through all columns. It looks back instead of ahead: column i, when its turn
-comes, makes up for all errors before it,
+Frantar and Alistarh, 2023 (arXiv 2301.00774), algorithm 1. Step by step in PyTorch each column
+costs several launches, which take longer than their arithmetic. Rows do not depend on each other,
+so a program carries its rows through all columns. It looks back instead of ahead: column i, when
+its turn comes, makes up for all errors before it,
 
     w_i - sum over j < i of (U[j, i] / U[j, j]) e_j,
 
 so the only state is the errors, which stay in registers, and each weight is read and written once.
 
-All is float32: a mask hangs on which of two numbers is smaller. Letters as in `quantize/columns.py`.
+All is float32: a mask hangs on which of two numbers is smaller. Letters: `quantize/columns.py`.
 """
 
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from casestudies.lab.kernels.floor import Floor
+from casestudies.lab.measure.equality import Equality, relative
+from casestudies.lab.quantize import columns, hessian
+from casestudies.lab.quantize.grid import Grid
+
 SPAN = 64  # columns whose errors registers hold; a product carries them to the rest of the block
 ROWS = 32  # of a program: one for each thread of its only warp
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Evenly spaced values, as `quantize/grid.py` has them."""
-
-    step: Tensor  # rows
-    zero: Tensor  # rows
-    levels: int
 
 
 def prune(
@@ -69,8 +65,13 @@ def prune(
     return e
 
 
+def floor(columns: int, rows: int) -> Floor:
+    """Return the least that a block takes: weights read and written, errors written, no mask."""
+    return Floor(4 * (3 * columns * rows + columns**2), columns**2 * rows)
+
+
 @triton.jit
-def _prune(
+def _prune(  # type: ignore[no-untyped-def]
     w,  # B, rows
     e,  # B, rows
     factors,  # B, B: row i holds what column i takes of the errors before it
@@ -110,7 +111,8 @@ def _prune(
             else:
                 new = now * tl.sum(tl.where(g[:, None] == n, stays, 0.0), 0)
             if ROUNDED:
-                size, nought = tl.load(step + r, mask=held, other=1.0), tl.load(zero + r, mask=held, other=0.0)  # fmt: skip
+                size = tl.load(step + r, mask=held, other=1.0)
+                nought = tl.load(zero + r, mask=held, other=0.0)
                 # Numbers this large have no fraction: adding it rounds half to even.
                 code = (tl.div_rn(new, size) + 12582912.0) - 12582912.0 + nought
                 new = (tl.minimum(tl.maximum(code, 0.0), levels) - nought) * size
@@ -121,8 +123,61 @@ def _prune(
 
 
 @triton.jit
-def _made_up(w, factors, errors, i, columns, r, rows, held, j):
+def _made_up(w, factors, errors, i, columns, r, rows, held, j):  # type: ignore[no-untyped-def]
     """Return column i (ROWS) less what it takes of the errors (SPAN, ROWS) before it."""
     taken = tl.load(factors + i * columns + j, mask=j < columns, other=0.0)
     own = tl.load(w + i * rows + r, mask=held, other=0.0)
     return own - tl.sum(taken[:, None] * errors, 0)
+
+
+def reference(
+    w: Tensor, u: Tensor, keep: Tensor | None, zeros: int, group: int, grid: Grid | None = None
+) -> Tensor:
+    """Do the same column by column; columns that matter alike go from left to right."""
+    diagonal = u.diagonal()[:, None]
+    stays = w.new_empty(w.shape) if keep is None else keep
+
+    def pruned(i: int, column: Tensor) -> Tensor:
+        if keep is None and i % group == 0:
+            part = slice(i, i + group)
+            saliency = (w[part] / diagonal[part]).abs()
+            stays[part] = (saliency.argsort(dim=0, stable=True).argsort(dim=0) >= zeros).to(w)
+        new = column * stays[i]
+        return grid.nearest(new) if grid else new
+
+    return columns.change_block(w, u, 0, pruned)
+
+
+def drawn(count: int, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return random columns, an inverse factor, and which weights stay, all in float64."""
+    generator = torch.Generator().manual_seed(count)
+    mixing = torch.randn(count, count, generator=generator) / count**0.5
+    inputs = (torch.randn(4 * count, count, generator=generator) @ mixing).double()
+    w = torch.randn(count, rows, generator=generator).double()
+    keep = torch.rand(count, rows, generator=generator).round().double()
+    return w, hessian.inverse_factor(inputs.T @ inputs, 0.01), keep
+
+
+def apart(count: int, rows: int, group: int | None, bits: int | None, device: str) -> float:
+    """Return how far weights and errors are from those in float64, other masks included."""
+    w, u, keep = drawn(count, rows)
+    exact = w.clone()
+    chosen = (keep if group is None else None), (group or 0) // 2, group or 1
+    grid = Grid.of(w.T.float(), bits) if bits else None
+    wide = grid and Grid(grid.step.double(), grid.zero.double(), grid.levels)
+    errors = reference(exact, u, *chosen, wide)
+    found, u = w.float().to(device), u.float().to(device)
+    here = grid and Grid(grid.step.to(device), grid.zero.to(device), grid.levels)
+    on_device = None if chosen[0] is None else keep.float().to(device)
+    made = prune(found, u, on_device, *chosen[1:], here)
+    return max(relative(found, exact), relative(made, errors))
+
+
+EQUALITIES = tuple(
+    Equality(f"{said} in one kernel, float32", 1e-5, partial(apart, *sizes))
+    for said, sizes in (
+        ("columns pruned by a mask", (80, 40, None, None)),
+        ("columns pruned 2:4", (24, 33, 4, None)),
+        ("columns pruned 4:8 and rounded", (24, 33, 8, 4)),
+    )
+)

@@ -1,9 +1,9 @@
 """Attention of one new token of each text, over keys and values in blocks, read where they lie.
 
-PagedAttention's kernel (Kwon et al., 2023, arXiv 2309.06180, section 5.1). In PyTorch the blocks of a
-text are first gathered into one piece: all that is held is read, written and read again. Here a
-program follows the text's table. It serves all heads that share keys and values, which are read once
-for them. Where texts and heads are few, several programs share a text, each with a span of its
+PagedAttention's kernel (Kwon et al., 2023, arXiv 2309.06180, section 5.1). In PyTorch the blocks of
+a text are first gathered into one piece: all that is held is read, written and read again. Here a
+program follows the text's table. It serves all heads that share keys and values, which are read
+once for them. Where texts and heads are few, several programs share a text, each with a span of its
 tokens, and a second kernel joins what they found (Flash-Decoding, Dao et al., 2023).
 
 Shapes in comments: R texts, H heads, K key-value heads, G heads that share one, D head width, C
@@ -12,6 +12,7 @@ bfloat16, all of one type; sums are float32.
 """
 
 import math
+from functools import partial
 
 import torch
 import triton
@@ -19,6 +20,9 @@ import triton.language as tl
 from torch import Tensor
 
 from casestudies.lab.kernels.attention import FEW, softened
+from casestudies.lab.kernels.floor import Floor
+from casestudies.lab.measure.equality import TOLERANCES, Equality, relative
+from casestudies.lab.models import paged
 
 STEP = 64  # tokens
 LEAST = 4 * STEP  # tokens of a span: fewer cost more to join than they gain
@@ -82,6 +86,12 @@ def attend(
     return output
 
 
+def floor(lengths: list[int], heads: int, shared: int, width: int, element: int = 2) -> Floor:
+    """Return the least that texts of these lengths take; `element` bytes a number."""
+    numbers = 2 * width * (shared * sum(lengths) + heads * len(lengths))
+    return Floor(element * numbers, 4 * width * heads * sum(lengths))
+
+
 def _spans(programs: int, most: int, device: torch.device) -> int:
     """Return how many programs share a text, so that each processor of the device has two."""
     if device.type != "cuda":
@@ -91,7 +101,7 @@ def _spans(programs: int, most: int, device: torch.device) -> int:
 
 
 @triton.jit
-def _attend(
+def _attend(  # type: ignore[no-untyped-def]
     query,  # R, H, D
     places,  # blocks x S, 2, K, D
     tables,  # R, C
@@ -118,7 +128,7 @@ def _attend(
     q = tl.load(query + row[:, None] * WIDTH + d[None, :], mask=held, other=0.0)
     length = tl.load(lengths + text)
     o = tl.zeros((ROWS, WIDE), tl.float32)
-    l = tl.zeros((ROWS,), tl.float32)  # noqa: E741
+    total = tl.zeros((ROWS,), tl.float32)
     m = tl.full((ROWS,), -1e30, tl.float32)
     for first in range(part * span, tl.minimum((part + 1) * span, length), N):
         t = first + tl.arange(0, N)
@@ -129,16 +139,16 @@ def _attend(
         k = tl.load(at, mask=read, other=0.0)
         v = tl.load(at + SHARED * WIDTH, mask=read, other=0.0)
         s = tl.dot(q, tl.trans(k), input_precision="tf32x3") * scale  # ROWS, N
-        o, l, m = softened(o, l, m, tl.where((t < length)[None, :], s, float("-inf")), v)
+        o, total, m = softened(o, total, m, tl.where((t < length)[None, :], s, float("-inf")), v)
     rows = tl.num_programs(0) * heads  # R x H
     row += part * rows
     tl.store(found + row[:, None].to(tl.int64) * WIDTH + d[None, :], o, mask=held)
-    tl.store(sums + row, l, mask=g < GROUP)
+    tl.store(sums + row, total, mask=g < GROUP)
     tl.store(sums + tl.num_programs(2) * rows + row, m, mask=g < GROUP)
 
 
 @triton.jit
-def _join(
+def _join(  # type: ignore[no-untyped-def]
     found,  # P, R x H, D
     sums,  # 2, P, R x H
     output,  # R x H, D
@@ -150,10 +160,50 @@ def _join(
 ):
     row, p, d = tl.program_id(0), tl.arange(0, SPANS), tl.arange(0, WIDE)
     at, held = p * rows + row, p < spans
-    l = tl.load(sums + at, mask=held, other=0.0)  # noqa: E741
+    total = tl.load(sums + at, mask=held, other=0.0)
     m = tl.load(sums + spans * rows + at, mask=held, other=-1e30)
     weight = tl.exp2(m - tl.max(m, 0))
     inside = d < WIDTH
-    o = tl.load(found + at[:, None].to(tl.int64) * WIDTH + d[None, :], mask=held[:, None] & inside[None, :], other=0.0)  # fmt: skip
-    joined = tl.sum(o * weight[:, None], 0) / tl.sum(l * weight, 0)
+    at = found + at[:, None].to(tl.int64) * WIDTH + d[None, :]
+    o = tl.load(at, mask=held[:, None] & inside[None, :], other=0.0)
+    joined = tl.sum(o * weight[:, None], 0) / tl.sum(total * weight, 0)
     tl.store(output + row * WIDTH + d, joined.to(output.dtype.element_ty), mask=inside)
+
+
+def drawn(
+    lengths: list[int], heads: int, shared: int, width: int, size: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return random queries, places, tables and lengths; blocks in no order, NaN where free."""
+    generator = torch.Generator().manual_seed(width)
+    most = -(-max(lengths) // size)
+    tables = torch.randperm(len(lengths) * most + 3, generator=generator)[: len(lengths) * most]
+    tables = tables.view(-1, most)
+    places = torch.full(((tables.numel() + 3) * size, 2, shared, width), torch.nan, dtype=dtype)
+    for table, length in zip(tables, lengths, strict=True):
+        at = torch.arange(length)
+        held = 2 * torch.randn(length, 2, shared, width, generator=generator)
+        places[table[at // size] * size + at % size] = held.to(dtype)
+    query = 2 * torch.randn(len(lengths), heads, width, generator=generator).to(dtype)
+    return query, places, tables.to(torch.int32), torch.tensor(lengths, dtype=torch.int32)
+
+
+def _apart(size: int, width: int, spans: int, dtype: torch.dtype, device: str) -> float:
+    query, places, *where = drawn([201, 1, 90], 6, 2, width, size, dtype)
+    exact = paged.attend(query.double(), places.double(), *where, size)
+    found = attend(*(part.to(device) for part in (query, places, *where)), size, spans)
+    return relative(found, exact)
+
+
+EQUALITIES = tuple(
+    Equality(
+        f"attention over blocks of {size} tokens, {spans} spans,"
+        f" {str(dtype).removeprefix('torch.')}",
+        TOLERANCES[dtype],
+        partial(_apart, size, width, spans, dtype),
+    )
+    for size, width, spans, dtype in (
+        (16, 64, 3, torch.float32),
+        (16, 128, 1, torch.float16),
+        (5, 40, 2, torch.bfloat16),
+    )
+)

@@ -28,12 +28,12 @@ def change(w: Tensor, u: Tensor, block: int, new: Change) -> None:
     columns = len(w)
     for start in range(0, columns, block):
         stop = min(start + block, columns)
-        e = _change_block(w[start:stop], u[start:stop, start:stop], start, new)
+        e = change_block(w[start:stop], u[start:stop, start:stop], start, new)
         factors = u[start:stop, stop:] / u.diagonal()[start:stop, None]
         w[stop:].addmm_(factors.T, e, alpha=-1)
 
 
-def _change_block(w: Tensor, u: Tensor, start: int, new: Change) -> Tensor:
+def change_block(w: Tensor, u: Tensor, start: int, new: Change) -> Tensor:
     """Change a block's columns w (B, rows) in place and return E, undivided by U's diagonal.
 
     Dividing row i of U by U[i, i] instead spares a division of every error.
