@@ -24,6 +24,7 @@ def equalities() -> tuple[Equality, ...]:
     """Return every kernel held against its reference. Raises ImportError without Triton."""
     from casestudies.lab.kernels import (
         attention,
+        code_words,
         columns,
         few_bits,
         gathered_lora,
@@ -32,6 +33,7 @@ def equalities() -> tuple[Equality, ...]:
 
     return (
         *few_bits.EQUALITIES,
+        *code_words.EQUALITIES,
         *attention.EQUALITIES,
         *paged_attention.EQUALITIES,
         *gathered_lora.EQUALITIES,
