@@ -35,8 +35,10 @@ def prune(
 
     u (B, B) is the block's inverse factor. `keep` (B, rows) is 1 where a weight stays; without it
     the `zeros` least salient of every `group` columns go, a power of two that divides B. What stays
-    is rounded to the grid, if there is one. All float32.
+    is rounded to the grid, if there is one. Raises ValueError unless all is float32.
     """
+    if w.dtype != torch.float32 or u.dtype != torch.float32:
+        raise ValueError(f"columns are pruned in float32, not in {w.dtype}")
     factors = u / u.diagonal()[:, None]
     e = torch.empty_like(w)
     for first in range(0, len(w), SPAN):

@@ -5,6 +5,7 @@ arXiv 2011.04006). Time depends on shapes alone, so weights and tokens are rando
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -36,9 +37,8 @@ def steps(
     """
     model = with_random_weights(shape, device).to(dtype).requires_grad_(True).train()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    draw = {"generator": generator}
-    tokens = torch.randint(shape.vocabulary, (TEXTS, length), **draw).to(device)
-    labels = torch.randint(CLASSES, (TEXTS,), **draw).to(device)
+    tokens = torch.randint(shape.vocabulary, (TEXTS, length), generator=generator).to(device)
+    labels = torch.randint(CLASSES, (TEXTS,), generator=generator).to(device)
 
     def step(way: str) -> Tensor:
         for block in model.blocks:
@@ -50,4 +50,4 @@ def steps(
         optimizer.zero_grad()
         return loss.detach()
 
-    return {way: lambda way=way: step(way) for way in WAYS}
+    return {way: partial(step, way) for way in WAYS}
