@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks.oracles import sparsegpt as oracle
 from casestudies.lab.quantize.hessian import gram, inverse_factor
 from casestudies.lab.studies.sparsegpt import baselines, semi_structured, solver
-from casestudies.lab.studies.sparsegpt.about import ONE_KERNEL, STUDY
+from casestudies.lab.studies.sparsegpt.about import ONE_KERNEL, SparseGptParameters
 from casestudies.lab.studies.sparsegpt.masks import Pattern, parse, smallest, smallest_in_column
 from casestudies.lab.studies.sparsegpt.study import plan
 
@@ -179,7 +179,7 @@ def test_patterns_by_name() -> None:
 
 
 def test_one_kernel_is_one_more_trial_where_it_runs() -> None:
-    parameters = STUDY.check("quick", {"repeats": 2})
+    parameters = SparseGptParameters(repeats=2)
     without, with_it = (plan(parameters, HALF, one_kernel=by_one) for by_one in (False, True))
     assert [trial for trial in with_it if trial.method == ONE_KERNEL] == [
         trial for trial in with_it if trial not in without

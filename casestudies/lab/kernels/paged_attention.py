@@ -188,9 +188,10 @@ def drawn(
 
 
 def _apart(size: int, width: int, spans: int, dtype: torch.dtype, device: str) -> float:
-    query, places, *where = drawn([201, 1, 90], 6, 2, width, size, dtype)
-    exact = paged.attend(query.double(), places.double(), *where, size)
-    found = attend(*(part.to(device) for part in (query, places, *where)), size, spans)
+    query, places, tables, lengths = drawn([201, 1, 90], 6, 2, width, size, dtype)
+    exact = paged.attend(query.double(), places.double(), tables, lengths, size)
+    query, places, tables, lengths = (p.to(device) for p in (query, places, tables, lengths))
+    found = attend(query, places, tables, lengths, size, spans)
     return relative(found, exact)
 
 

@@ -60,9 +60,11 @@ def test_inputs_that_ask_for_gradients_are_refused() -> None:
     dtype=DTYPES,
 )
 def test_blocks_are_read_where_they_lie(lengths, shared, group, width, size, spans, dtype) -> None:
-    q, places, *where = paged_attention.drawn(lengths, shared * group, shared, width, size, dtype)
-    exact = paged.attend(q.double(), places.double(), *where, size)
-    found = paged_attention.attend(q, places, *where, size, spans)
+    q, places, tables, held = paged_attention.drawn(
+        lengths, shared * group, shared, width, size, dtype
+    )
+    exact = paged.attend(q.double(), places.double(), tables, held, size)
+    found = paged_attention.attend(q, places, tables, held, size, spans)
     assert (found.dtype, found.shape) == (dtype, exact.shape)
     assert relative(found, exact) <= ROUNDED_TWICE[dtype]
 
