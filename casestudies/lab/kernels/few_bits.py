@@ -9,9 +9,9 @@ X (tokens, columns) and Y (tokens, rows) are float32, float16 or bfloat16; sums 
 token is multiplied by each row in turn; more are multiplied on tensor cores, 16 at a time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from math import gcd
 
 import torch
 import torch.nn.functional as F
@@ -28,16 +28,20 @@ from casestudies.lab.quantize.quantized import Format, Quantized, rounded
 WHOLE_BITS, WHOLE = tl.constexpr(0x4B000000), tl.constexpr(2.0**23)
 # Codes in a word of 32 bits, by bits of a code; 3-bit codes have their third bits elsewhere.
 CODES = {8: 4, 4: 8, 3: 16}
-TOKENS = 16  # the fewest columns that tensor cores multiply at once, here tokens
-ROWS_OF_ONE, ROWS_OF_MORE = 4, 32  # rows of a program
-COLUMNS_OF_ONE, COLUMNS_OF_MORE = 1024, 128  # columns that it reads at once
+# Columns whose words adjoin: a word's first code is of one of the first columns of these, its
+# second of a later one, and so on, so that neighbouring words meet neighbouring inputs.
+TILE = 64
+TOKENS = 16  # that tensor cores multiply at once
+ROWS_OF_ONE, ROWS_OF_MORE = 8, 32  # rows of a program
+WORDS_OF_ONE = 128  # that a program reads of a row at once
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A matrix (rows, columns) in few bits: neighbouring columns in a word, the first lowest.
+    """A matrix (rows, columns) in few bits, each row filled up to whole tiles.
 
-    A row's last word is filled up. `thirds` has the third bits of a word's 16 codes of 3 bits.
+    Of the n words of a tile the k-th code of word j, the lowest first, is that of the tile's column
+    k n + j. `thirds` has the third bits of a word's 16 codes of 3 bits.
     """
 
     words: Tensor  # rows, words; int32
@@ -49,23 +53,28 @@ class Packed:
 
     @classmethod
     def of(cls, matrix: Quantized) -> "Packed":
-        """Return the matrix packed. Raises ValueError if a word would have codes of two groups."""
+        """Return the matrix packed. Raises ValueError if a tile would have codes of two groups."""
         form, codes = matrix.format, CODES[matrix.format.bits]
         columns = matrix.codes.shape[1]
-        if form.group < columns and form.group % CODES[3]:
-            raise ValueError(f"groups of {form.group} columns are not a multiple of {CODES[3]}")
-        filled = F.pad(matrix.codes, (0, -columns % codes)).unflatten(1, (-1, codes)).long()
+        if form.group < columns and form.group % TILE:
+            raise ValueError(f"groups of {form.group} columns are not a multiple of {TILE}")
+        filled = F.pad(matrix.codes, (0, -columns % TILE)).long()
+        tiles = filled.unflatten(1, (-1, codes, TILE // codes)).transpose(2, 3)
+        in_words = tiles.flatten(1, 2)  # rows, words, codes
         place = torch.arange(codes, device=filled.device)
-        low = (
-            _joined(filled & 3, 2 * place) if form.bits == 3 else _joined(filled, form.bits * place)
-        )
-        thirds = _joined(filled >> 2, place).to(torch.int16) if form.bits == 3 else None
-        return cls(low.to(torch.int32), thirds, matrix.step, matrix.zero, columns, form)
+        lower = in_words & 3 if form.bits == 3 else in_words
+        words = _joined(lower, 32 // codes * place).to(torch.int32)
+        thirds = _joined(in_words >> 2, place).to(torch.int16) if form.bits == 3 else None
+        return cls(words, thirds, matrix.step, matrix.zero, columns, form)
 
     def to(self, device: str) -> "Packed":
         """Return the matrix on the device."""
-        words, step, zero = (part.to(device) for part in (self.words, self.step, self.zero))
-        thirds = None if self.thirds is None else self.thirds.to(device)
+        return self.mapped(lambda part: part.to(device))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Packed":
+        """Return the matrix of which each part is what `change` makes of it."""
+        words, step, zero = map(change, (self.words, self.step, self.zero))
+        thirds = None if self.thirds is None else change(self.thirds)
         return replace(self, words=words, thirds=thirds, step=step, zero=zero)
 
     def weights(self) -> Tensor:
@@ -76,7 +85,8 @@ class Packed:
         found = self.words[..., None] >> bits * place & 2**bits - 1
         if self.thirds is not None:
             found |= (self.thirds[..., None].int() >> place & 1) << 2
-        whole = found.flatten(1)[:, : self.columns].to(torch.uint8)
+        tiles = found.unflatten(1, (-1, TILE // codes)).transpose(2, 3)
+        whole = tiles.flatten(1)[:, : self.columns].to(torch.uint8)
         return Quantized(whole, self.step, self.zero, self.format).weights()
 
 
@@ -99,15 +109,8 @@ def product(x: Tensor, weights: Packed) -> Tensor:
     """Return X W^T (tokens, rows) for x (tokens, columns)."""
     (tokens, columns), (rows, words) = x.shape, weights.words.shape
     form, codes = weights.format, CODES[weights.format.bits]
-    group = max(form.group, words * codes) if form.group >= columns else form.group
     y = x.new_empty(tokens, rows)
     of_one = tokens == 1
-    most = COLUMNS_OF_ONE if of_one else COLUMNS_OF_MORE
-    if of_one or group >= columns:
-        tile = min(most, triton.next_power_of_2(columns))
-    else:
-        tile = gcd(group, most)
-    tile = max(tile, TOKENS, codes)
     tile_rows = ROWS_OF_ONE if of_one else ROWS_OF_MORE
     grid = (triton.cdiv(rows, tile_rows), triton.cdiv(tokens, TOKENS))
     (_one if of_one else _more)[grid](
@@ -122,80 +125,110 @@ def product(x: Tensor, weights: Packed) -> Tensor:
         columns,
         words,
         weights.step.shape[1],
-        group,
+        # Words that share a grid: all of a row's, where its only group is filled up.
+        words if form.group >= columns else form.group // codes,
         BITS=form.bits,
         CODES=codes,
         ROWS=tile_rows,
-        WORDS=tile // codes,
+        WORDS=WORDS_OF_ONE if of_one else TILE // codes,
         num_warps=4,
     )
     return y
 
 
 @triton.jit
-def _numbers(words, thirds, at, there, BITS: tl.constexpr, CODES: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Return 2^23 + code of the words at these places (ROWS, WORDS), as (ROWS, WORDS, CODES)."""
-    place = tl.arange(0, CODES)[None, None, :]
+def _number(word, third, k, BITS: tl.constexpr, CODES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return 2^23 + the k-th code of each word, in float32; `third` has its third bit at 2 + k."""
     low: tl.constexpr = 32 // CODES  # bits
-    word = tl.load(words + at, mask=there, other=0)[:, :, None]
-    code = word >> low * place & (1 << low) - 1
+    code = word >> low * k & (1 << low) - 1
     if BITS == 3:
-        third = tl.load(thirds + at, mask=there, other=0).to(tl.int32)[:, :, None]
-        code |= (third >> place & 1) << 2
+        code |= third >> k & 4
     return (code | WHOLE_BITS).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def _one(  # type: ignore[no-untyped-def]
     x, words, thirds, steps, zeros, y,
-    tokens, rows, columns, width, groups, group,
+    tokens, rows, columns, width, groups, sharing,
     BITS: tl.constexpr, CODES: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr,
 ):  # fmt: skip
     """Multiply one token by ROWS rows; a program takes WORDS words of each at once."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    place = tl.arange(0, CODES)
+    apart: tl.constexpr = 64 // CODES  # columns between a word's codes
     total = tl.zeros((ROWS, WORDS), tl.float32)
     for first in range(0, width, WORDS):
-        word = first + tl.arange(0, WORDS)
-        there = (row < rows)[:, None] & (word < width)[None, :]
-        numbers = _numbers(words, thirds, row[:, None] * width + word, there, BITS, CODES)
-        column = word[:, None] * CODES + place  # WORDS, CODES
-        values = tl.load(x + column, mask=column < columns, other=0).to(tl.float32)
-        grid = row[:, None] * groups + word * CODES // group
+        at = first + tl.arange(0, WORDS)
+        there = (row < rows)[:, None] & (at < width)[None, :]
+        word = tl.load(words + row[:, None] * width + at, mask=there, other=0)
+        third = word
+        if BITS == 3:
+            third = tl.load(thirds + row[:, None] * width + at, mask=there, other=0)
+            third = third.to(tl.int32) << 2
+        grid = row[:, None] * groups + at // sharing
         step = tl.load(steps + grid, mask=there, other=0).to(tl.float32)
         zero = tl.load(zeros + grid, mask=there, other=0).to(tl.float32) + WHOLE
-        total += step * tl.sum((numbers - zero[:, :, None]) * values[None], axis=2)
+        column = at // apart * 64 + at % apart
+        sums = tl.zeros((ROWS, WORDS), tl.float32)
+        for k in tl.static_range(CODES):
+            given = tl.load(x + column + k * apart, mask=column + k * apart < columns, other=0)
+            sums += (_number(word, third, k, BITS, CODES) - zero) * given.to(tl.float32)[None, :]
+        total += step * sums
     tl.store(y + row, tl.sum(total, axis=1).to(y.dtype.element_ty), mask=row < rows)
 
 
 @triton.jit
 def _more(  # type: ignore[no-untyped-def]
     x, words, thirds, steps, zeros, y,
-    tokens, rows, columns, width, groups, group,
+    tokens, rows, columns, width, groups, sharing,
     BITS: tl.constexpr, CODES: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr,
 ):  # fmt: skip
-    """Multiply 16 tokens by ROWS rows; WORDS words of a row, read at once, are of one group.
+    """Multiply 16 tokens by ROWS rows, a tile of columns, which is WORDS words, at once.
 
     What is multiplied is code - zero, a whole number of at most 8 bits that any dtype holds.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     token = tl.program_id(1) * 16 + tl.arange(0, 16)
+    k = tl.arange(0, CODES)[None, :, None]
     total = tl.zeros((ROWS, 16), tl.float32)
     for first in range(0, width, WORDS):
-        word = first + tl.arange(0, WORDS)
-        there = (row < rows)[:, None] & (word < width)[None, :]
-        numbers = _numbers(words, thirds, row[:, None] * width + word, there, BITS, CODES)
-        grid = row * groups + first * CODES // group
+        at = row[:, None] * width + first + tl.arange(0, WORDS)
+        there = (row < rows)[:, None]
+        word = tl.load(words + at, mask=there, other=0)[:, None, :]
+        third = word
+        if BITS == 3:
+            third = tl.load(thirds + at, mask=there, other=0)[:, None, :].to(tl.int32) << 2
+        grid = row * groups + first // sharing
         step = tl.load(steps + grid, mask=row < rows, other=0).to(tl.float32)
         zero = tl.load(zeros + grid, mask=row < rows, other=0).to(tl.float32) + WHOLE
-        whole = (numbers - zero[:, None, None]).to(x.dtype.element_ty)
-        column = first * CODES + tl.arange(0, WORDS * CODES)
+        numbers = _number(word, third, k, BITS, CODES)  # ROWS, CODES, WORDS: columns in order
+        whole = (numbers - zero[:, None, None]).to(x.dtype.element_ty).reshape(ROWS, 64)
+        column = first * CODES + tl.arange(0, 64)
         given = (column < columns)[:, None] & (token < tokens)[None, :]
         values = tl.load(x + token * columns + column[:, None], mask=given, other=0)
-        sums = tl.dot(whole.reshape(ROWS, WORDS * CODES), values, input_precision="ieee")
-        total += step[:, None] * sums
+        total += step[:, None] * tl.dot(whole, values, input_precision="ieee")
     kept = (row < rows)[:, None] & (token < tokens)[None, :]
     tl.store(y + token * rows + row[:, None], total.to(y.dtype.element_ty), mask=kept)
+
+
+def random(rows: int, columns: int, form: Format, generator: torch.Generator) -> Packed:
+    """Return a matrix of random codes about a zero in their middle, on the generator's device."""
+    device = generator.device
+    shape = rows, -(-columns // TILE) * TILE // CODES[form.bits]
+
+    def drawn(dtype: torch.dtype) -> Tensor:
+        least = torch.iinfo(dtype).min
+        bits = torch.randint(least, -least, shape, generator=generator, device=device)
+        return bits.to(dtype)
+
+    step = torch.rand(rows, form.groups(columns), generator=generator, device=device)
+    return Packed(
+        drawn(torch.int32),
+        drawn(torch.int16) if form.bits == 3 else None,
+        (step / 2**form.bits).half(),
+        torch.full_like(step, 2 ** (form.bits - 1)).to(torch.uint8),
+        columns,
+        form,
+    )
 
 
 def _apart(bits: int, tokens: int, dtype: torch.dtype, device: str) -> float:

@@ -10,6 +10,9 @@ class Floor:
     bytes: int
     operations: int
 
+    def __add__(self, other: "Floor") -> "Floor":
+        return Floor(self.bytes + other.bytes, self.operations + other.operations)
+
     def seconds(self, bytes_a_second: float, operations_a_second: float) -> float:
         """Return the least time of a device that moves and computes so much, both at once."""
         return max(self.bytes / bytes_a_second, self.operations / operations_a_second)
