@@ -11,7 +11,7 @@ from casestudies.lab.models import attention
 from casestudies.lab.models.bert import BertShape
 from casestudies.lab.studies.fused_attention import encoder, tiled
 from casestudies.lab.studies.fused_attention.about import ENCODER, ENCODER_LENGTHS, STUDY
-from tests.lab.declared import measured
+from tests.lab.declared import measured, on_a_gpu
 
 WIDTH = 8
 
@@ -109,7 +109,4 @@ def test_the_claim_of_an_encoder_is_judged_by_the_mean_over_three_lengths(ratios
     ]
     result = measured(STUDY, rows)
     assert STUDY.judge(result)["dao2022flashattention-2"].status == "not run"
-    on_gpu = result.model_copy(
-        update={"environment": result.environment.model_copy(update={"device": "cuda"})}
-    )
-    assert STUDY.judge(on_gpu)["dao2022flashattention-2"].status == status
+    assert STUDY.judge(on_a_gpu(result))["dao2022flashattention-2"].status == status

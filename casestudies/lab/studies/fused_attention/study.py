@@ -28,6 +28,7 @@ from casestudies.lab.train import loop
 
 SHORTEST, GROWTH = 256, 2
 ODD_LENGTH = 333  # no tile divides it
+WRONG = 1e-4  # this far from float64 no float32 rounding is
 MIB = 2**20
 # Three matrices of 768 x 2,048 are as many weights as GPT-2's two of 768 x 3,072.
 GPT2_VOCABULARY, GPT2_WIDTH, GPT2_HIDDEN, GPT2_HEADS = 50_257, 768, 2_048, 12
@@ -49,7 +50,9 @@ def run(parameters: FusedAttentionParameters, setup: Setup, report: Report) -> s
     report.precision = "float32" if setup.device == "cpu" else "float32, training in bfloat16"
     bench = AttentionBench(parameters, setup, report, ways)
     with report.stage("comparing with float64", 0.05):
-        bench.compare()
+        if bench.compare().get(ONE_KERNEL, 0) > WRONG:  # pragma: no cover - needs a GPU
+            report.log("Tiles in one kernel are wrong: not timed")
+            del ways[ONE_KERNEL]
     with report.stage("perplexity of a model with each", 0.25):
         quality = bench.perplexities()
     with report.stage("memory and time as the text grows", 0.35) as stage:
@@ -74,13 +77,15 @@ class AttentionBench:
         self.parameters, self.setup, self.report, self.ways = parameters, setup, report, ways
         self._generator = torch.Generator().manual_seed(setup.seed)
 
-    def compare(self) -> None:
-        """Report how far each way is from the definition in float64."""
+    def compare(self) -> dict[str, float]:
+        """Report and return how far each way is from the definition in float64."""
         q, k, v = self._inputs(ODD_LENGTH)
         exact = attention.naive(q.double(), k.double(), v.double())
+        found = {}
         for variant, way in self.ways.items():
-            apart = (way(q, k, v) - exact).abs().max().item()
-            self.report.measure("equality error", variant, apart)
+            found[variant] = (way(q, k, v) - exact).abs().max().item()
+            self.report.measure("equality error", variant, found[variant])
+        return found
 
     def perplexities(self) -> dict[str, float]:
         """Report and return the perplexity of the model with each way."""

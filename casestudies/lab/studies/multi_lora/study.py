@@ -44,6 +44,8 @@ GROWTH = 8  # from one number of adapters to the next
 TIMINGS = 15  # in each round
 MIB, MS = 2**20, 1000
 
+WRONG = 1e-3  # this far from merged weights no float32 rounding is
+
 
 def run(parameters: MultiLoraParameters, setup: Setup, report: Report) -> str:
     """Measure all ways; return the verdict. Raises ValueError if the text is too short."""
@@ -119,9 +121,13 @@ def time_layer(bench: Bench, count: int, report: Report) -> None:
         bench.generator,
         from_pages=not kernels.why_not(bench.device),
     )
-    if FROM_PAGES in runs and count == bench.p.adapters:  # pragma: no cover - needs a GPU
+    if FROM_PAGES in runs:  # pragma: no cover - needs a GPU
         apart = (runs[FROM_PAGES]() - runs[SWITCH]()).abs().max().item()
-        report.measure("equality error", FROM_PAGES, apart)
+        if count == bench.p.adapters:
+            report.measure("equality error", FROM_PAGES, apart)
+        if apart > WRONG:
+            report.log(f"{count} adapters read from pages are wrong: not timed")
+            del runs[FROM_PAGES]
     taken = alternately(runs, TIMINGS * bench.p.rounds, bench.device, again=True)
     for name, several in taken.items():
         found = [MS * one for one in several]

@@ -210,7 +210,12 @@ def report_in_place(trace: Trace, device: str, report: Report) -> None:
     )
     for name, (apart, taken) in found.items():  # pragma: no cover - needs a GPU
         report.measure("equality error", name, apart)
+        if not taken:
+            report.log(f"Attention, {name}, is wrong: not timed")
+            continue
         report.measure("attention time", name, [MS * seconds for seconds in taken])
+        share = in_place.share_of_copying(tokens, statistics.median(taken), device)
+        report.log(f"Attention, {name}, at {100 * share:.0f} % of what this device copies")
 
 
 def verdict(trace: Trace, rounds: Sequence[Round], saved: float) -> str:

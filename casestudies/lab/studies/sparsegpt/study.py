@@ -77,7 +77,7 @@ def run(parameters: SparseGptParameters, setup: Setup, report: Report) -> str:
         _report_semi_structured(setup.device, report)
     if parameters.opt_block:
         with report.stage("pruning a block of OPT-175B’s shape", 0.02):
-            _report_opt_block(parameters, setup, report)
+            _report_opt_block(parameters, setup, report, one_kernel=one_kernel)
     return verdict(pattern, dense, outcomes, speed)
 
 
@@ -241,17 +241,21 @@ def _report_semi_structured(device: str, report: Report) -> None:
             report.log(f"Weights 2:4 in hardware, {name}: {error}: not run")
 
 
-def _report_opt_block(parameters: SparseGptParameters, setup: Setup, report: Report) -> None:
+def _report_opt_block(
+    parameters: SparseGptParameters, setup: Setup, report: Report, *, one_kernel: bool
+) -> None:
     if reason := _why_no_opt_block(setup.device):
         report.log(f"No block of OPT-175B's shape was pruned: {reason}")
         return
     pattern = masks.parse(parameters.pattern, parameters.sparsity)
-    settings = solver.Settings(pattern, parameters.block, parameters.damping)
-    cost = opt_block.measured(settings, setup.device, setup.seed)
     report.precision = "float32, OPT-175B's block in bfloat16"
-    hours = opt_block.BLOCKS * cost.seconds / 3600
-    report.measure("OPT-175B pruning time", "sparsegpt", hours)
-    report.log(f"A block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
+    ways = {"sparsegpt": False} | ({ONE_KERNEL: True} if one_kernel else {})
+    for name, by_one in ways.items():
+        settings = solver.Settings(pattern, parameters.block, parameters.damping, one_kernel=by_one)
+        cost = opt_block.measured(settings, setup.device, setup.seed)
+        hours = opt_block.BLOCKS * cost.seconds / 3600
+        report.measure("OPT-175B pruning time", name, hours)
+        report.log(f"{name}: a block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
 
 
 def _why_no_opt_block(device: str) -> str:
