@@ -8,7 +8,8 @@ from functools import cache
 import pytest
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import Study, StudyChart
+from casestudies.lab.contract import Setting, Study, StudyChart, Variant
+from casestudies.lab.metrics import Metric
 from casestudies.lab.result import (
     Curve,
     Finished,
@@ -94,15 +95,16 @@ def test_what_it_declares_is_measured_here_or_in_a_run_that_ships(study: Study) 
     # What needs a GPU may wait for a run on one.
     elsewhere = study.gpu_only
 
-    def all_but(declared: Iterable[str], found: set[str]) -> bool:
-        return set(declared) - elsewhere <= found <= set(declared)
+    def all_but(declared: Iterable[Metric | Variant | Setting], found: set[str]) -> bool:
+        names = {each.name for each in declared}
+        return names - elsewhere <= found <= names
 
-    assert all_but((m.name for m in study.metrics), {row.metric for row in rows})
+    assert all_but(study.metrics, {row.metric for row in rows})
     entries: list[MeasuredValue | Curve] = [*rows, *curves]
     named = {entry.variant for entry in entries}
-    assert all_but((variant.name for variant in study.variants), named)
+    assert all_but(study.variants, named)
     used = {setting for entry in entries for setting in entry.settings}
-    assert all_but((setting.name for setting in study.settings), used)
+    assert all_but(study.settings, used)
     assert {curve.name for curve in curves} == {series.name for series in study.series}
 
 

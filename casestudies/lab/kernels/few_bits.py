@@ -26,7 +26,8 @@ from casestudies.lab.quantize.quantized import Format, Quantized, rounded
 # A float32 from here to twice this has a step of 1, so that adding a whole number to these bits
 # adds it to the number; converting an integer instead takes a GPU several times as long.
 WHOLE_BITS, WHOLE = tl.constexpr(0x4B000000), tl.constexpr(2.0**23)
-# Codes in a word of 32 bits, by bits of a code; 3-bit codes have their third bits elsewhere.
+# Codes in a word of 32 bits, by bits of a code; of 16 3-bit codes a word has 10 and two bits more,
+# and the rest is in 16 bits elsewhere.
 CODES = {8: 4, 4: 8, 3: 16}
 # Columns whose words adjoin: a word's first code is of one of the first columns of these, its
 # second of a later one, and so on, so that neighbouring words meet neighbouring inputs.
@@ -41,11 +42,12 @@ class Packed:
     """A matrix (rows, columns) in few bits, each row filled up to whole tiles.
 
     Of the n words of a tile the k-th code of word j, the lowest first, is that of the tile's column
-    k n + j. `thirds` has the third bits of a word's 16 codes of 3 bits.
+    k n + j. Of 16 codes of 3 bits the first 10 are in a word, the next 5 in a half word of `rest`,
+    and the last one's lowest two bits and its highest end the two.
     """
 
     words: Tensor  # rows, words; int32
-    thirds: Tensor | None  # rows, words; int16
+    rest: Tensor | None  # rows, words; int16
     step: Tensor  # rows, groups; float16
     zero: Tensor  # rows, groups; uint8
     columns: int
@@ -61,11 +63,13 @@ class Packed:
         filled = F.pad(matrix.codes, (0, -columns % TILE)).long()
         tiles = filled.unflatten(1, (-1, codes, TILE // codes)).transpose(2, 3)
         in_words = tiles.flatten(1, 2)  # rows, words, codes
-        place = torch.arange(codes, device=filled.device)
-        lower = in_words & 3 if form.bits == 3 else in_words
-        words = _joined(lower, 32 // codes * place).to(torch.int32)
-        thirds = _joined(in_words >> 2, place).to(torch.int16) if form.bits == 3 else None
-        return cls(words, thirds, matrix.step, matrix.zero, columns, form)
+        if form.bits == 3:
+            ten, five, last = in_words.split((10, 5, 1), dim=-1)
+            words = _joined(ten, 3) | last[..., 0] << 30
+            rest = (_joined(five, 3) | last[..., 0] >> 2 << 15).to(torch.int16)
+        else:
+            words, rest = _joined(in_words, form.bits), None
+        return cls(words.to(torch.int32), rest, matrix.step, matrix.zero, columns, form)
 
     def to(self, device: str) -> "Packed":
         """Return the matrix on the device."""
@@ -74,23 +78,27 @@ class Packed:
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Packed":
         """Return the matrix of which each part is what `change` makes of it."""
         words, step, zero = map(change, (self.words, self.step, self.zero))
-        thirds = None if self.thirds is None else change(self.thirds)
-        return replace(self, words=words, thirds=thirds, step=step, zero=zero)
+        rest = None if self.rest is None else change(self.rest)
+        return replace(self, words=words, rest=rest, step=step, zero=zero)
 
     def weights(self) -> Tensor:
         """Return the weights (rows, columns) in float32."""
-        codes = CODES[self.format.bits]
+        codes, bits = CODES[self.format.bits], self.format.bits
         place = torch.arange(codes, device=self.words.device)
-        bits = 32 // codes
-        found = self.words[..., None] >> bits * place & 2**bits - 1
-        if self.thirds is not None:
-            found |= (self.thirds[..., None].int() >> place & 1) << 2
+        word = self.words[..., None]
+        if self.rest is None:
+            found = word >> bits * place & 2**bits - 1
+        else:
+            rest = self.rest[..., None].int()
+            last = word >> 30 & 3 | rest >> 13 & 4
+            found = torch.cat([word >> 3 * place[:10] & 7, rest >> 3 * place[:5] & 7, last], -1)
         tiles = found.unflatten(1, (-1, TILE // codes)).transpose(2, 3)
         whole = tiles.flatten(1)[:, : self.columns].to(torch.uint8)
         return Quantized(whole, self.step, self.zero, self.format).weights()
 
 
-def _joined(codes: Tensor, places: Tensor) -> Tensor:
+def _joined(codes: Tensor, bits: int) -> Tensor:
+    places = bits * torch.arange(codes.shape[-1], device=codes.device)
     return (codes << places).sum(-1)
 
 
@@ -116,7 +124,7 @@ def product(x: Tensor, weights: Packed) -> Tensor:
     (_one if of_one else _more)[grid](
         x.contiguous(),
         weights.words,
-        weights.words if weights.thirds is None else weights.thirds,
+        weights.words if weights.rest is None else weights.rest,
         weights.step,
         weights.zero,
         y,
@@ -137,18 +145,20 @@ def product(x: Tensor, weights: Packed) -> Tensor:
 
 
 @triton.jit
-def _number(word, third, k, BITS: tl.constexpr, CODES: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Return 2^23 + the k-th code of each word, in float32; `third` has its third bit at 2 + k."""
-    low: tl.constexpr = 32 // CODES  # bits
-    code = word >> low * k & (1 << low) - 1
+def _number(word, rest, k, BITS: tl.constexpr, CODES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return 2^23 + the k-th code of each word, in float32."""
     if BITS == 3:
-        code |= third >> k & 4
+        # Shifts by more bits than there are have no meaning, also where they are not chosen.
+        code = tl.where(k < 10, word >> 3 * tl.minimum(k, 9), rest >> 3 * tl.maximum(k - 10, 0)) & 7
+        code = tl.where(k == 15, word >> 30 & 3 | rest >> 13 & 4, code)
+    else:
+        code = word >> BITS * k & (1 << BITS) - 1
     return (code | WHOLE_BITS).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def _one(  # type: ignore[no-untyped-def]
-    x, words, thirds, steps, zeros, y,
+    x, words, rests, steps, zeros, y,
     tokens, rows, columns, width, groups, sharing,
     BITS: tl.constexpr, CODES: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr,
 ):  # fmt: skip
@@ -160,25 +170,27 @@ def _one(  # type: ignore[no-untyped-def]
         at = first + tl.arange(0, WORDS)
         there = (row < rows)[:, None] & (at < width)[None, :]
         word = tl.load(words + row[:, None] * width + at, mask=there, other=0)
-        third = word
+        rest = word
         if BITS == 3:
-            third = tl.load(thirds + row[:, None] * width + at, mask=there, other=0)
-            third = third.to(tl.int32) << 2
+            rest = tl.load(rests + row[:, None] * width + at, mask=there, other=0)
+            rest = rest.to(tl.int32)
         grid = row[:, None] * groups + at // sharing
         step = tl.load(steps + grid, mask=there, other=0).to(tl.float32)
         zero = tl.load(zeros + grid, mask=there, other=0).to(tl.float32) + WHOLE
-        column = at // apart * 64 + at % apart
+        # Each row loads the same inputs: passing them between threads instead would wait for all.
+        column = (at // apart * 64 + at % apart)[None, :] + 0 * row[:, None]
         sums = tl.zeros((ROWS, WORDS), tl.float32)
         for k in tl.static_range(CODES):
-            given = tl.load(x + column + k * apart, mask=column + k * apart < columns, other=0)
-            sums += (_number(word, third, k, BITS, CODES) - zero) * given.to(tl.float32)[None, :]
+            inside = column + k * apart < columns
+            given = tl.load(x + column + k * apart, mask=inside, other=0).to(tl.float32)
+            sums += (_number(word, rest, k, BITS, CODES) - zero) * given
         total += step * sums
     tl.store(y + row, tl.sum(total, axis=1).to(y.dtype.element_ty), mask=row < rows)
 
 
 @triton.jit
 def _more(  # type: ignore[no-untyped-def]
-    x, words, thirds, steps, zeros, y,
+    x, words, rests, steps, zeros, y,
     tokens, rows, columns, width, groups, sharing,
     BITS: tl.constexpr, CODES: tl.constexpr, ROWS: tl.constexpr, WORDS: tl.constexpr,
 ):  # fmt: skip
@@ -194,13 +206,13 @@ def _more(  # type: ignore[no-untyped-def]
         at = row[:, None] * width + first + tl.arange(0, WORDS)
         there = (row < rows)[:, None]
         word = tl.load(words + at, mask=there, other=0)[:, None, :]
-        third = word
+        rest = word
         if BITS == 3:
-            third = tl.load(thirds + at, mask=there, other=0)[:, None, :].to(tl.int32) << 2
+            rest = tl.load(rests + at, mask=there, other=0)[:, None, :].to(tl.int32)
         grid = row * groups + first // sharing
         step = tl.load(steps + grid, mask=row < rows, other=0).to(tl.float32)
         zero = tl.load(zeros + grid, mask=row < rows, other=0).to(tl.float32) + WHOLE
-        numbers = _number(word, third, k, BITS, CODES)  # ROWS, CODES, WORDS: columns in order
+        numbers = _number(word, rest, k, BITS, CODES)  # ROWS, CODES, WORDS: columns in order
         whole = (numbers - zero[:, None, None]).to(x.dtype.element_ty).reshape(ROWS, 64)
         column = first * CODES + tl.arange(0, 64)
         given = (column < columns)[:, None] & (token < tokens)[None, :]

@@ -41,8 +41,8 @@ def test_products_are_those_of_the_weights_as_rounded(
 def test_words_take_the_bytes_of_the_format_and_no_more() -> None:
     for bits in (8, 4, 3):
         packed = Packed.of(rounded(torch.randn(6, 256), Format(bits, 128)))
-        thirds = 0 if packed.thirds is None else packed.thirds.nbytes
-        assert packed.words.nbytes + thirds == 6 * 256 * bits // 8
+        rest = 0 if packed.rest is None else packed.rest.nbytes
+        assert packed.words.nbytes + rest == 6 * 256 * bits // 8
 
 
 def test_a_tile_of_two_groups_is_refused() -> None:
