@@ -1,5 +1,6 @@
-"""Compile every kernel as its equality would launch it, for GPUs that need not be here.
+"""Compile every kernel as its equality would launch it, for a GPU that need not be here.
 
+The argument is the compute capability, such as 90.
 Prints a JSON list: what, kernel, compute capability, registers of a thread, bytes of shared memory
 of a program and bytes that a thread spills. A process of its own, since Triton decides when it is
 imported whether it interprets.
@@ -22,7 +23,6 @@ from triton.runtime.jit import JITFunction
 
 from casestudies.lab.kernels import equalities
 
-CAPABILITIES = (80, 90)
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
@@ -42,7 +42,7 @@ class Absent:
         return 0
 
 
-def main() -> None:
+def main(capability: int) -> None:
     compiled: dict[str, Any] = {}
     run = JITFunction.run
 
@@ -51,18 +51,17 @@ def main() -> None:
         compiled[kernel.hash] = kernel
 
     JITFunction.run = compile_only
+    driver.set_active(Absent(capability))
     found, known = [], set()
-    for capability in CAPABILITIES:
-        driver.set_active(Absent(capability))
-        for equality in equalities():
-            compiled.clear()
-            # What was never computed may be as wrong as it likes.
-            with contextlib.suppress(ArithmeticError, IndexError):
-                equality.apart("cpu")
-            for name, kernel in compiled.items():
-                if name not in known:
-                    found.append({"what": equality.what, **resources(kernel, capability)})
-                    known.add(name)
+    for equality in equalities():
+        compiled.clear()
+        # What was never computed may be as wrong as it likes.
+        with contextlib.suppress(ArithmeticError, IndexError):
+            equality.apart("cpu")
+        for name, kernel in compiled.items():
+            if name not in known:
+                found.append({"what": equality.what, **resources(kernel, capability)})
+                known.add(name)
     json.dump(found, sys.stdout)
 
 
@@ -85,4 +84,4 @@ def resources(kernel: Any, capability: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    main()
+    main(int(sys.argv[1]))
