@@ -22,6 +22,20 @@ def why_not(device: str) -> str:
 
 def equalities() -> tuple[Equality, ...]:
     """Return every kernel held against its reference. Raises ImportError without Triton."""
-    from casestudies.lab.kernels import code_words, few_bits
+    from casestudies.lab.kernels import (
+        attention,
+        code_words,
+        columns,
+        few_bits,
+        gathered_lora,
+        paged_attention,
+    )
 
-    return (*few_bits.EQUALITIES, *code_words.EQUALITIES)
+    return (
+        *few_bits.EQUALITIES,
+        *code_words.EQUALITIES,
+        *attention.EQUALITIES,
+        *paged_attention.EQUALITIES,
+        *gathered_lora.EQUALITIES,
+        *columns.EQUALITIES,
+    )
