@@ -1,6 +1,7 @@
 """Texts of different lengths without padding: the same at every token, and counts by equations."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from casestudies.lab.contract import Judgement
 from casestudies.lab.equations import operations
-from casestudies.lab.models import attention, packed
+from casestudies.lab.models import attention
 from casestudies.lab.models.bert import BertBlock, BertShape
 from casestudies.lab.models.packed import Packing
 from casestudies.lab.studies.padding_removal import heads, reading
 from casestudies.lab.studies.padding_removal.about import STUDY
 from casestudies.lab.studies.padding_removal.reading import Batch, Counted, Reader
+from casestudies.lab.studies.padding_removal.study import FILLS
 from tests.lab.declared import measured
 from tests.lab.tiny import CONFIG, talkative_model
 
@@ -48,9 +50,9 @@ def alone(one: Reader, lengths: Sequence[int]) -> Tensor:
 def test_unpacking_and_packing_leave_a_row_as_it_was(lengths: list[int]) -> None:
     packing = Packing(lengths)
     row = torch.arange(packing.tokens * 2.0).view(-1, 2)
-    padded = packing.unpack(row, torch.nan)
+    padded = packing.unpack(row)
     assert torch.equal(packing.pack(padded), row)
-    assert torch.equal(padded[..., 0].isfinite(), packing.mask)
+    assert torch.equal(padded[..., 1] != 0, packing.mask)
     begin = 0
     for text, length in zip(padded, lengths, strict=True):
         assert torch.equal(text[:length], row[begin : begin + length])
@@ -65,7 +67,7 @@ def test_a_text_without_tokens_is_refused(lengths: list[int]) -> None:
 
 
 @torch.inference_mode()
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lengths=SOME_LENGTHS)
 def test_every_way_gives_what_a_text_alone_gives(lengths: list[int]) -> None:
     one = reader()
@@ -85,26 +87,11 @@ def test_surprise_is_of_each_texts_own_next_tokens() -> None:
 
 
 @torch.inference_mode()
-def test_padding_that_is_no_number_reaches_padded_texts_and_no_packed_one() -> None:
+def test_what_stands_in_the_padding_changes_nothing() -> None:
     one, several = reader(), batch(LENGTHS)
-    before = one.variable(several)
-    with one.poisoned(several.padding):
-        assert torch.equal(one.variable(several), before)
-        torch.testing.assert_close(one.unpacked(several), before, rtol=0, atol=1e-10)
-        whole = one.padded(several).isfinite().all(-1).split(LENGTHS)
-    # Zero times what is no number is none: all but the longest, beside which there is no padding.
-    assert [bool(own.any()) for own in whole] == [length == max(LENGTHS) for length in LENGTHS]
-    assert torch.equal(one.variable(several), before)
-
-
-def test_huge_padding_changes_nothing_and_unpacking_must_clear_its_memory() -> None:
-    packing = Packing(LENGTHS)
-    row = torch.randn(3, 1, 4, packing.tokens, 8, generator=torch.Generator().manual_seed(0))
-    clean, huge, spoiled = (
-        packed.unpacked(packing, filler)(*row) for filler in (0.0, 1e30, torch.nan)
-    )
-    assert torch.equal(clean, huge)
-    assert not spoiled.isfinite().all()
+    other = several.tokens.where(several.packing.mask, 7)
+    assert not torch.equal(other, several.tokens)
+    assert torch.equal(one.padded(replace(several, tokens=other)), one.padded(several))
 
 
 @torch.inference_mode()
@@ -118,8 +105,11 @@ def test_counts_are_the_equations_and_pytorchs_own(lengths: list[int]) -> None:
         kernel = {CPU_KERNEL: _operations_of_attention}  # which its counter does not know
         with Counted() as counted, FlopCounterMode(display=False, custom_mapping=kernel) as theirs:
             way(several)
-        assert counted.tokens == tokens
-        assert one.entries(counted) == entries
+        one.hold(counted, tokens, entries)
+        with pytest.raises(RuntimeError, match="by the lengths"):
+            one.hold(counted, tokens, entries + 1)
+        with pytest.raises(RuntimeError, match="by the lengths"):
+            one.hold(counted, tokens + 1, entries)
         by_equation = operations.forward_operations_of_lengths(
             parameters=one.parameters,
             tokens=tokens,
@@ -130,8 +120,8 @@ def test_counts_are_the_equations_and_pytorchs_own(lengths: list[int]) -> None:
         assert counted.operations == by_equation == theirs.get_total_flops()
         with counted:
             attention.stock(*torch.zeros(3, 1, 1, 5, 8))  # of another width
-        with pytest.raises(RuntimeError, match="by equation"):
-            one.entries(counted)
+        with pytest.raises(RuntimeError, match="by the lengths"):
+            one.hold(counted, tokens, entries)
 
 
 def _operations_of_attention(query: Any, key: Any, *rest: Any, **options: Any) -> int:
@@ -206,36 +196,32 @@ def test_buckets_never_pad_more_than_whole_batches_as_they_arrive(
 
 @given(count=st.integers(8, 64), longest=st.integers(64, 1024), fill=st.floats(0.2, 1))
 def test_lengths_have_the_fill_that_is_asked_for(count: int, longest: int, fill: float) -> None:
-    drawn = heads.stratified(count, longest, fill, torch.Generator().manual_seed(count))
+    drawn = reading.stratified(count, longest, fill, torch.Generator().manual_seed(count))
     assert len(drawn) == count
     assert max(drawn) == longest
     assert min(drawn) >= 2
     assert sum(drawn) / count / longest == pytest.approx(fill, abs=0.1)
 
 
+@given(batch=st.integers(2, 128), longest=st.integers(32, 2048))
+def test_no_two_fills_are_measured_as_one(batch: int, longest: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = (reading.stratified(batch, longest, fill, generator) for fill in FILLS)
+    found = [reading.percent(lengths) for lengths in drawn]
+    assert found == sorted(set(found))
+    assert found[-1] == 100
+
+
 def test_attention_alone_is_the_same_in_every_way() -> None:
     packing = Packing(LENGTHS)
     padded = torch.randn(3, len(LENGTHS), max(LENGTHS), 4, 8, dtype=torch.float64)
-    q, k, v = padded.transpose(2, 3)
-    rows = [packing.pack(part).transpose(0, 1)[None] for part in padded]
-    query, key, value = rows
-    with torch.no_grad():
-        over_rows = [
-            packed.variable_length(packing, causal=False)(query, key, value),
-            heads.nested(query, key, value, packing),
-        ]
-        over_padded = [
-            packing.pack(way(q, k, v, packing.mask).transpose(1, 2)).transpose(0, 1)[None]
-            for way in (heads.by_definition, heads.fused)
-        ]
-    for length, *texts in zip(
-        LENGTHS, *(r.split(LENGTHS, 2) for r in [*rows, *over_rows, *over_padded]), strict=True
-    ):
-        query, key, value, *found = texts
+    exact = []
+    for text, length in enumerate(LENGTHS):
+        query, key, value = padded[:, text, :length].transpose(1, 2)  # each 4, length, 8
         weights = (query @ key.mT / 8**0.5).softmax(-1)
-        assert weights.shape[-1] == length
-        for own in found:
-            torch.testing.assert_close(own, weights @ value, rtol=0, atol=1e-10)
+        exact.append((weights @ value).transpose(0, 1))
+    for call in heads.calls(packing, padded).values():
+        torch.testing.assert_close(call.row(call.attend()), torch.cat(exact), rtol=0, atol=1e-10)
 
 
 def test_blocks_get_their_attention_back() -> None:

@@ -23,8 +23,8 @@ class Packing:
     """Where the tokens of texts of these lengths stand in a row, and in a padded batch.
 
     `offsets` (B + 1) are where each text begins in the row and the last ends, `positions` (N) each
-    token's place in its own text, `slots` (N) its place in the padded batch (B x S). Raises
-    ValueError where a text has no tokens, or where there is no text.
+    token's place in its own text, `slots` (N) its place in the padded batch (B x S), `mask` (B, S)
+    which of those hold a token. Raises ValueError where a text has no tokens, or there is no text.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -36,35 +36,32 @@ class Packing:
         texts = torch.arange(len(counts), device=device).repeat_interleave(counts)
         self.positions = torch.arange(self.tokens, device=device) - self.offsets[texts]
         self.slots = texts * self.longest + self.positions
-
-    @property
-    def mask(self) -> Tensor:
-        """Return which slots of the padded batch hold a token (B, S)."""
-        held = torch.zeros(len(self.lengths) * self.longest, dtype=torch.bool)
-        return held.to(self.slots.device).index_fill(0, self.slots, True).view(-1, self.longest)
+        self.mask = torch.arange(self.longest, device=device) < counts[:, None]
 
     def pack(self, padded: Tensor) -> Tensor:
         """Return the tokens of a padded batch (B, S, ...) as a row (N, ...)."""
         return padded.flatten(0, 1)[self.slots]
 
-    def unpack(self, row: Tensor, filler: float = 0.0) -> Tensor:
-        """Return the row (N, ...) as a padded batch (B, S, ...) with this between the texts."""
-        shape = len(self.lengths), self.longest, *row.shape[1:]
-        padded = row.new_full(shape, filler)
+    def unpack(self, row: Tensor) -> Tensor:
+        """Return the row (N, ...) as a padded batch (B, S, ...) with zeros behind the texts.
+
+        Memory must be cleared for it: what is hidden from attention gets the weight zero, and zero
+        times what is no number is none.
+        """
+        padded = row.new_zeros(len(self.lengths), self.longest, *row.shape[1:])
         padded.flatten(0, 1)[self.slots] = row
         return padded
 
 
-def unpacked(packing: Packing, filler: float = 0.0) -> Attention:
+def unpacked(packing: Packing) -> Attention:
     """Return causal attention over a row (1, heads, N, D) that is unpacked for it.
 
-    A later token is never looked at, so padding behind a text needs no mask; but it must be finite,
-    since its values are still multiplied by zero.
+    A later token is never looked at, so padding behind a text needs no mask.
     """
 
     def attend(*row: Tensor) -> Tensor:
         query, key, value = (
-            packing.unpack(part[0].transpose(0, 1), filler).transpose(1, 2) for part in row
+            packing.unpack(part[0].transpose(0, 1)).transpose(1, 2) for part in row
         )
         mixed = attention.stock(query, key, value)  # B, heads, S, D
         return packing.pack(mixed.transpose(1, 2)).transpose(0, 1)[None]

@@ -3,26 +3,15 @@
 Shapes in comments: B texts, S tokens of the longest, N of all, H heads, D head width.
 """
 
-import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from casestudies.lab.models import packed
 from casestudies.lab.models.packed import Packing
-
-
-def stratified(count: int, longest: int, fill: float, generator: torch.Generator) -> list[int]:
-    """Return so many lengths, in any order, whose mean is about this part of the longest.
-
-    They are longest · u^(1/fill - 1) at even distances of u, so that one half gives all lengths
-    alike, less than that many short texts, and 1 texts of one length. One is the longest.
-    """
-    u = (torch.arange(count) + 0.5) / count
-    lengths = (longest * u ** (1 / fill - 1)).round().clamp(min=2)
-    lengths[-1] = longest
-    drawn: list[int] = lengths[torch.randperm(count, generator=generator)].int().tolist()
-    return drawn
 
 
 def by_definition(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
@@ -36,21 +25,27 @@ def fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value, mask[:, None, None])
 
 
-def nested(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Tensor:
-    """Return attention over rows (1, H, N, D) by PyTorch's nested tensors of a jagged layout.
+class Call(NamedTuple):
+    """Attention of heads that are bound to it, and what makes a row (N, H, D) of its output."""
 
-    On a CPU PyTorch 2.13 has no causal attention of them, and none of grouped heads.
+    attend: Callable[[], Tensor]
+    row: Callable[[Tensor], Tensor]
+
+
+def calls(packing: Packing, padded: Tensor) -> dict[str, Call]:
+    """Return attention of queries, keys and values (3, B, S, H, D) by each variant.
+
+    Each reads its inputs as the linear layers before it would leave them: padded or in a row.
     """
-    q, k, v = (_jagged(part[0].transpose(0, 1), packing) for part in (query, key, value))
-    with warnings.catch_warnings():  # its way on a CPU is another layout, which is a prototype
-        warnings.simplefilter("ignore", UserWarning)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-    return mixed.transpose(1, 2).values().transpose(0, 1)[None]
+    query, key, value = padded.transpose(2, 3)  # each B, H, S, D
+    in_a_row = [packing.pack(part).transpose(0, 1)[None] for part in padded]  # each 1, H, N, D
+    by_length = packed.variable_length(packing, causal=False)
 
+    def packed_again(output: Tensor) -> Tensor:
+        return packing.pack(output.transpose(1, 2))
 
-def _jagged(row: Tensor, packing: Packing) -> Tensor:
-    """Return a row (N, H, D) as a nested tensor (B, H, jagged, D)."""
-    shortest, longest = min(packing.lengths), packing.longest
-    return torch.nested.nested_tensor_from_jagged(
-        row.contiguous(), packing.offsets, min_seqlen=shortest, max_seqlen=longest
-    ).transpose(1, 2)
+    return {
+        "definition": Call(lambda: by_definition(query, key, value, packing.mask), packed_again),
+        "padded": Call(lambda: fused(query, key, value, packing.mask), packed_again),
+        "varlen": Call(lambda: by_length(*in_a_row), lambda output: output[0].transpose(0, 1)),
+    }

@@ -3,12 +3,11 @@
 Shapes in comments: B texts, S tokens of the longest, N of all, C width.
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,32 +23,50 @@ from casestudies.lab.models.packed import Packing
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of the texts: which they are, their tokens padded (B, S), and how these are packed.
-
-    `padding` is the token that they are padded with, which stands in none of the texts.
-    """
+    """Some of the texts: which they are, their tokens padded (B, S), and how these are packed."""
 
     which: tuple[int, ...]
     tokens: Tensor
     packing: Packing
-    padding: int
 
 
 # Returns what the head reads of each token of a batch (N, C), text by text.
 Way = Callable[[Batch], Tensor]
 
 
+class Reading(NamedTuple):
+    """How texts are read: the way, the batches one after another, and what reads their padding."""
+
+    way: Way
+    batches: list[Batch]
+    linear_pads: bool = False
+    attention_pads: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens and padding that each linear layer must read, by the lengths."""
+        return sum(sum(_sides(batch, self.linear_pads)) for batch in self.batches)
+
+    @property
+    def scores(self) -> int:
+        """Return the scores that a head of each block must make, by the lengths."""
+        sides = (side for batch in self.batches for side in _sides(batch, self.attention_pads))
+        return sum(side**2 for side in sides)
+
+
+def _sides(batch: Batch, padded: bool) -> list[int]:
+    lengths = batch.packing.lengths
+    return [batch.packing.longest] * len(lengths) if padded else lengths
+
+
 def batches(texts: Sequence[Tensor], order: Sequence[int], size: int) -> list[Batch]:
     """Return the texts (each T), in this order, so many in a batch."""
-    used = {token for text in texts for token in text.tolist()}
-    padding = next(token for token in itertools.count() if token not in used)
     groups = [tuple(order[first : first + size]) for first in range(0, len(order), size)]
     return [
         Batch(
             group,
-            torch.nn.utils.rnn.pad_sequence([texts[i] for i in group], True, padding),
+            torch.nn.utils.rnn.pad_sequence([texts[i] for i in group], batch_first=True),
             Packing([len(texts[i]) for i in group], texts[0].device),
-            padding,
         )
         for group in groups
     ]
@@ -62,6 +79,25 @@ def by_length(lengths: Sequence[int], pool: int) -> list[int]:
         for first in range(0, len(lengths), pool)
         for text in sorted(range(first, min(first + pool, len(lengths))), key=lengths.__getitem__)
     ]
+
+
+def stratified(count: int, longest: int, fill: float, generator: torch.Generator) -> list[int]:
+    """Return so many lengths, in any order, whose mean is about this part of the longest.
+
+    They are longest · u^(1/fill - 1) at even distances of u, so that one half gives all lengths
+    alike, less than that many short texts, and 1 texts of one length. One is the longest, which
+    makes few texts fuller than was asked for.
+    """
+    u = (torch.arange(count) + 0.5) / count
+    lengths = (longest * u ** (1 / fill - 1)).round().clamp(min=2)
+    lengths[-1] = longest
+    drawn: list[int] = lengths[torch.randperm(count, generator=generator)].int().tolist()
+    return drawn
+
+
+def percent(lengths: Sequence[int]) -> int:
+    """Return the mean of the lengths as a share of the longest, in per cent."""
+    return round(100 * sum(lengths) / len(lengths) / max(lengths))
 
 
 def slots(lengths: Sequence[int], size: int) -> int:
@@ -83,22 +119,20 @@ class Reader:
         linears = (linear for block in self.blocks for linear in block.linears().values())
         return sum(linear.weight.numel() for linear in linears)
 
-    def entries(self, counted: "Counted") -> int:
-        """Return the scores that a head of each block made, in reads that were counted.
-
-        Raises RuntimeError where the operations are not those of the equation.
-        """
-        layers, entries = len(self.blocks), counted.entries // len(self.blocks)
-        expected = forward_operations_of_lengths(
+    def hold(self, counted: "Counted", tokens: int, scores: int) -> None:
+        """Raise RuntimeError where a read was counted that these numbers do not say."""
+        layers = len(self.blocks)
+        operations = forward_operations_of_lengths(
             parameters=self.parameters,
-            tokens=counted.tokens,
+            tokens=tokens,
             layers=layers,
             hidden=self._model.config.width,
-            entries=entries,
+            entries=scores,
         )
-        if counted.operations != expected:
-            raise RuntimeError(f"{counted.operations} operations counted, {expected} by equation")
-        return entries
+        found = counted.tokens, counted.scores, counted.operations
+        if found != (tokens, layers * scores, operations):
+            expected = f"{tokens}, {layers * scores} and {operations} by the lengths"
+            raise RuntimeError(f"{found} tokens, scores and operations counted, {expected}")
 
     def padded(self, batch: Batch) -> Tensor:
         """Read every slot. Padding stands behind each text, where causal attention never looks."""
@@ -128,17 +162,6 @@ class Reader:
         nats = F.cross_entropy(logits.float(), row[1:][follows], reduction="none")
         return list(nats.split([length - 1 for length in batch.packing.lengths]))
 
-    @contextmanager
-    def poisoned(self, token: int) -> Iterator[None]:
-        """Make this token's embedding not a number for a while."""
-        weight = self._model.embedding.weight.data
-        before = weight[token].clone()
-        weight[token] = torch.nan
-        try:
-            yield
-        finally:
-            weight[token] = before
-
     def _row(self, batch: Batch, by: Attention) -> Tensor:
         packing, config = batch.packing, self._model.config
         hidden = self._model.embedding(packing.pack(batch.tokens)[None])  # 1, N, C
@@ -166,12 +189,12 @@ class Counted(TorchFunctionMode):
     """Counts, as they are called, what linear layers and attention read within it.
 
     `operations` are of all matrix products, a multiplication and an addition counted as two;
-    `entries` the scores of one head, in all calls of attention.
+    `scores` those of one head, in all calls of attention.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = self.entries = 0
+        self.operations = self.scores = 0
         self._rows = Counter[int]()
 
     @property
@@ -193,7 +216,7 @@ class Counted(TorchFunctionMode):
         elif func is F.scaled_dot_product_attention:
             query, key = args[:2]
             sequences, heads, queries, width = query.shape
-            entries = sequences * queries * key.shape[-2]
-            self.entries += entries
-            self.operations += 4 * heads * width * entries
+            scores = sequences * queries * key.shape[-2]
+            self.scores += scores
+            self.operations += 4 * heads * width * scores
         return func(*args, **(kwargs or {}))

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.rounds import alternately, lengths, ratios
-from casestudies.lab.models import files, packed
+from casestudies.lab.models import files
 from casestudies.lab.models.packed import Packing
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.padding_removal import heads, reading
@@ -21,19 +20,14 @@ from casestudies.lab.studies.padding_removal.about import (
     SHORTEST,
     PaddingRemovalParameters,
 )
-from casestudies.lab.studies.padding_removal.reading import Batch, Counted, Reader, Way
+from casestudies.lab.studies.padding_removal.reading import Counted, Reader, Reading
 
 FILLS = (0.2, 0.4, 0.6, 0.8, 1.0)
 POOLS = (1, 2, 4, 8, 16, 32, 64)
 FEWEST = 2  # tokens of a text that can be scored
 TOLERANCE = 2e-3  # nats; float32, in batches of other shapes
-
-
-class Read(NamedTuple):
-    """How the texts are read: the way, and the batches that it reads one after another."""
-
-    way: Way
-    batches: list[Batch]
+# Of random heads; texts that saw each other would be apart by whole numbers.
+ATTENTION_TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-2}
 
 
 def run(parameters: PaddingRemovalParameters, setup: Setup, report: Report) -> str:
@@ -46,18 +40,16 @@ def run(parameters: PaddingRemovalParameters, setup: Setup, report: Report) -> s
     report.precision = "float32, times in bfloat16 and float16" if gpu else "float32"
     bench = PaddingBench(parameters, setup, report)
     with report.stage("counting and comparing", 0.2) as stage:
-        entries = bench.compare(stage)
-    with report.stage("poisoning the padding", 0.02):
-        bench.poison()
+        scores = bench.compare(stage)
     with report.stage("planning buckets", 0.01):
         bench.plan()
     with report.stage("timing on real lengths", 0.5):
         real = bench.on_real_lengths()
     with report.stage("timing as the fill grows", 0.2) as stage:
         full = bench.as_the_fill_grows(stage)
-    with report.stage("attention alone", 0.07) as stage:
+    with report.stage("attention alone", 0.09) as stage:
         bench.attention_alone(stage)
-    return verdict(bench, entries, real, full)
+    return verdict(bench, scores, real, full)
 
 
 class PaddingBench:
@@ -82,7 +74,8 @@ class PaddingBench:
         whole = order[: len(order) // parameters.batch * parameters.batch]
         self.planned = [len(every[i]) for i in whole]
         self.texts = [torch.tensor(every[i], device=setup.device) for i in order[:wanted]]
-        self._long = text.windows(corpus.evaluation, pretrained.tokenizer, parameters.longest)
+        windows = text.windows(corpus.evaluation, pretrained.tokenizer, parameters.longest)
+        self._long = text.spaced(windows, wanted).to(setup.device)
 
     @property
     def tokens(self) -> int:
@@ -92,7 +85,7 @@ class PaddingBench:
     @torch.inference_mode()
     def compare(self, stage: Stage) -> dict[str, int]:
         """Report what each way counts and that it says the same; return the scores of each."""
-        reader, found, entries = Reader(self.model), dict[str, Tensor](), dict[str, int]()
+        reader, found = Reader(self.model), dict[str, Tensor]()
         ways = self._ways(reader, self.texts)
         for done, (variant, read) in enumerate(ways.items()):
             stage.at(done / len(ways), variant)
@@ -104,41 +97,19 @@ class PaddingBench:
                 for which, of_text in zip(batch.which, reader.surprise(states, batch), strict=True)
             }
             found[variant] = torch.cat([nats[which] for which in range(len(self.texts))])
-            entries[variant] = self._count(variant, reader, counted)
-        alone = found["one by one"]
+            reader.hold(counted, read.tokens, read.scores)
+            self.report.measure("tokens read", variant, counted.tokens)
+            self.report.measure("scores", variant, counted.scores // len(reader.blocks))
+            self.report.measure("operations", variant, counted.operations / 1e9)
+            self.report.measure("slots per token", variant, counted.tokens / self.tokens)
+            self.report.measure("perplexity", variant, found[variant].mean().exp().item())
+        alone = found.pop("one by one")
         for variant, own in found.items():
             apart = (own - alone).abs().max().item()
             if not apart <= TOLERANCE:
                 raise RuntimeError(f"{variant} is {apart:.2g} nats from the text read alone")
             self.report.measure("equality error", variant, apart)
-            self.report.measure("perplexity", variant, own.mean().exp().item())
-        return entries
-
-    def _count(self, variant: str, reader: Reader, counted: Counted) -> int:
-        report, entries = self.report, reader.entries(counted)
-        report.measure("tokens read", variant, counted.tokens)
-        report.measure("scores", variant, entries)
-        report.measure("operations", variant, counted.operations / 1e9)
-        report.measure("slots per token", variant, counted.tokens / self.tokens)
-        return entries
-
-    @torch.inference_mode()
-    def poison(self) -> None:
-        """Report which tokens a way spoils whose padding is not a number."""
-        reader = Reader(self.model, 1)
-        for variant, read in self._ways(reader, self.texts).items():
-            with reader.poisoned(read.batches[0].padding):
-                whole = [read.way(batch).isfinite().all(-1) for batch in read.batches]
-            beside = torch.cat(
-                [
-                    ~own
-                    for rows, batch in zip(whole, read.batches, strict=True)
-                    for own in rows.split(batch.packing.lengths)
-                    if len(own) < batch.packing.longest
-                ]
-                or [torch.zeros(1)]
-            )
-            self.report.measure("spoiled tokens", variant, beside.float().mean().item())
+        return {variant: read.scores for variant, read in ways.items()}
 
     def plan(self) -> None:
         """Report how much padding is left of all paragraphs, by how many batches are sorted."""
@@ -157,7 +128,7 @@ class PaddingBench:
             self.model.to(torch.bfloat16)
         reader = Reader(self.model)
 
-        def scoring(read: Read) -> Callable[[], object]:
+        def scoring(read: Reading) -> Callable[[], object]:
             return lambda: [reader.surprise(read.way(batch), batch) for batch in read.batches]
 
         return self._timed({n: scoring(r) for n, r in self._ways(reader, self.texts).items()})
@@ -167,18 +138,17 @@ class PaddingBench:
         """Report how fast the first blocks read at each fill; return it of the fullest."""
         p, found = self.parameters, dict[str, float]()
         reader = Reader(self.model, p.blocks)
-        rows = text.spaced(self._long, p.batch * p.batches).to(self.setup.device)
         for done, fill in enumerate(FILLS):
-            percent = round(100 * fill)
-            stage.at(done / len(FILLS), f"{percent} %")
             drawn = [
                 length
                 for _ in range(p.batches)
-                for length in heads.stratified(p.batch, p.longest, fill, self._generator)
+                for length in reading.stratified(p.batch, p.longest, fill, self._generator)
             ]
-            texts = [row[:length] for row, length in zip(rows, drawn, strict=True)]
+            percent = reading.percent(drawn)
+            stage.at(done / len(FILLS), f"{percent} %")
+            texts = [row[:length] for row, length in zip(self._long, drawn, strict=True)]
 
-            def passing(read: Read) -> Callable[[], object]:
+            def passing(read: Reading) -> Callable[[], object]:
                 return lambda: [read.way(batch) for batch in read.batches]
 
             ways = self._ways(reader, texts)
@@ -187,36 +157,46 @@ class PaddingBench:
                 self.report.point("speed-up by fill", variant, percent, speed)
         return found
 
-    @torch.no_grad()  # a nested tensor cannot be made of others in inference mode
+    @torch.inference_mode()
     def attention_alone(self, stage: Stage) -> None:
-        """Report how fast and how equal attention of BERT's heads is, at each length."""
+        """Report how fast and how equal attention of random heads is, at each length.
+
+        Raises RuntimeError where it is not the definition's.
+        """
         p, device = self.parameters, self.setup.device
         dtype = torch.float16 if device == "cuda" else torch.float32
         longest = lengths(SHORTEST, p.attention_longest, 2)
         for done, length in enumerate(longest):
             stage.at(done / len(longest), f"{length} tokens")
-            drawn = heads.stratified(p.attention_batch, length, ATTENTION_FILL, self._generator)
-            ways = attention_calls(Packing(drawn, device), dtype, self._generator)
-            rows = {variant: to_row(call()) for variant, (call, to_row) in ways.items()}
+            drawn = reading.stratified(p.attention_batch, length, ATTENTION_FILL, self._generator)
+            shape = 3, p.attention_batch, length, BERT_HEADS, HEAD_WIDTH
+            padded = torch.randn(shape, generator=self._generator).to(device, dtype)
+            ways = heads.calls(Packing(drawn, device), padded)
+            rows = {variant: call.row(call.attend()) for variant, call in ways.items()}
+            exact = rows.pop("definition")
             for variant, own in rows.items():
-                apart = (own - rows["definition"]).abs().max().item()
+                apart = (own - exact).abs().max().item()
+                if not apart <= ATTENTION_TOLERANCE[dtype]:
+                    raise RuntimeError(f"attention {variant} is {apart:.2g} from its definition")
                 self.report.measure("equality error", variant, apart, length=length)
-            taken = alternately({name: call for name, (call, _) in ways.items()}, p.rounds, device)
+            taken = alternately(
+                {name: call.attend for name, call in ways.items()}, p.rounds, device
+            )
             for variant, speed in ratios(taken, to="definition").items():
                 self.report.measure("attention speed-up", variant, speed, length=length)
                 median = statistics.median(speed)
                 self.report.point("attention speed-up by length", variant, length, median)
 
-    def _ways(self, reader: Reader, texts: Sequence[Tensor]) -> dict[str, Read]:
+    def _ways(self, reader: Reader, texts: Sequence[Tensor]) -> dict[str, Reading]:
         count, size = len(texts), self.parameters.batch
         arrived = reading.batches(texts, range(count), size)
         order = reading.by_length([len(one) for one in texts], count)
         return {
-            "padded": Read(reader.padded, arrived),
-            "buckets": Read(reader.padded, reading.batches(texts, order, size)),
-            "one by one": Read(reader.padded, reading.batches(texts, range(count), 1)),
-            "unpacked": Read(reader.unpacked, arrived),
-            "varlen": Read(reader.variable, arrived),
+            "padded": Reading(reader.padded, arrived, True, True),
+            "buckets": Reading(reader.padded, reading.batches(texts, order, size), True, True),
+            "one by one": Reading(reader.padded, reading.batches(texts, range(count), 1)),
+            "unpacked": Reading(reader.unpacked, arrived, attention_pads=True),
+            "varlen": Reading(reader.variable, arrived),
         }
 
     def _timed(self, runs: Mapping[str, Callable[[], object]], **settings: int) -> dict[str, float]:
@@ -227,38 +207,9 @@ class PaddingBench:
         return {variant: statistics.median(speed) for variant, speed in found.items()}
 
 
-def attention_calls(
-    packing: Packing, dtype: torch.dtype, generator: torch.Generator
-) -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], Tensor]]]:
-    """Return attention of random heads in each way, and what makes a row (N, H, D) of its output.
-
-    Each reads its inputs as the linear layers before it would leave them: padded or in a row.
-    """
-    shape = (3, len(packing.lengths), packing.longest, BERT_HEADS, HEAD_WIDTH)
-    mask, device = packing.mask, packing.slots.device
-    padded = torch.randn(shape, generator=generator).to(device, dtype)  # 3, B, S, H, D
-    rows = [packing.pack(part).transpose(0, 1)[None] for part in padded]  # each 1, H, N, D
-    query, key, value = rows
-    q, k, v = padded.transpose(2, 3)
-    by_length = packed.variable_length(packing, causal=False)
-
-    def pack(output: Tensor) -> Tensor:
-        return packing.pack(output.transpose(1, 2))
-
-    def row(output: Tensor) -> Tensor:
-        return output[0].transpose(0, 1)
-
-    return {
-        "definition": (lambda: heads.by_definition(q, k, v, mask), pack),
-        "padded": (lambda: heads.fused(q, k, v, mask), pack),
-        "varlen": (lambda: by_length(query, key, value), row),
-        "nested": (lambda: heads.nested(query, key, value, packing), row),
-    }
-
-
 def verdict(
     bench: PaddingBench,
-    entries: Mapping[str, int],
+    scores: Mapping[str, int],
     real: Mapping[str, float],
     full: Mapping[str, float],
 ) -> str:
@@ -268,7 +219,7 @@ def verdict(
     slots = reading.slots([len(one) for one in bench.texts], p.batch)
     return (
         f"{texts} real paragraphs fill {100 * bench.tokens / slots:.0f} % of their padded batches"
-        f" and make {100 * entries['varlen'] / entries['padded']:.0f} % of the scores. Without the"
+        f" and make {100 * scores['varlen'] / scores['padded']:.0f} % of the scores. Without the"
         f" padding the whole model scores them {real['varlen']:.2f} x as fast, with the same"
         f" likelihoods; unpacked for attention {real['unpacked']:.2f} x, in buckets"
         f" {real['buckets']:.2f} x, one by one {real['one by one']:.2f} x. Where all texts are as"
