@@ -23,6 +23,7 @@ from casestudies.lab.studies.mixture_of_experts import about as mixture_of_exper
 from casestudies.lab.studies.multi_lora import about as multi_lora
 from casestudies.lab.studies.offloading import about as offloading
 from casestudies.lab.studies.outlier_codes import about as outlier_codes
+from casestudies.lab.studies.padding_removal import about as padding_removal
 from casestudies.lab.studies.paged_kv_cache import about as paged_kv_cache
 from casestudies.lab.studies.phase_splitting import about as phase_splitting
 from casestudies.lab.studies.pipeline_parallel import about as pipeline_parallel
@@ -49,6 +50,7 @@ STUDIES: dict[str, Study] = {
         paged_kv_cache,
         prefix_cache,
         fused_attention,
+        padding_removal,
         zero,
         lora,
         lomo,

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.generate.continuation import continued, with_cache
 from casestudies.lab.measure.equality import Equality, differing, relative
-from casestudies.lab.models import attention, shapes
+from casestudies.lab.models import attention, packed, shapes
 from casestudies.lab.models.attention import Attention
 from casestudies.lab.models.language_model import Config
+from casestudies.lab.models.packed import Packing
 from casestudies.lab.quantize import columns, hessian
 from casestudies.lab.quantize.gptq import gptq
 from casestudies.lab.quantize.quantized import Format, rounded
@@ -40,6 +42,24 @@ def _attention(way: Attention) -> Callable[[str], float]:
         q, k, v = _random(1, 6, 333, 64), _random(1, 2, 333, 64), _random(1, 2, 333, 64).flip(2)
         exact = attention.naive(q.double(), k.double(), v.double())
         return relative(way(q.to(device), k.to(device), v.to(device)), exact)
+
+    return apart
+
+
+def _variable_length(causal: bool) -> Callable[[str], float]:
+    """Return how far texts in one row are from each alone, in 16 bits, as a GPU's kernel has it."""
+
+    def apart(device: str) -> float:
+        lengths = [7, 129, 1, 64]
+        q, k = (_random(1, heads, sum(lengths), 64).half() for heads in (6, 2))
+        way = packed.variable_length(Packing(lengths, device), causal=causal)
+        found = way(q.to(device), k.to(device), k.flip(2).to(device))
+        each = zip(*(part.double().split(lengths, 2) for part in (q, k, k.flip(2))), strict=True)
+        exact = [
+            F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=True)
+            for query, key, value in each
+        ]
+        return relative(found, torch.cat(exact, dim=2))
 
     return apart
 
@@ -142,6 +162,8 @@ EQUALITIES = (
     Equality("attention: definition", 1e-5, _attention(attention.naive)),
     Equality("attention: stock", 1e-5, _attention(attention.stock)),
     Equality("attention: tiles", 1e-5, _attention(tiled.with_tile(64))),
+    Equality("attention: texts in one row, 16 bits", 5e-3, _variable_length(causal=False)),
+    Equality("attention: texts in one row, causal, 16 bits", 5e-3, _variable_length(causal=True)),
     Equality("language model: logits", 1e-5, _logits),
     Equality("language model: tokens with a cache, and without", 0, _tokens_with_a_cache),
     Equality("Gram matrix of inputs", 1e-5, _gram),

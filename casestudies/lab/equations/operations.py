@@ -6,6 +6,7 @@ from casestudies.lab.equations.equation import (
     LAYERS,
     PARAMETERS,
     POSITIVE,
+    SHARE,
     TOKENS,
     VOCABULARY,
     WIDTH,
@@ -15,6 +16,10 @@ from casestudies.lab.equations.equation import (
 )
 
 SEEN_TOKENS = Symbol("D", "tokens", "tokens that pass through the model", "tokens", POSITIVE)
+ENTRIES = Symbol(
+    "E", "entries", "scores that one head of a layer makes: the sum of squared lengths", "scores"
+)
+FILL = Symbol("φ", "fill", "mean length divided by the longest", "fraction", SHARE)
 TRAINED_TOKENS = Symbol("T", "tokens", "tokens that it is trained on", "tokens", POSITIVE)
 RATE = Symbol("X", "rate", "rate that one device attains", "operation/s", POSITIVE)
 OPERATIONS = Symbol("F", "operations", "operations of all devices together", "operations", POSITIVE)
@@ -51,6 +56,59 @@ KORTHIKANTI = "korthikanti2022reducing"
 def forward_operations(*, parameters: float, tokens: float) -> float:
     """Return the operations of all tokens together."""
     return 2 * parameters * tokens
+
+
+@equation(
+    "Operations of a forward pass, from lengths",
+    "2·P·D + 4·L·h·E",
+    "operations",
+    PARAMETERS,
+    SEEN_TOKENS,
+    LAYERS,
+    WIDTH,
+    ENTRIES,
+    holds="P of the linear layers alone; heads together as wide as the model. Without padding D is"
+    " the sum of lengths and E that of their squares; in a padded batch D is b·s and E is b·s².",
+    fails="Causal masks spare nothing in it, norms, softmax and embeddings are left out, and so is"
+    " what gathering and scattering tokens takes, which is time and no operation.",
+    sources=(
+        Source(
+            publication="zhai2022bytetransformer",
+            place="section III, padding-free algorithm; its table counts one layer",
+            from_memory=True,
+        ),
+    ),
+)
+def forward_operations_of_lengths(
+    *, parameters: int, tokens: int, layers: int, hidden: int, entries: int
+) -> float:
+    """Return the operations of a batch of texts of any lengths."""
+    return 2 * parameters * tokens + 4 * layers * hidden * entries
+
+
+@equation(
+    "Operations of a layer without padding",
+    "24·φ·b·s·h² + 4·φ²·b·s²·h",
+    "operations",
+    FILL,
+    BATCH,
+    TOKENS,
+    WIDTH,
+    holds="A layer of BERT: a feed-forward part four times as wide as the model. s is the longest"
+    " text. φ = 1 is the padded batch.",
+    fails="Texts that differ have a larger sum of squares than b·(φ·s)²: the second part is the"
+    " least that attention takes, reached where all are as long as the mean.",
+    sources=(
+        Source(
+            publication="zhai2022bytetransformer",
+            place="section III, the table of a single layer's computation",
+            from_memory=True,
+        ),
+    ),
+)
+def layer_operations_without_padding(*, fill: float, batch: int, tokens: int, hidden: int) -> float:
+    """Return the operations of one layer, given how full the padded batch would be."""
+    return 24 * fill * batch * tokens * hidden**2 + 4 * fill**2 * batch * tokens**2 * hidden
 
 
 @equation(

@@ -75,6 +75,16 @@ class Place(NamedTuple):
         cos, sin = turns(hidden.shape[1], head_width, base, first, hidden.device)
         return cls(cos.to(hidden.dtype), sin.to(hidden.dtype))
 
+    @classmethod
+    def at(cls, positions: Tensor, hidden: Tensor, head_width: int, base: float) -> "Place":
+        """Return the place of tokens (1, N, C) that stand at these positions (N) of their texts."""
+        longest = int(positions.max()) + 1
+        cos, sin = (
+            part[positions].to(hidden.dtype)
+            for part in turns(longest, head_width, base, 0, hidden.device)
+        )
+        return cls(cos, sin)
+
 
 def attend(
     projected: tuple[Tensor, ...],

@@ -21,7 +21,6 @@ from casestudies.lab.models.language_model import (
     Config,
     LanguageModel,
     Place,
-    turns,
 )
 
 C = TypeVar("C", bound=Cache)
@@ -62,11 +61,8 @@ class _Row(NamedTuple):
         """Return where the tokens of the hidden states (1, N, C) stand in their texts."""
         firsts = [piece.cache.length for piece in self.pieces]
         spans = [(first, first + size) for first, size in zip(firsts, self.sizes, strict=True)]
-        longest, width = max(end for _, end in spans), config.width // config.heads
-        angles = turns(longest, width, config.rope_base, 0, hidden.device)
         at = torch.cat([torch.arange(*span, device=hidden.device) for span in spans])
-        cos, sin = (part[at].to(hidden.dtype) for part in angles)
-        return Place(cos, sin)
+        return Place.at(at, hidden, config.width // config.heads, config.rope_base)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Return what attention mixes (1, H, N, D), each piece seeing its own text only."""

@@ -1,0 +1,1 @@
+"""Padding removal: a batch of texts of different lengths as one row of tokens."""
