@@ -19,6 +19,7 @@ from casestudies.lab.contract import (
 )
 from casestudies.lab.machine import Needs
 from casestudies.lab.metrics import HIGHER, LOWER, Metric
+from casestudies.lab.studies.decentralized.churn import AT_RANDOM, MOVING, WHERE_LEAST
 from casestudies.lab.studies.decentralized.claims import (
     ALONE,
     ANSWERS,
@@ -27,12 +28,22 @@ from casestudies.lab.studies.decentralized.claims import (
     GAIN,
     STREAMED,
 )
+from casestudies.lab.studies.decentralized.routing import (
+    ANYWHERE,
+    CHANCE,
+    FURTHEST,
+    INFORMED,
+    PATH,
+)
 from casestudies.lab.studies.decentralized.swarm import FIXED, REBALANCED, WIRED
 
 FORMULA = "the formula"
 REPLAYED, ANEW = "peer lost, replayed", "peer lost, begun anew"
 BY_TRIP, BY_RATE = "time per token by round trip", "gain by weights passed, computed"
 BY_LOSSES = "batches by losses, by replay"
+BY_CLIENTS = "servers’ time in use by clients at once, by replay"
+OF_ONE, OF_ALL = "tokens of one client, by replay", "servers’ time in use, by replay"
+AGAIN, LEAST_SERVED = "read again for a token, by replay", "least-served block, by replay"
 MOST_STAGES = 3  # with the client 4 ranks, no more than the rule of the claim asks for
 
 
@@ -83,6 +94,14 @@ class DecentralizedParameters(Parameters):
         4, "Speed of the fastest possible peer over the slowest, in the replay", unit="x",
         ge=1, le=64, role="workload",
     )  # fmt: skip
+    swarms: int = parameter(
+        3, "Swarms that are drawn for the replay of Petals’ routing", unit="swarms", ge=1, le=100,
+        role="effort",
+    )  # fmt: skip
+    walked: int = parameter(
+        800, "Tokens for which a client has time at best, in that replay", unit="tokens", ge=100,
+        le=100_000, role="effort",
+    )  # fmt: skip
 
 
 def needs(parameters: DecentralizedParameters) -> Needs:
@@ -110,8 +129,10 @@ STUDY = Study(
         " perfect overlap and the bus’s full rate. A core passes weights more slowly than the bus"
         " carries them, so only a run on a GPU speaks of peers with GPUs. SWARM is computed by"
         " replay: a batch’s way forward stands for both ways of training, failures are known at"
-        " once, and the peers’ speeds and lives are drawn, not observed. How a client of Petals"
-        " finds its peers is not looked at, nor are peers that lie, or privacy."
+        " once, and the peers’ speeds and lives are drawn, not observed. Petals’ servers are drawn too,"
+        " with their places and room: clients know all servers and times exactly, no cache is full,"
+        " and a server does one token at a time, where it would do those of several clients"
+        " together more quickly. Peers that lie are not looked at, nor is privacy."
     ),
     publications=("borzunov2022petals", "ryabinin2023swarm"),
     strategies=(
@@ -134,12 +155,23 @@ STUDY = Study(
                 "windows": 1,
                 "batches": 100,
                 "peers": 2,
+                "swarms": 1,
+                "walked": 100,
             },
         ),
         QUICK: Preset(1.2),
         CLAIMS: Preset(2.5, {"rounds": 9}),  # the rule's 30 % asks for times that are steady
         FULL: Preset(
-            20, {"prompts": 16, "answer": 64, "rounds": 9, "windows": 200, "batches": 50_000}
+            20,
+            {
+                "prompts": 16,
+                "answer": 64,
+                "rounds": 9,
+                "windows": 200,
+                "batches": 50_000,
+                "swarms": 12,
+                "walked": 5000,
+            },
         ),
     },
     variants=(
@@ -157,11 +189,21 @@ STUDY = Study(
         Variant(FIXED, "pipelines of equally fast peers that stay; replayed", "baseline"),
         Variant(WIRED, "each batch goes to a living peer with least to do; replayed"),
         Variant(REBALANCED, "and peers go to the stage with most to do; replayed"),
+        Variant(CHANCE, "one of those that hold the next block, by chance; replayed", "baseline"),
+        Variant(FURTHEST, "the one of them that holds most of what comes; replayed", "baseline"),
+        Variant(PATH, "Petals’ chain of least time, each server to the end of its range; replayed"),
+        Variant(ANYWHERE, "the chain of least time of all; replayed", "ablation"),
+        Variant(INFORMED, "a server’s time is shared with clients who chose before", "control"),
+        Variant(AT_RANDOM, "ranges of blocks by chance; least time; replayed", "baseline"),
+        Variant(WHERE_LEAST, "who comes serves the blocks served least; replayed", "ablation"),
+        Variant(MOVING, "and moves where the swarm serves less than it could; replayed"),
     ),
     settings=(
         Setting("round_trip", "of the emulated link", "ms round trip"),
         Setting("computing", "what a token’s pass through weights takes"),
         Setting("losses", "times that a peer is lost in 1,000 passes", "losses in 1,000 passes"),
+        Setting("deaths", "times that a server is lost in 1,000 tokens", "losses in 1,000 tokens"),
+        Setting("clients", "clients at once", "clients"),
         Setting("width", "numbers of a token’s hidden state", "wide"),
     ),
     metrics=(
@@ -261,11 +303,66 @@ STUDY = Study(
             "batches divided by what the living peers of the narrowest stage could have passed in"
             " the same time; more than 1 is impossible",
         ),
+        Metric(
+            "paths that are not shortest",
+            "paths",
+            LOWER,
+            None,
+            "counted",
+            "shortest paths, to the end of ranges and leaving anywhere, that another of all chains"
+            " of a small network is quicker than",
+        ),
+        Metric(
+            "share of the optimum",
+            "fraction",
+            HIGHER,
+            "scale",
+            "computed",
+            "tokens a second of the least-served block when all small swarm’s servers have moved,"
+            " divided by those of the best of all placements; more than 1 is impossible",
+        ),
+        Metric(
+            OF_ONE,
+            "token/s",
+            HIGHER,
+            "throughput",
+            "timed",
+            "tokens that one client gets in a second, prompts and reading again included, with a"
+            " block’s time and the link’s of this run; median of swarms",
+        ),
+        Metric(
+            AGAIN,
+            "token-block/token",
+            LOWER,
+            "cost",
+            "computed",
+            "tokens that a block had to read once more because a server was lost or had moved, for"
+            " a token that the client got",
+        ),
+        Metric(
+            LEAST_SERVED,
+            "fraction",
+            HIGHER,
+            "scale",
+            "computed",
+            "tokens a second of the least-served block, on average over the time, divided by those"
+            " if all servers that are ever there always had work; more than 1 is impossible",
+        ),
+        Metric(
+            OF_ALL,
+            "fraction",
+            HIGHER,
+            "throughput",
+            "computed",
+            "tokens of all clients, divided by those if all servers always had work; more than 1"
+            " is impossible",
+        ),
     ),
     series=(
         Series(BY_TRIP, "round trip", "ms", "time per token"),
         Series(BY_RATE, "weights passed", "GB/s", GAIN),
         Series(BY_LOSSES, "losses of a peer in 1,000 passes", "losses", "batches, by replay"),
+        Series(BY_CLIENTS, "clients at once", "clients", OF_ALL),
     ),
     headline=(("same tokens", REPLAYED), (GAIN, CODED)),
     charts=(
@@ -288,6 +385,13 @@ STUDY = Study(
             "Without losses pipelines of equals do as well as SWARM’s wiring. The more peers are"
             " lost, the more pipelines stand still with them, while a batch finds another peer.",
             series=BY_LOSSES,
+        ),
+        StudyChart(
+            "curves",
+            "Petals’ shortest path is best for one client and stops soonest to grow: all take the"
+            " same quick servers and wait for each other. Chains by chance carry more in the end;"
+            " a path that knows how many use a server already carries most.",
+            series=BY_CLIENTS,
         ),
     ),
     answers=ANSWERS,

@@ -17,7 +17,7 @@ from casestudies.lab.measure.perplexity import perplexity
 from casestudies.lab.models import files
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
-from casestudies.lab.studies.decentralized import claims, ranks, swarm
+from casestudies.lab.studies.decentralized import claims, ranks, routed, swarm
 from casestudies.lab.studies.decentralized.about import (
     ANEW,
     BY_LOSSES,
@@ -38,6 +38,7 @@ from casestudies.lab.studies.decentralized.claims import (
     STREAMED,
 )
 from casestudies.lab.studies.decentralized.ranks import Found
+from casestudies.lab.studies.decentralized.routing import Costs
 
 WINDOW = 128
 STAGES, LOSSES = 4, (0, 1, 3, 10)  # of the replay; losses of a peer in 1,000 passes
@@ -45,6 +46,7 @@ AWAY, MOVE = 100, 20  # passes that a lost peer is away, and that a change of st
 RATES = tuple(10 ** (n / 8) for n in range(33))  # GB/s
 WIDTHS = (576, 2048, 8192, claims.WIDTH)
 TOKENS = 512
+ANSWER = 32  # tokens of a session of the replay of Petals' routing
 
 
 def run(parameters: DecentralizedParameters, setup: Setup, report: Report) -> str:
@@ -67,6 +69,8 @@ def run(parameters: DecentralizedParameters, setup: Setup, report: Report) -> st
     with report.stage("computing and replaying", 0.1):
         report_gain(found.rate, report)
         report_swarm(statistics.median(found.reading), p, setup, report)
+        effort = routed.Effort(p.swarms, p.walked, p.prompt, ANSWER, p.spread)
+        routed.report_routing(costs(found, task, p), effort, setup.seed, report)
         for width in WIDTHS:
             report.measure("operations a byte", CODED, operations_a_byte(width), width=width)
     return verdict(p, report)
@@ -295,6 +299,18 @@ def report_swarm(cost: float, p: DecentralizedParameters, setup: Setup, report: 
             share = carried.rate / carried.cut
             report.measure("share of the cut, by replay", wiring, share, losses=losses)
             report.point(BY_LOSSES, wiring, losses, carried.rate)
+
+
+def costs(found: Found, task: Task, p: DecentralizedParameters) -> Costs:
+    """Return the seconds of a block, a token alone or read in a prompt, and of a token's link."""
+    reading = statistics.median(found.reading) * task.stages / p.prompt
+    return Costs(
+        blocks=task.config.layers,
+        block=statistics.median(found.alone_seconds) / task.config.layers,
+        reading=reading / task.config.layers,
+        passing=message_bytes(task, ranks.CODED) / task.rate,
+        round_trip=p.round_trip / 1000,
+    )
 
 
 def verdict(p: DecentralizedParameters, report: Report) -> str:
