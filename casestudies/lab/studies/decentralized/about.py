@@ -129,8 +129,8 @@ STUDY = Study(
         " perfect overlap and the bus’s full rate. A core passes weights more slowly than the bus"
         " carries them, so only a run on a GPU speaks of peers with GPUs. SWARM is computed by"
         " replay: a batch’s way forward stands for both ways of training, failures are known at"
-        " once, and the peers’ speeds and lives are drawn, not observed. Petals’ servers are drawn too,"
-        " with their places and room: clients know all servers and times exactly, no cache is full,"
+        " once, and the peers’ speeds and lives are drawn, not observed. Petals’ servers are drawn"
+        " too, with places and room: clients know all servers and times exactly, no cache is full,"
         " and a server does one token at a time, where it would do those of several clients"
         " together more quickly. Peers that lie are not looked at, nor is privacy."
     ),

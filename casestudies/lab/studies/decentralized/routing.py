@@ -231,9 +231,9 @@ def drawn(speeds: Sequence[float], costs: Costs, *, seed: int, client: int = 0) 
 
     A server has room for an eighth to half of the blocks.
     """
-    luck, count = np.random.default_rng(seed), len(speeds)
+    luck, count = np.random.default_rng([seed, 0, 0]), len(speeds)
     room = luck.integers(max(1, costs.blocks // 8), max(1, costs.blocks // 2) + 1, count)
-    own = np.random.default_rng([seed, client]).random((1, 2))
+    own = np.random.default_rng([seed, 1, client]).random((1, 2))
     places = np.concatenate([luck.random((count, 2)), own])
     apart = np.linalg.norm(places[:, None] - places[None], axis=-1) / np.sqrt(2)
     delay = apart * costs.round_trip / 2 + costs.passing * ~np.eye(count + 1, dtype=bool)

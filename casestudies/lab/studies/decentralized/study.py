@@ -19,15 +19,20 @@ from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
 from casestudies.lab.studies.decentralized import claims, ranks, routed, swarm
 from casestudies.lab.studies.decentralized.about import (
+    AGAIN,
     ANEW,
     BY_LOSSES,
     BY_RATE,
     BY_TRIP,
     FORMULA,
+    LEAST_SERVED,
+    OF_ALL,
+    OF_ONE,
     REPLAYED,
     DecentralizedParameters,
 )
 from casestudies.lab.studies.decentralized.chain import HEAD_BYTES, Answer, Task
+from casestudies.lab.studies.decentralized.churn import MOVING, WHERE_LEAST
 from casestudies.lab.studies.decentralized.claims import (
     ALONE,
     CHAIN,
@@ -38,7 +43,7 @@ from casestudies.lab.studies.decentralized.claims import (
     STREAMED,
 )
 from casestudies.lab.studies.decentralized.ranks import Found
-from casestudies.lab.studies.decentralized.routing import Costs
+from casestudies.lab.studies.decentralized.routing import CHANCE, FURTHEST, INFORMED, PATH, Costs
 
 WINDOW = 128
 STAGES, LOSSES = 4, (0, 1, 3, 10)  # of the replay; losses of a peer in 1,000 passes
@@ -324,6 +329,11 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
         )
 
     often = LOSSES[-2]
+    crowd = {w: of(OF_ALL, w, clients=routed.CLIENTS[-1]) for w in (PATH, CHANCE, INFORMED)}
+    one = {w: of(OF_ONE, w, deaths=1) for w in (PATH, FURTHEST, CHANCE)}
+    most = routed.DEATHS[-1]
+    least = {w: of(LEAST_SERVED, w, deaths=most) for w in (WHERE_LEAST, MOVING)}
+    again = {w: of(AGAIN, w, deaths=most) for w in least}
     rates = {w: of("batches, by replay", w, losses=often) for w in swarm.WIRINGS}
     apart = max(m.value for m in report.measurements if m.metric == "prediction error")
     return (
@@ -341,5 +351,14 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
         f" from {of('weights passed for 3x', CODED):.0f} GB/s on. By replay, where a peer is lost"
         f" {often} times in 1,000 passes, SWARM’s wiring carries"
         f" {rates[swarm.WIRED] / rates[swarm.FIXED]:.1f} times as much as fixed pipelines,"
-        f" {rates[swarm.REBALANCED] / rates[swarm.FIXED]:.1f} times with rebalancing."
+        f" {rates[swarm.REBALANCED] / rates[swarm.FIXED]:.1f} times with rebalancing. By replay of"
+        f" Petals’ routing, one client gets {one[PATH] / one[FURTHEST]:.1f} times as many tokens by"
+        f" the shortest path as from the furthest server next, {one[PATH] / one[CHANCE]:.1f} times"
+        f" as many as by chance. But {routed.CLIENTS[-1]} clients at once, each by its shortest"
+        f" path, use {100 * crowd[PATH]:.0f} % of the servers’ time, by chance"
+        f" {100 * crowd[CHANCE]:.0f} %, and if they know of each other"
+        f" {100 * crowd[INFORMED]:.0f} %. Where a server is lost {most} times in 1,000 tokens, the"
+        f" least-served block has {100 * least[MOVING]:.0f} % of an even share if servers move,"
+        f" {100 * least[WHERE_LEAST]:.0f} % if they do not; {again[MOVING]:.1f} token-blocks are"
+        f" read again for a token instead of {again[WHERE_LEAST]:.1f}."
     )
