@@ -62,9 +62,9 @@ class DecentralizedParameters(Parameters):
         256, "Most blocks of the model that are used, from the first on", unit="blocks",
         ge=MOST_STAGES, le=256, role="workload",
     )  # fmt: skip
-    prompts: int = parameter(3, "Texts to continue", unit="texts", ge=1, le=64, role="workload")
+    prompts: int = parameter(2, "Texts to continue", unit="texts", ge=1, le=64, role="workload")
     prompt: int = parameter(32, "Length of a prompt", unit="tokens", ge=2, le=512, role="workload")
-    answer: int = parameter(10, "Length of an answer", unit="tokens", ge=4, le=512, role="workload")
+    answer: int = parameter(8, "Length of an answer", unit="tokens", ge=4, le=512, role="workload")
     block: Literal[16, 32, 64] = parameter(
         64, "Numbers that share a scale where activations are sent in 8 bits", unit="numbers",
         role="method",
@@ -84,7 +84,7 @@ class DecentralizedParameters(Parameters):
         role="effort",
     )  # fmt: skip
     batches: int = parameter(
-        10_000, "Batches of the replay of SWARM", unit="batches", ge=100, le=100_000, role="effort"
+        5000, "Batches of the replay of SWARM", unit="batches", ge=100, le=100_000, role="effort"
     )
     peers: int = parameter(
         8, "Peers of each of four stages, in the replay", unit="peers", ge=2, le=64,
@@ -318,8 +318,9 @@ STUDY = Study(
             HIGHER,
             "scale",
             "computed",
-            "tokens a second of the least-served block when all small swarm’s servers have moved,"
-            " divided by those of the best of all placements; more than 1 is impossible",
+            "tokens a second of the least-served block when all servers of a small swarm are where"
+            " they want to be, divided by those of the best of all placements; mean; more than 1 is"
+            " impossible",
         ),
         Metric(
             OF_ONE,
@@ -328,7 +329,8 @@ STUDY = Study(
             "throughput",
             "timed",
             "tokens that one client gets in a second, prompts and reading again included, with a"
-            " block’s time and the link’s of this run; median of swarms",
+            " block’s time and the link’s of this run; chains are found among servers where least"
+            " served; median of swarms",
         ),
         Metric(
             AGAIN,

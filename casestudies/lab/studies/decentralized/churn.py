@@ -15,7 +15,6 @@ from operator import mul
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from casestudies.lab.studies.decentralized.routing import (
     CLIENT,
@@ -37,7 +36,8 @@ ENOUGH = 0.75  # of what the swarm could serve: a server moves where it serves l
 
 def least_served(served: Floats, room: int) -> int:
     """Return where the blocks begin that are served least: by the least of them, then the next."""
-    windows = np.sort(sliding_window_view(served, room), axis=1)
+    starts = np.arange(len(served) - room + 1)
+    windows = np.sort(served[starts[:, None] + np.arange(room)], axis=1)
     return int(np.lexsort(windows.T[::-1])[0])
 
 

@@ -110,7 +110,7 @@ def report_small(seed: int, report: Report) -> None:
             apart += abs(network.predicted(chain) - least) > EQUAL * least
     report.log(f"shortest paths held against every chain: {tried}")
     report.measure("paths that are not shortest", routing.PATH, apart)
-    report.measure("share of the optimum", churn.MOVING, shares)
+    report.measure("share of the optimum", churn.MOVING, statistics.mean(shares))
 
 
 def small(seed: int) -> tuple[Network, dict[int, Held]]:
@@ -143,8 +143,9 @@ def replay_losses(rows: Rows, network: Network, session: Session, fates: dict[in
             swarms = churn.epochs(network, placement, fate)
             share = churn.mean_served(network, swarms, fate.until) / network.even_share
             rows[LEAST_SERVED, placement, "deaths", deaths].append(share)
-            ways = choices(fate.seed) if placement == churn.WHERE_LEAST else {}
-            for way, choose in {placement: routing.shortest, **ways}.items():
+            alike = placement == churn.WHERE_LEAST  # where ways to find a chain are compared
+            ways = choices(fate.seed) if alike else {placement: routing.shortest}
+            for way, choose in ways.items():
                 got = churn.Walk(network, swarms, session, choose).until(fate.until)
                 rows[OF_ONE, way, "deaths", deaths].append(got.rate)
                 again = got.again / max(1, got.rate * fate.until)

@@ -80,10 +80,10 @@ class Network:
 
         Each server is taken to pass every token through all of its blocks.
         """
-        served = np.zeros(self.blocks)
+        served, seconds = np.zeros(self.blocks), self.seconds.tolist()
         for server in sorted(swarm):
             blocks = swarm[server].blocks
-            served[blocks.start : blocks.stop] += 1 / (self.seconds[server] * len(blocks))
+            served[blocks.start : blocks.stop] += 1 / (seconds[server] * len(blocks))
         return served
 
 
@@ -109,6 +109,7 @@ def holders(swarm: Swarm, block: int) -> list[int]:
 def shortest(network: Network, swarm: Swarm, gap: Gap, *, to_end: bool = True) -> Chain:
     """Return the chain of least time; raises Uncovered."""
     blocks, source, target = gap
+    seconds, delay = network.seconds.tolist(), network.delay.tolist()
     best: dict[int, tuple[float, Chain]] = {}  # through the blocks so far, by the last server
     for block in blocks:
         begins = block == blocks.start
@@ -116,7 +117,7 @@ def shortest(network: Network, swarm: Swarm, gap: Gap, *, to_end: bool = True) -
         found = dict[int, tuple[float, Chain]]()
         for server in holders(swarm, block):
             ways = [
-                (cost + float(network.delay[before, server]), [*chain, Leg(server, one(block))])
+                (cost + delay[before][server], [*chain, Leg(server, one(block))])
                 for before, (cost, chain) in ({source: (0.0, [])} if begins else left).items()
                 if begins or before != server
             ]
@@ -125,9 +126,9 @@ def shortest(network: Network, swarm: Swarm, gap: Gap, *, to_end: bool = True) -
                 ways.append((cost, [*chain[:-1], grown(chain[-1])]))
             if ways:
                 cost, chain = min(ways, key=itemgetter(0))
-                found[server] = cost + float(network.seconds[server]), chain
+                found[server] = cost + seconds[server], chain
         best = found
-    ends = ((c + float(network.delay[s, target]), chain) for s, (c, chain) in best.items())
+    ends = ((cost + delay[server][target], chain) for server, (cost, chain) in best.items())
     return min(ends, key=itemgetter(0))[1]
 
 
@@ -138,7 +139,7 @@ def one(block: int) -> range:
 
 def grown(leg: Leg) -> Leg:
     """Return a leg of one block more."""
-    return leg._replace(blocks=range(leg.blocks.start, leg.blocks.stop + 1))
+    return Leg(leg.server, range(leg.blocks.start, leg.blocks.stop + 1))
 
 
 def every_chain(network: Network, swarm: Swarm, *, to_end: bool = True) -> Iterator[Chain]:

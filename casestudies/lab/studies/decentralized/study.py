@@ -333,7 +333,7 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
     one = {w: of(OF_ONE, w, deaths=1) for w in (PATH, FURTHEST, CHANCE)}
     most = routed.DEATHS[-1]
     least = {w: of(LEAST_SERVED, w, deaths=most) for w in (WHERE_LEAST, MOVING)}
-    again = {w: of(AGAIN, w, deaths=most) for w in least}
+    again = {w: of(AGAIN, w, deaths=most) for w in (PATH, MOVING)}
     rates = {w: of("batches, by replay", w, losses=often) for w in swarm.WIRINGS}
     apart = max(m.value for m in report.measurements if m.metric == "prediction error")
     return (
@@ -360,5 +360,5 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
         f" {100 * crowd[INFORMED]:.0f} %. Where a server is lost {most} times in 1,000 tokens, the"
         f" least-served block has {100 * least[MOVING]:.0f} % of an even share if servers move,"
         f" {100 * least[WHERE_LEAST]:.0f} % if they do not; {again[MOVING]:.1f} token-blocks are"
-        f" read again for a token instead of {again[WHERE_LEAST]:.1f}."
+        f" read again for a token instead of {again[PATH]:.1f}."
     )
