@@ -1,6 +1,7 @@
 """Chains of Petals’ clients, beside all chains there are, and servers that place themselves."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -192,3 +193,16 @@ def test_servers_and_clients_are_drawn_by_their_seed() -> None:
     assert not np.array_equal(network.delay[CLIENT], other.delay[CLIENT])
     assert network.delay.max() <= COSTS.passing + COSTS.round_trip / 2
     assert set(network.room) <= set(range(1, 7))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, blocks=st.integers(2, 40))
+def test_ranks_get_two_chains_that_go_by_way_of_the_client(seed: int, blocks: int) -> None:
+    network, chains = routed.for_ranks(replace(COSTS, blocks=blocks), seed)
+    short, far = (chains[name] for name in (routing.PATH, routing.FURTHEST))
+    assert network.predicted(short) <= network.predicted(far)
+    for chain in (short, far):
+        assert 2 <= len(chain) <= 3
+        assert [b for leg in chain for b in leg.blocks] == list(range(blocks))
+        round_trips = sum(2 * network.delay[leg.server, CLIENT] for leg in chain)
+        assert network.predicted(chain) == pytest.approx(blocks * COSTS.block + round_trips)

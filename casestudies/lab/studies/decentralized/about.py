@@ -313,6 +313,15 @@ STUDY = Study(
             " of a small network is quicker than",
         ),
         Metric(
+            "route off its prediction",
+            "%",
+            LOWER,
+            None,
+            "timed",
+            "how far a token through ranks that take the chain’s places is from what was predicted"
+            " when the chain was found; median of rounds, each with one process’s own time",
+        ),
+        Metric(
             "share of the optimum",
             "fraction",
             HIGHER,

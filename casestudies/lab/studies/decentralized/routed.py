@@ -15,14 +15,26 @@ from casestudies.lab.studies.decentralized.about import (
     AGAIN,
     BY_CLIENTS,
     LEAST_SERVED,
+    MOST_STAGES,
     OF_ALL,
     OF_ONE,
 )
+from casestudies.lab.studies.decentralized.chain import Task
 from casestudies.lab.studies.decentralized.churn import Fate, Session
-from casestudies.lab.studies.decentralized.routing import Choice, Costs, Gap, Held, Network
+from casestudies.lab.studies.decentralized.ranks import WHOLE, through_a_chain
+from casestudies.lab.studies.decentralized.routing import (
+    CLIENT,
+    Chain,
+    Choice,
+    Costs,
+    Gap,
+    Held,
+    Network,
+)
 from casestudies.lab.studies.decentralized.swarm import speeds
 
 SERVERS = 24
+FEW, ROUNDS = 6, 3  # servers of which ranks take the places, and times that they do
 DEATHS = (0, 1, 3)  # times that a server is lost in 1,000 tokens of the shortest path
 CLIENTS = (1, 4, 16, 64)
 AWAY, MOVE, ASK = 100, 20, 200  # tokens of the shortest path
@@ -52,6 +64,52 @@ def choices(seed: int) -> dict[str, Choice]:
         routing.FURTHEST: partial(routing.onwards, routing.furthest),
         routing.CHANCE: partial(routing.onwards, partial(routing.by_chance, luck)),
     }
+
+
+Found = tuple[Network, dict[str, Chain]]
+
+
+def for_ranks(costs: Costs, seed: int) -> Found:
+    """Return servers as quick as each other, and chains of two or three of them that differ."""
+    return next(found for n in itertools.count(seed) for found in by_two_ways(costs, n))
+
+
+def by_two_ways(costs: Costs, seed: int) -> list[Found]:
+    """Return a network with its shortest path and the furthest servers, if ranks can be both."""
+    network = routing.by_way_of_client(routing.drawn((1.0,) * FEW, costs, seed=seed))
+    swarm = churn.epochs(network, churn.WHERE_LEAST, replace(STILL, seed=seed))[-1].swarm
+    if not network.served(swarm).all():
+        return []
+    ways, whole = choices(seed), Gap(range(costs.blocks))
+    both = {n: ways[n](network, swarm, whole) for n in (routing.PATH, routing.FURTHEST)}
+    fit = all(2 <= len(chain) <= MOST_STAGES for chain in both.values())
+    return [(network, both)] if fit and both[routing.PATH] != both[routing.FURTHEST] else []
+
+
+def report_ranks(task: Task, costs: Costs, seed: int, report: Report) -> None:
+    """Let ranks carry out the chains, and hold the time of a token against what was predicted."""
+    network, chains = for_ranks(costs, seed)
+    links = replace(network, seconds=np.zeros(FEW))
+    for name, chain in chains.items():
+        trips = [2 * (network.delay[leg.server, CLIENT] - costs.passing) for leg in chain]
+        found = through_a_chain(
+            replace(
+                task,
+                stages=len(chain),
+                cuts=tuple(leg.blocks.start for leg in chain[1:]),
+                reach=tuple(float(trip) / costs.round_trip for trip in trips),
+                prompts=task.prompts[:1],
+            ),
+            [costs.round_trip],
+            ROUNDS,
+        )
+        (taken,) = found.chain_seconds.values()
+        expected = [alone + links.predicted(chain) for alone in found.alone_seconds]
+        off = statistics.median(t / e - 1 for t, e in zip(taken, expected, strict=True))
+        report.measure("time per token", name, [1000 * seconds for seconds in taken])
+        report.measure("route off its prediction", name, 100 * abs(off))
+        apart = max(a.apart(b) for a, b in zip(found.chain[WHOLE], found.alone, strict=True))
+        report.measure("equality error", name, apart)
 
 
 Rows = dict[tuple[str, str, str, int], list[float]]  # values by metric, variant and setting

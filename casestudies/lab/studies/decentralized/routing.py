@@ -213,6 +213,15 @@ def crowded(network: Network, chains: Sequence[Chain]) -> Network:
     return replace(network, seconds=network.seconds * (1 + guests))
 
 
+def by_way_of_client(network: Network) -> Network:
+    """Return the network where servers reach each other through the client alone."""
+    to, back = network.delay[:, CLIENT], network.delay[CLIENT]
+    delay = to[:, None] + back[None]
+    delay[CLIENT], delay[:, CLIENT] = back, to
+    np.fill_diagonal(delay, 0)
+    return replace(network, delay=delay)
+
+
 @dataclass(frozen=True)
 class Costs:
     """Seconds of a block for a token at speed 1, alone or read with others, and of links.

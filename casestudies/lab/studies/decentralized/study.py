@@ -64,13 +64,15 @@ def run(parameters: DecentralizedParameters, setup: Setup, report: Report) -> st
     with tempfile.TemporaryDirectory() as folder:
         with report.stage("reading model and text, measuring perplexity", 0.3):
             task = prepare(p, setup, report, folder)
-        with report.stage(f"generating through {p.stages} peers", 0.4):
+        with report.stage(f"generating through {p.stages} peers", 0.3):
             trips = [p.round_trip / 1000 * share for share in (0.2, 0.5, 1)]
             found = ranks.through_a_chain(task, trips, p.rounds)
             report_answers(found, task, report)
             report_times(found, task, report)
         with report.stage("killing a peer amid an answer", 0.2):
             report_losses(found, task, report)
+        with report.stage("going through chains that were found", 0.1):
+            routed.report_ranks(task, costs(found, task, p), setup.seed, report)
     with report.stage("computing and replaying", 0.1):
         report_gain(found.rate, report)
         report_swarm(statistics.median(found.reading), p, setup, report)
