@@ -399,9 +399,9 @@ STUDY = Study(
         ),
         StudyChart(
             "curves",
-            "Petals’ shortest path is best for one client and stops soonest to grow: all take the"
-            " same quick servers and wait for each other. Chains by chance carry more in the end;"
-            " a path that knows how many use a server already carries most.",
+            "Petals’ shortest path is best for one client, and soon carries no more: all take the"
+            " same quick servers and wait for each other. Chains by chance overtake it; a path that"
+            " knows how many use a server already carries most.",
             series=BY_CLIENTS,
         ),
     ),

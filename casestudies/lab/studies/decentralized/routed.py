@@ -39,7 +39,7 @@ DEATHS = (0, 1, 3)  # times that a server is lost in 1,000 tokens of the shortes
 CLIENTS = (1, 4, 16, 64)
 AWAY, MOVE, ASK = 100, 20, 200  # tokens of the shortest path
 TOGETHER = 100  # as many, that several clients have time for
-SMALL = 100  # networks in which every chain and placement is tried
+SMALL = 60  # networks in which every chain and placement is tried
 EQUAL = 1e-9  # of a time, by which sums in another order may differ
 STILL = Fate(float("inf"), away=1, move=1, every=1, until=1, seed=0)
 
