@@ -106,7 +106,6 @@ def report_ranks(task: Task, costs: Costs, seed: int, report: Report) -> None:
         (taken,) = found.chain_seconds.values()
         expected = [alone + links.predicted(chain) for alone in found.alone_seconds]
         off = statistics.median(t / e - 1 for t, e in zip(taken, expected, strict=True))
-        report.measure("time per token", name, [1000 * seconds for seconds in taken])
         report.measure("route off its prediction", name, 100 * abs(off))
         apart = max(a.apart(b) for a, b in zip(found.chain[WHOLE], found.alone, strict=True))
         report.measure("equality error", name, apart)
