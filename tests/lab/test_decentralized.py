@@ -109,16 +109,6 @@ def test_stages_of_unequal_size_give_what_the_blocks_give(tmp_path: Path) -> Non
         assert torch.equal(through, Segment(task, range(2)).read(hidden))
 
 
-def test_a_chain_that_was_found_waits_as_far_as_its_peers_are(tmp_path: Path) -> None:
-    uneven = task_in(tmp_path, stages=2)
-    three = replace(uneven.config, layers=3)
-    assert replace(uneven, config=three, cuts=(1,)).held == [range(1), range(1, 3)]
-    task = replace(uneven, cuts=(1,), reach=(1.0, 0.25), prompts=uneven.prompts[:1])
-    found = ranks.through_a_chain(task, [0.04], 2)
-    assert found.chain[ranks.WHOLE][0].apart(found.alone[0]) == 0
-    assert min(found.chain_seconds[0.04]) >= 0.05
-
-
 def test_a_shortened_model_is_one_of_its_first_blocks() -> None:
     model = study.shortened(talkative_model(), 1)
     assert (model.config.layers, len(model.blocks)) == (1, 1)

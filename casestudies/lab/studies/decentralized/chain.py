@@ -61,8 +61,7 @@ class Task:
     """A model cut into stages, whose weights lie in files, and prompts (R, T) to continue.
 
     `rate` is that of the emulated link, in bytes a second; `block` are the numbers that share a
-    scale where they are sent in 8 bits. Stages are equal, or begin at `cuts`; `reach` is the share
-    of the round trip that each stage's peer has, by default all of it.
+    scale where they are sent in 8 bits.
     """
 
     folder: str
@@ -74,13 +73,11 @@ class Task:
     device: str
     prompts: NDArray[np.int64]
     tokens: int
-    cuts: tuple[int, ...] = ()
-    reach: tuple[float, ...] = ()
 
     @property
     def held(self) -> list[range]:
         """Return the blocks of each stage."""
-        parts = np.array_split(np.arange(self.config.layers), list(self.cuts) or self.stages)
+        parts = np.array_split(np.arange(self.config.layers), self.stages)
         return [range(part[0], part[-1] + 1) for part in parts]
 
     @property
@@ -314,6 +311,5 @@ class Client:
         tokens = len(body) if body is not None else 0
         if stage < self.task.stages:
             self.read += tokens * len(self.task.held[stage])
-        reach = self.task.reach[stage] if stage < len(self.task.reach) else 1
-        head = Head(step, self.bits, tokens, first, round(reach * self.round_trip / 2 * 1e6))
+        head = Head(step, self.bits, tokens, first, round(self.round_trip / 2 * 1e6))
         self.wire.say(self._peers[stage], head, body)
