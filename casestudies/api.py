@@ -45,6 +45,7 @@ from reviewapp.rest.endpoint import Endpoint
 from reviewapp.rest.listing import Listing, json_keys
 from reviewapp.rest.pages import OF_EVERY_LIST
 from reviewapp.ui.fields import WholeNumberField
+from taxonomy.choices import Origin
 
 LARGEST_ID = 2**63 - 1
 
@@ -93,7 +94,10 @@ class RunFilterForm(forms.Form):
     reference = forms.ChoiceField(
         required=False,
         choices=[("yes", "yes"), ("no", "no")],
-        help_text="Whether it ships with the site or was started here",
+        help_text="Whether it ships with the site",
+    )
+    origin = forms.ChoiceField(
+        required=False, choices=Origin.choices, help_text="Where it was made"
     )
     device = forms.ChoiceField(
         required=False, choices=Device.choices, help_text="What it was asked to run on"
@@ -177,7 +181,7 @@ class Runs(Starting[Run]):
     def found(self, chosen: dict[str, Any]) -> QuerySet[Run]:
         """Return the runs chosen."""
         Run.objects.mark_lost()
-        runs = Run.objects.select_related("owner").defer("series")
+        runs = Run.objects.select_related("owner", "contribution").defer("series")
         keys = ("study", "device", "hardware", "sweep")
         runs = runs.filter(**{key: chosen[key] for key in keys if chosen[key]})
         if tag := as_kept(chosen["tag"]):
@@ -186,6 +190,8 @@ class Runs(Starting[Run]):
             runs = runs.filter(state__in=chosen["state"])
         if chosen["reference"]:
             runs = runs.filter(reference__isnull=chosen["reference"] == "no")
+        if chosen["origin"]:
+            runs = runs.from_origin(chosen["origin"])
         return runs
 
     def parts(self, rows: QuerySet[Run]) -> dict[str, list[str]]:
@@ -230,7 +236,7 @@ class OneRun(Endpoint, RetrieveAPIView[Run]):
     """One run with its result: measurements, curves, environment and the command to repeat it."""
 
     serializer_class = RunDetailSerializer
-    queryset = Run.objects.select_related("owner").prefetch_related("measurements")
+    queryset = Run.objects.select_related("owner", "contribution").prefetch_related("measurements")
     examples = {"GET": "1/"}
 
     def get_object(self) -> Run:
@@ -245,7 +251,7 @@ class CancelRun(Endpoint, GenericAPIView[Run]):
     """The end of a run that goes on."""
 
     serializer_class = RunSerializer
-    queryset = Run.objects.select_related("owner")
+    queryset = Run.objects.select_related("owner", "contribution")
     permission_classes = [IsAuthenticated]
     examples = {"POST": ""}
 
@@ -267,7 +273,7 @@ class AnnotateRun(Endpoint, GenericAPIView[Run]):
     """The note and the tags of a run."""
 
     serializer_class = RunSerializer
-    queryset = Run.objects.select_related("owner")
+    queryset = Run.objects.select_related("owner", "contribution")
     permission_classes = [IsAuthenticated]
     examples = {"POST": '{"note": "With another text", "tags": ["for the report"]}'}
 

@@ -11,6 +11,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.dateformat import format as format_date
 
 from casestudies.choices import UNFINISHED, Device, EventKind, State
 from casestudies.lab import result
@@ -18,15 +19,21 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, PRESETS, SMOKE, Study
 from casestudies.lab.machine import Machine, Needs
 from casestudies.lab.result import Environment, Result
-from casestudies.querysets import RunQuerySet, SweepQuerySet, WorkerQuerySet
+from casestudies.querysets import (
+    ContributionQuerySet,
+    RunQuerySet,
+    SweepQuerySet,
+    WorkerQuerySet,
+)
 from reviewapp.corpus.models import one_of
-from taxonomy.choices import Status
+from taxonomy.choices import Origin, Status
 from taxonomy.claims import outcomes
 
 TESTS_ONLY = "The smoke preset shows that the study works, not what it finds."
 BUSY = 0.5  # of the cores at work when a run begins
 LONGEST_NOTE = 2_000
 MOST_TAGS, LONGEST_TAG = 10, 40
+LONGEST_CONTRIBUTOR, LONGEST_FILE_NAME = 100, 200
 
 
 class Sweep(models.Model):
@@ -87,13 +94,76 @@ class Sweep(models.Model):
         return found
 
 
+class Contribution(models.Model):
+    """A file of runs that `contributor` made elsewhere, and who brought it here.
+
+    Its runs decide nothing until somebody accepts them. Who did so last, and who took that back,
+    stays written down.
+    """
+
+    contributor = models.CharField(max_length=LONGEST_CONTRIBUTOR)
+    file_name = models.CharField(max_length=LONGEST_FILE_NAME)
+    note = models.CharField(max_length=LONGEST_NOTE, blank=True)
+    created = models.DateTimeField()
+    importer = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="contributions",
+        help_text="Nobody: it came by the command line",
+    )
+    accepted = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    withdrawn = models.DateTimeField(
+        null=True, blank=True, help_text="When the acceptance was taken back"
+    )
+    withdrawn_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    objects = ContributionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created", "-id"]
+        default_permissions = ("add", "delete")
+        permissions = [("accept_contribution", "Can accept contributed runs")]
+        constraints = [
+            models.CheckConstraint(condition=~Q(contributor=""), name="contribution_of_somebody"),
+            models.CheckConstraint(
+                condition=Q(withdrawn=None) | Q(accepted__isnull=False),
+                name="contribution_withdrawn_once_accepted",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"contribution {self.pk} of {self.contributor}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("contribution", args=[self.pk])
+
+    @property
+    def is_accepted(self) -> bool:
+        """Return whether its runs may decide what comes of claims."""
+        return self.accepted is not None and self.withdrawn is None
+
+    @property
+    def in_words(self) -> str:
+        """Return whose runs these are, as it stands beside each of their numbers."""
+        when = format_date(self.created, "j F Y")
+        return f"contributed by {self.contributor} on {when}; not measured by this site"
+
+
 class Run(models.Model):
     """One run of a study: asked for by a person, carried out by a worker's child process.
 
     The row is the truth about the run. `claim` names the worker's hold on it: only who knows it
     may write the run's events and its end. `cancel_asked` is when somebody asked for its end: a
     wish that stays, whatever happens to the run until its worker fulfils it.
-    A reference run ships with the project, belongs to nobody and has a `reference` name.
+    A reference run ships with the project, belongs to nobody and has a `reference` name. One of a
+    `contribution` was made elsewhere, and came here in a file.
     `sweep` has the runs that were asked for together with this one; most runs are of none.
     """
 
@@ -108,6 +178,9 @@ class Run(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="runs"
     )
     reference = models.SlugField(unique=True, null=True, blank=True)
+    contribution = models.ForeignKey(
+        Contribution, models.CASCADE, null=True, blank=True, related_name="runs"
+    )
     sweep = models.ForeignKey(Sweep, models.SET_NULL, null=True, blank=True, related_name="runs")
     note = models.CharField(max_length=LONGEST_NOTE, blank=True)
     tags = ArrayField(
@@ -164,6 +237,16 @@ class Run(models.Model):
                 name="run_reference_is_nobodys",
             ),
             models.CheckConstraint(
+                condition=Q(contribution=None)
+                | Q(reference=None, owner=None, sweep=None, state=State.SUCCEEDED),
+                name="run_contributed_is_nobodys",
+            ),
+            models.UniqueConstraint(
+                fields=["study", "preset", "seed", "hardware", "started", "finished"],
+                condition=Q(contribution__isnull=False),
+                name="run_contributed_once",
+            ),
+            models.CheckConstraint(
                 condition=~Q(state=State.SUCCEEDED) | Q(cancel_asked=None),
                 name="run_cancelled_does_not_succeed",
             ),
@@ -190,6 +273,18 @@ class Run(models.Model):
     def definition(self) -> Study | None:
         """Return the study's declaration, or None when the catalogue no longer has it."""
         return STUDIES.get(self.study)
+
+    @property
+    def origin(self) -> Origin:
+        """Return where the run was made."""
+        if self.reference is not None:
+            return Origin.REFERENCE
+        return Origin.HERE if self.contribution_id is None else Origin.CONTRIBUTED
+
+    @property
+    def made_here(self) -> bool:
+        """Return whether a worker of this site carries it out, and tells its steps and its log."""
+        return self.origin == Origin.HERE
 
     @property
     def over(self) -> bool:
@@ -230,7 +325,7 @@ class Run(models.Model):
     def label(self) -> str:
         """Return whose run it is and, for a reference run, on what kind of machine it was made."""
         if self.reference is None:
-            return f"run {self.pk}"
+            return f"run {self.pk}" if self.made_here else f"contributed run {self.pk}"
         return f"reference run, {Environment(**self.environment).hardware_class}"
 
     @property
@@ -306,19 +401,32 @@ class Run(models.Model):
             self.pk,
             self.study,
             result.environment.hardware_class,
-            self.rank,
-            shipped=self.reference is not None,
-            counts=self.counts,
+            **self.weight,
         )
         outcomes.keep(weight, findings)
+
+    @property
+    def weight(self) -> dict[str, Any]:
+        """Return what the run's outcomes hold of it beside what they found."""
+        return {
+            "rank": self.rank,
+            "shipped": self.reference is not None,
+            "accepted": self.accepted,
+            "counts": self.counts,
+        }
+
+    @property
+    def accepted(self) -> bool | None:
+        """Return of a contributed run whether it was accepted; None of any other."""
+        return self.contribution.is_accepted if self.contribution else None
 
     @property
     def counts(self) -> bool:
         """Return whether the run may stand for a claim: an unmodified preset, and not a test.
 
-        The rules were written for the bundled model.
+        The rules were written for the bundled model. A contributed run needs to be accepted too.
         """
-        measures = self.preset != SMOKE and not self.model
+        measures = self.preset != SMOKE and not self.model and self.accepted is not False
         return measures and bool(self.preset_values) and not self.changed
 
     @property

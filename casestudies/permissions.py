@@ -1,8 +1,8 @@
-"""Who may do what with runs and sweeps. Everyone may read them."""
+"""Who may do what with runs, sweeps and contributions. Everyone may read them."""
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permission, User
 
-from casestudies.models import Run, Sweep
+from casestudies.models import Contribution, Run, Sweep
 
 Person = AbstractBaseUser | AnonymousUser
 
@@ -32,6 +32,24 @@ def may_delete(user: Person, run: Run) -> bool:
     if run.reference is not None or not isinstance(user, User):
         return False
     return user.has_perm("casestudies.delete_run") or (_owns(user, run) and may_start(user))
+
+
+def may_contribute(user: Person) -> bool:
+    """Return whether the person may bring in runs that were made elsewhere."""
+    return isinstance(user, User) and user.has_perm("casestudies.add_contribution")
+
+
+def may_undo(user: Person, contribution: Contribution) -> bool:
+    """Return whether the person may remove a contribution with its runs: one's own, or any."""
+    if not isinstance(user, User):
+        return False
+    own = contribution.importer_id == user.pk and may_contribute(user)
+    return own or user.has_perm("casestudies.delete_contribution")
+
+
+def may_accept(user: Person) -> bool:
+    """Return whether the person may let contributed runs decide, and take that back."""
+    return isinstance(user, User) and user.has_perm("casestudies.accept_contribution")
 
 
 def let_start_runs(user: User) -> None:

@@ -11,12 +11,20 @@ from django.db.models import Count, F, Func, Q
 from django.db.models.functions import Now
 
 from casestudies.choices import UNFINISHED, Device, State
+from taxonomy.choices import Origin
 
 log = logging.getLogger(__name__)
 
 # A worker and each of its runs speak every few seconds; after a pause of this length they are
 # taken for dead. Measured by the database's clock: that of each machine may differ.
 SILENCE = timedelta(seconds=20)
+
+ACCEPTED = Q(accepted__isnull=False, withdrawn=None)  # of a contribution
+ORIGINS = {
+    Origin.REFERENCE: Q(reference__isnull=False),
+    Origin.HERE: Q(reference=None, contribution=None),
+    Origin.CONTRIBUTED: Q(contribution__isnull=False),
+}
 
 # Whichever model has the queryset as its manager: models imports this file.
 M_co = TypeVar("M_co", bound=models.Model, covariant=True)
@@ -42,6 +50,15 @@ class RunQuerySet(models.QuerySet[M_co]):
     def of_study(self, slug: str) -> Self:
         """Return the runs of one study."""
         return self.filter(study=slug)
+
+    def from_origin(self, origin: str) -> Self:
+        """Return the runs that were made there."""
+        return self.filter(ORIGINS[Origin(origin)])
+
+    def vouched_for(self) -> Self:
+        """Return all runs but the contributed ones that nobody has accepted."""
+        accepted = Q(contribution__accepted__isnull=False, contribution__withdrawn=None)
+        return self.filter(Q(contribution=None) | accepted)
 
     def of(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Return the runs that the signed-in `user` started."""
@@ -100,6 +117,13 @@ class SweepQuerySet(models.QuerySet[M_co]):
             succeeded=Count("runs", filter=Q(runs__state=State.SUCCEEDED)),
         )
         return counted.order_by("-created", "-id")  # what is counted loses the model's own order
+
+
+class ContributionQuerySet(models.QuerySet[M_co]):
+    def with_people(self) -> Self:
+        """Return the contributions with who had to do with them, and how many runs they have."""
+        people = self.select_related("importer", "accepted_by", "withdrawn_by")
+        return people.annotate(run_count=Count("runs")).order_by("-created", "-id")
 
 
 class WorkerQuerySet(models.QuerySet[M_co]):

@@ -28,7 +28,7 @@ from casestudies.runs.starting import models_for
 from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES
 from casestudies.studies.results import answered_claims
 from reviewapp.rest.records import Address, Page, Record
-from taxonomy.choices import Status
+from taxonomy.choices import Origin, Status
 from taxonomy.claims.records import StatedClaimSerializer
 
 MEASURED = ("metric", "variant", "settings", "value", "unit", "n", "spread")
@@ -52,6 +52,9 @@ class MeasurementSerializer(RunMeasurementSerializer):
     """A measurement with its run: what was asked for, on what hardware, from which commit."""
 
     run_label = serializers.CharField(source="run.label", read_only=True)
+    run_origin = serializers.ChoiceField(
+        Origin.choices, source="run.origin", read_only=True, help_text="Where its run was made"
+    )
     study = serializers.CharField(source="run.study", read_only=True)
     preset = serializers.CharField(source="run.preset", read_only=True)
     device = serializers.CharField(source="run.device", read_only=True)
@@ -69,6 +72,7 @@ class MeasurementSerializer(RunMeasurementSerializer):
             *MEASURED,
             "run",
             "run_label",
+            "run_origin",
             "study",
             "preset",
             "parameters",
@@ -92,6 +96,21 @@ class RunSerializer(Record[Run]):
     owner = serializers.SlugRelatedField[Any](
         "username", read_only=True, allow_null=True, help_text="Who started it"
     )
+    origin = serializers.ChoiceField(Origin.choices, read_only=True, help_text="Where it was made")
+    contributor = serializers.CharField(
+        source="contribution.contributor",
+        read_only=True,
+        default=None,
+        allow_null=True,
+        help_text="Who contributed it: it was not measured by this site",
+    )
+    accepted = serializers.BooleanField(
+        source="contribution.is_accepted",
+        read_only=True,
+        default=None,
+        allow_null=True,
+        help_text="Of a contributed run: whether it was accepted, so that it may decide",
+    )
     tags = serializers.ListField(child=serializers.CharField(), read_only=True)
     sweep = serializers.IntegerField(
         source="sweep_id", read_only=True, allow_null=True, help_text="Number of its sweep"
@@ -110,7 +129,10 @@ class RunSerializer(Record[Run]):
             "device",
             "model",
             "state",
+            "origin",
             "reference",
+            "contributor",
+            "accepted",
             "owner",
             "created",
             "started",

@@ -22,6 +22,9 @@ PERMITS = {
     "casestudies.add_run": "start runs, cancel your own, and delete your own when they are over",
     "casestudies.change_run": "cancel any run, and write its note and tags",
     "casestudies.delete_run": "delete any run that is over",
+    "casestudies.add_contribution": "import runs that were made elsewhere, and undo that",
+    "casestudies.delete_contribution": "undo any import",
+    "casestudies.accept_contribution": "accept contributed runs, so that they decide",
 }
 
 

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from casestudies.contributions.urls import urlpatterns as contribution_urls
 from casestudies.dashboards.urls import urlpatterns as dashboard_urls
 from casestudies.runs.urls import urlpatterns as run_urls
 from casestudies.studies.urls import urlpatterns as study_urls
@@ -38,6 +39,7 @@ urlpatterns = [
     *study_urls,
     *run_urls,
     *sweep_urls,
+    *contribution_urls,
     *dashboard_urls,
     *account_urls,
     *api_urls,

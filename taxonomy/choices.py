@@ -167,6 +167,14 @@ class Status(TextChoices):
     NOT_RUN = "not run", "not run"
 
 
+class Origin(TextChoices):
+    """Where a run was made: in the project, whose runs ship with it, on this site, or elsewhere."""
+
+    REFERENCE = "reference"
+    HERE = "here"
+    CONTRIBUTED = "contributed"
+
+
 class SynonymKind(TextChoices):
     """How a word of the field stands to the strategy or the word that it is listed under."""
 

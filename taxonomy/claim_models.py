@@ -17,6 +17,7 @@ from taxonomy.choices import (
     DeviceRole,
     Direction,
     Objective,
+    Origin,
     Phase,
     Qualifier,
     QuantityGroup,
@@ -458,7 +459,8 @@ class FormerRule(models.Model):
 class Outcome(models.Model):
     """What one run on this site found of one claim, by the rule written before it.
 
-    It `counts` if its run was of an unmodified preset that measures; others are only listed.
+    It `counts` if its run was of an unmodified preset that measures and, where it was contributed,
+    if somebody has `accepted` it; others are only listed.
     """
 
     claim = models.ForeignKey(Claim, models.CASCADE, related_name="outcomes")
@@ -467,6 +469,9 @@ class Outcome(models.Model):
     study = models.SlugField()
     hardware = models.TextField()
     shipped = models.BooleanField(default=False, help_text="Its run came with the project")
+    accepted = models.BooleanField(
+        null=True, help_text="Of a contributed run: whether somebody accepted it"
+    )
     counts = models.BooleanField(default=True)
     # Of several outcomes of a claim on like hardware, the latest of the highest rank stands.
     rank = models.PositiveSmallIntegerField(default=0)
@@ -481,7 +486,26 @@ class Outcome(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["claim", "run"], name="outcome_once"),
             one_of("status", Status.values, name="outcome_status_known"),
+            models.CheckConstraint(
+                condition=Q(accepted=None) | Q(shipped=False), name="outcome_shipped_or_contributed"
+            ),
+            models.CheckConstraint(
+                condition=Q(accepted=None) | Q(accepted=True) | Q(counts=False),
+                name="outcome_counts_once_accepted",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.claim_id} by run {self.run}: {self.status}"
+
+    @property
+    def origin(self) -> Origin:
+        """Return where its run was made."""
+        if self.accepted is not None:
+            return Origin.CONTRIBUTED
+        return Origin.REFERENCE if self.shipped else Origin.HERE
+
+    @property
+    def run_label(self) -> str:
+        """Return the run in words; one that this site has not measured says so."""
+        return f"{'contributed ' if self.origin == Origin.CONTRIBUTED else ''}run {self.run}"

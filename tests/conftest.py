@@ -1,4 +1,4 @@
-"""One PostgreSQL server for the whole run, and no network beyond this machine."""
+"""One PostgreSQL server for the whole run, no network beyond it, and kernels interpreted."""
 
 import functools
 import os
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from taxonomy.loading.reading import Fixtures
 
 THIS_MACHINE = ["127.0.0.1", "::1"]
+
+# Triton decides by it, when something imports it for the first time, whether it interprets.
+os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -36,6 +36,7 @@ PAGES = [
     "/case-studies/",
     "/case-studies/sparsegpt/",
     "/equations/",
+    "/contributions/",
     "/dashboards/",
     "/sign-in/",
 ]

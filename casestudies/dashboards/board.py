@@ -43,7 +43,8 @@ class Listed:
 class Board:
     """The runs that pass the filters, by group, and the plots of those that are drawn.
 
-    The group of the newest run is first, those that have smoke runs only are last.
+    The group of the newest run is first, those that have smoke runs only come after the others, and
+    those of contributed runs last.
     """
 
     selection: Selection
@@ -107,6 +108,11 @@ class Board:
         ]
 
     @property
+    def drawn(self) -> list[Run]:
+        """Return the run of each point that is drawn."""
+        return [point.run for plot in self.plots for point in plot.points]
+
+    @property
     def differences(self) -> list[str]:
         """Return the names of all that the groups do not agree in."""
         return list(dict.fromkeys(name for _, names, _ in self.others for name in names))
@@ -143,7 +149,7 @@ def build(selection: Selection) -> Board:
     counted = queries.counts(slugs)
     runs = queries.newest(slugs, selection.filters)
     groups = [Listed(group, members) for group, members in grouped(runs).items()]
-    groups.sort(key=lambda listed: listed.only_tests)
+    groups.sort(key=lambda listed: (listed.group.contributed, listed.only_tests))
     passing = sum(n for values, n in counted if passes(values, selection.filters))
     board = Board(selection, facets(counted, selection.filters), passing, groups, ())
     plots = _of_study(board, selection.study) if selection.study else _across(board)

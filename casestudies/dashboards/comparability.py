@@ -7,12 +7,14 @@ from typing import Any
 
 from casestudies.lab.contract import Study
 from casestudies.models import Run
+from taxonomy.choices import Origin
 
 RULE = (
     "Runs share an axis only if they ran on the same hardware, with as many threads, in the same"
     " precision, with the same model and text (told apart by their SHA-256), and agree in every"
     " parameter of the workload, such as how much text is evaluated. They may differ in the method"
-    " and in the effort, such as how often a measurement is repeated."
+    " and in the effort, such as how often a measurement is repeated. Contributed runs, which this"
+    " site did not measure, share an axis with each other only."
 )
 
 
@@ -42,12 +44,14 @@ class ComparableRuns:
     model: Source
     text: Source
     workload: tuple[tuple[str, Any], ...]
+    contributed: bool = False
 
     @property
     def key(self) -> str:
         """Return the short name that addresses use."""
-        content = (self.hardware, self.precision, self.model.sha256, self.text.sha256)
-        return hashlib.sha256(repr((content, self.workload)).encode()).hexdigest()[:10]
+        content = [self.hardware, self.precision, self.model.sha256, self.text.sha256]
+        content += ["contributed"] if self.contributed else []
+        return hashlib.sha256(repr((tuple(content), self.workload)).encode()).hexdigest()[:10]
 
     @property
     def facts(self) -> dict[str, str]:
@@ -66,6 +70,7 @@ class ComparableRuns:
             "precision": self.precision,
             "model": self.model,
             "text": self.text,
+            **({"measured by": "others, contributed"} if self.contributed else {}),
             **{name.replace("_", " "): value for name, value in self.workload},
         }
 
@@ -78,6 +83,7 @@ def group_of(run: Run, study: Study) -> ComparableRuns:
         Source.of(run.environment, "model"),
         Source.of(run.environment, "text"),
         tuple((name, run.parameters.get(name)) for name in study.with_role("workload")),
+        contributed=run.origin == Origin.CONTRIBUTED,
     )
 
 

@@ -34,10 +34,13 @@ LABELS = {
     "hardware": ("Hardware", "all hardware"),
     "device": ("Device", "all devices"),
     "preset": ("Preset", "all presets"),
-    "runs": ("Runs", "reference and made here"),
+    "runs": ("Runs", "wherever they were made"),
     "tag": ("Tag", "all tags"),
 }
-VALUES = {**dict(Device.choices), "reference": "reference runs", "own": "made here"}
+VALUES = {
+    **dict(Device.choices),
+    **{"reference": "reference runs", "own": "made here", "contributed": "contributed"},
+}
 
 
 def passes(values: Values, filters: Mapping[str, str]) -> bool:

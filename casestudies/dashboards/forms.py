@@ -6,6 +6,7 @@ from django import forms
 from django.http import QueryDict
 
 from casestudies.choices import Device
+from casestudies.dashboards.queries import RUNS
 from casestudies.dashboards.selection import ACROSS, Selection, default_axes, metrics_of
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
@@ -13,8 +14,6 @@ from casestudies.lab.metrics import Metric
 from casestudies.models import LONGEST_TAG
 from casestudies.runs.annotating import as_kept
 from reviewapp.ui.errors import cleaned_or_400
-
-ORIGINS = ("reference", "own")
 
 
 def _choice(what: str, values: Iterable[str]) -> forms.ChoiceField:
@@ -36,7 +35,7 @@ class DashboardForm(forms.Form):
 
     hardware = forms.CharField(required=False, max_length=300)
     device = _choice("device", Device.values)
-    runs = _choice("kind of runs", ORIGINS)
+    runs = _choice("kind of runs", RUNS)
     tag = forms.CharField(required=False, max_length=LONGEST_TAG)
     group = forms.CharField(required=False, max_length=40)
     together = forms.BooleanField(required=False)

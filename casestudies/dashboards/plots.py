@@ -134,6 +134,7 @@ class Plot:
             "run_id": run.pk,
             "run": run.label,
             "run_address": run.get_absolute_url(),
+            "origin": run.origin,
             "study": run.study,
             "preset": run.preset,
             "settings": settings_of(run),

@@ -3,20 +3,26 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db.models import Count, F, Q, Window
+from django.db.models import Case, Count, F, Q, Value, When, Window
 from django.db.models.functions import RowNumber
 
 from casestudies.dashboards.facets import Values
 from casestudies.lab.metrics import Metric
 from casestudies.models import Measurement, Run
-from casestudies.querysets import RunQuerySet
+from casestudies.querysets import ORIGINS, RunQuerySet
+from taxonomy.choices import Origin
 
 MOST_RUNS = 200
+RUNS = {
+    "reference": ORIGINS[Origin.REFERENCE],
+    "own": ORIGINS[Origin.HERE],
+    "contributed": ORIGINS[Origin.CONTRIBUTED],
+}
 CONDITIONS = {
     "hardware": lambda value: Q(hardware=value),
     "device": lambda value: Q(device=value),
     "preset": lambda value: Q(preset=value),
-    "runs": lambda value: Q(reference__isnull=value != "reference"),
+    "runs": lambda value: RUNS[value],
     "tag": lambda value: Q(tags__contains=[value]),
 }
 # By the run's key, then the metric's name.
@@ -40,14 +46,15 @@ def newest(studies: Iterable[str], filters: Mapping[str, str]) -> list[Run]:
 def counts(studies: Iterable[str]) -> list[tuple[Values, int]]:
     """Return for each combination of what may be filtered by how many runs have it."""
     rows = finished_runs(studies, {}).order_by().values("hardware", "device", "preset", "tags")
-    rows = rows.annotate(own=Q(reference=None), n=Count("*")).order_by("hardware", "preset", "tags")
+    kind = Case(*(When(chosen, then=Value(name)) for name, chosen in RUNS.items()))
+    rows = rows.annotate(runs=kind, n=Count("*")).order_by("hardware", "preset", "tags")
     return [
         (
             {
                 "hardware": [row["hardware"]],
                 "device": [row["device"]],
                 "preset": [row["preset"]],
-                "runs": ["own" if row["own"] else "reference"],
+                "runs": [row["runs"]],
                 "tag": row["tags"],
             },
             row["n"],

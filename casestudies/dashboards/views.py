@@ -15,6 +15,7 @@ from casestudies.dashboards.selection import ACROSS, Selection
 from casestudies.lab.catalogue import STUDIES
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, in_turn, limited
 from reviewapp.ui.export import Provenance, as_csv, as_json, download, provenance
+from taxonomy.choices import Origin
 
 
 @require_safe
@@ -51,6 +52,8 @@ def sentence(board: Board) -> str:
     if not board.shown:
         return ""
     parts = [_drawn(board, len(board.shown.members))]
+    if n := len({run.pk for run in board.drawn if run.origin == Origin.CONTRIBUTED}):
+        parts.append(f"{_runs(n)} of these contributed, not measured by this site")
     if board.passing > board.runs:
         each = "" if board.selection.study else " of each study"
         parts.append(f"only the newest {MOST_RUNS}{each} of {board.passing:,} are looked at")
@@ -62,7 +65,7 @@ def _drawn(board: Board, comparable: int) -> str:
         groups = len(board.groups)
         return f"{_runs(board.runs)} drawn, from {groups} groups that are not comparable"
     if board.selection.study is None:
-        drawn = len({point.run.pk for plot in board.plots for point in plot.points})
+        drawn = len({run.pk for run in board.drawn})
         return f"{_runs(drawn)} of {board.runs} drawn: of each study its newest"
     if board.others:
         left = board.runs - comparable

@@ -216,7 +216,8 @@ class Study:
     first. `headline` names the metric and variant that sum a run up, or several. `accepts` says
     whether a reader may bring a model or a text of their own, `devices` on what it runs. `needs` is
     asked with the parameters. An `isolated` study measures its whole process, so that where several
-    run in one it gets a process of its own.
+    run in one it gets a process of its own. `gpu_only` names the metrics, variants and settings
+    that only a GPU measures.
     """
 
     slug: str
@@ -240,6 +241,7 @@ class Study:
     devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
     needs: Callable[[Any], Needs] = needs_nothing
     isolated: bool = False
+    gpu_only: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself, so that no page has to notice."""
@@ -386,6 +388,8 @@ class Study:
         yield from (f"{name!r} is no series of it" for name in drawn if name not in series)
         shown = [variant for _, variant in self.headline]
         yield from (f"{name!r} is no variant of it" for name in shown if name not in variants)
+        declared = {*metrics, *variants, *settings}
+        yield from (f"{name!r} is nothing of it" for name in sorted(self.gpu_only - declared))
         if not self.headline or not self.charts:
             yield "a headline and at least one chart are needed"
 

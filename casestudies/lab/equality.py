@@ -3,14 +3,14 @@
 The parts are those that studies share, and the solvers of SparseGPT and QMoE. No model is read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from casestudies.lab.generate.continuation import continued, with_cache
+from casestudies.lab.measure.equality import Equality, differing, relative
 from casestudies.lab.models import attention, shapes
 from casestudies.lab.models.attention import Attention
 from casestudies.lab.models.language_model import Config
@@ -23,58 +23,6 @@ from casestudies.lab.studies.sparsegpt import masks, solver
 CONFIG = Config(512, 192, 512, 3, 6, 2, 10_000.0, 1e-5)
 ROWS, COLUMNS, SAMPLES = 96, 256, 1024
 DAMPING = 0.01
-
-
-@dataclass(frozen=True)
-class Equality:
-    """A computation in float32 on a device held against one in float64 on the CPU.
-
-    `apart` returns how far they are from each other, given the device: the largest difference as a
-    share of the largest number, or the share of weights that are not the same.
-    """
-
-    what: str
-    tolerance: float
-    apart: Callable[[str], float]
-
-
-@dataclass(frozen=True)
-class Held:
-    """How an equality came out; `apart` is None where it could not be computed, and `why` says.
-
-    What a package is missing for is left out, and breaks nothing.
-    """
-
-    what: str
-    tolerance: float
-    holds: bool
-    apart: float | None = None
-    why: str = ""
-
-
-def hold(device: str) -> Iterator[Held]:
-    """Yield how each equality comes out on the device."""
-    for equality in EQUALITIES:
-        try:
-            apart = equality.apart(device)
-        except ModuleNotFoundError as error:
-            yield Held(equality.what, equality.tolerance, holds=True, why=f"skipped: {error}")
-        except Exception as error:  # noqa: BLE001 - one that fails ends no other
-            said = f"{type(error).__name__}: {error}"
-            yield Held(equality.what, equality.tolerance, holds=False, why=said)
-        else:
-            holds = apart <= equality.tolerance
-            yield Held(equality.what, equality.tolerance, holds, apart)
-
-
-def relative(found: Tensor, exact: Tensor) -> float:
-    """Return the largest difference as a share of the largest exact number."""
-    return ((found.cpu().double() - exact).abs().max() / exact.abs().max()).item()
-
-
-def differing(found: Tensor, exact: Tensor) -> float:
-    """Return the share of places that are not the same."""
-    return (found.cpu() != exact).double().mean().item()
 
 
 def _random(*shape: int) -> Tensor:

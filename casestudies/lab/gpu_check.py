@@ -1,22 +1,23 @@
 """What a GPU must show in minutes: equal numbers, every smoke preset, and quick ones that fit.
 
-All of it is written to a folder as it is found: `report.md`, and in `runs` a record of each quick
-run, as `fixtures/runs` has them. Nothing is downloaded.
+All of it is written to a folder as it is found: `report.md`, in `runs` a record of each quick run,
+as `fixtures/runs` has them, and all of these in `results.json`, to be sent. Nothing is downloaded.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from casestudies.lab import records
+from casestudies.lab import kernels, records
 from casestudies.lab.batch import reason_to_skip, table
 from casestudies.lab.contract import QUICK, Study
-from casestudies.lab.equality import Held, hold
+from casestudies.lab.equality import EQUALITIES
+from casestudies.lab.measure.equality import Held, hold
 from casestudies.lab.result import EVENT, Failed
 
 DEVICE = "cuda"
@@ -39,6 +40,7 @@ class Findings:
     """All that was found so far."""
 
     equal: list[Held] = field(default_factory=list)
+    kernels: list[Held] = field(default_factory=list)
     smoke: list[Row] = field(default_factory=list)
     quick: list[Row] = field(default_factory=list)
 
@@ -46,20 +48,20 @@ class Findings:
     def passed(self) -> bool:
         """Return whether all that was found is as it must be."""
         rows = [*self.smoke, *self.quick]
-        return all(row.passed for row in rows) and all(held.holds for held in self.equal)
+        return all(row.passed for row in rows) and all(
+            held.holds for held in [*self.equal, *self.kernels]
+        )
 
     def markdown(self) -> str:
-        """Return the findings as three tables."""
-        equal = [
-            (held.what, held.why or f"{held.apart:.1e}", f"{held.tolerance:.0e}", _word(held.holds))
-            for held in self.equal
-        ]
+        """Return the findings as tables."""
         columns = ("Study", "", "What came of it")
         return "\n".join(
             [
                 f"# On {DEVICE}: {_word(self.passed)}\n",
                 "## float32 on the device beside float64 on the CPU\n",
-                table([("Computation", "Apart", "Tolerance", ""), *equal]),
+                _table_of(self.equal),
+                "## Kernels on the device beside float64 on the CPU\n",
+                _table_of(self.kernels),
                 "## Preset smoke\n",
                 table([columns, *((row.study, _word(row.passed), row.said) for row in self.smoke)]),
                 "## Preset quick\n",
@@ -80,8 +82,8 @@ def check(studies: Sequence[Study], minutes: float, folder: Path) -> bool:
     def write() -> None:
         (folder / "report.md").write_text(findings.markdown(), encoding="utf-8")
 
-    for held in hold(DEVICE):
-        findings.equal.append(held)
+    findings.equal += hold(EQUALITIES, DEVICE)
+    findings.kernels += hold_kernels(DEVICE)
     write()
     findings.smoke += smoke(folder / "smoke.json", left())
     write()
@@ -89,6 +91,16 @@ def check(studies: Sequence[Study], minutes: float, folder: Path) -> bool:
         findings.quick.append(row)
         write()
     return findings.passed
+
+
+def hold_kernels(device: str) -> Iterator[Held]:
+    """Yield how each kernel comes out on the device beside its reference."""
+    try:
+        equalities = kernels.equalities()
+    except ImportError as error:
+        yield Held("kernels", 0, holds=True, why=f"skipped: {error}")
+    else:
+        yield from hold(equalities, device)
 
 
 def smoke(report: Path, seconds: float) -> list[Row]:
@@ -143,7 +155,16 @@ def _record(study: Study, folder: Path, seconds: float) -> str:
     begun = monotonic()
     record = records.make(study.slug, QUICK, ["--device", DEVICE], seconds)
     path = records.keep(folder, study.slug, record)
+    records.gather(folder, folder.parent / "results.json")
     return f"{monotonic() - begun:.1f} s, {path.name}. {record['result']['verdict']}"
+
+
+def _table_of(found: Iterable[Held]) -> str:
+    rows = [
+        (held.what, held.why or f"{held.apart:.1e}", f"{held.tolerance:.0e}", _word(held.holds))
+        for held in found
+    ]
+    return table([("Computation", "Apart", "Tolerance", ""), *rows])
 
 
 def _last_words(ended: subprocess.CalledProcessError) -> str:

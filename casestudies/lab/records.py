@@ -49,6 +49,12 @@ def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:
     return path
 
 
+def gather(folder: Path, file: Path) -> None:
+    """Write all records of the folder into one file, a list of them, which is what one sends."""
+    kept = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    file.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+
+
 def is_there(folder: Path, slug: str, preset: str, environment: Environment) -> bool:
     """Return whether the folder holds the preset's record of this hardware and this very commit."""
     path = _path(folder, slug, preset, environment)

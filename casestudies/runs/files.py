@@ -16,7 +16,7 @@ from reviewapp.limits.pages import EXPORTS_PER_MINUTE, limited
 from reviewapp.ui.export import csv_lines, provenance, stream
 
 ORIGIN = (
-    *("run_id", "run", "study", "preset", "state", "seed"),
+    *("run_id", "run", "origin", "study", "preset", "state", "seed"),
     *("device", "hardware", "commit", "finished", "note", "tags"),
 )
 MEASURED = ("value", "unit", "n", "spread")
@@ -76,7 +76,7 @@ def _csv(
 ) -> StreamingHttpResponse:
     """Return the rows, each with the run that it is of and a column for each of its parameters."""
     finished = run.finished.isoformat() if run.finished else None
-    origin = [run.pk, run.label, run.study, run.preset, run.state, run.seed]
+    origin = [run.pk, run.label, run.origin, run.study, run.preset, run.state, run.seed]
     origin += [run.device, run.hardware, run.commit, finished, run.note, run.tags]
     origin += run.parameters.values()
     names = [*ORIGIN, *(f"parameters_{name}" for name in run.parameters)]

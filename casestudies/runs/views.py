@@ -89,12 +89,12 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _delete(run: Run) -> None:
-    """Delete the run, and its sweep if it was the last of it."""
+    """Delete the run, and what it was part of if it was the last of it."""
     with transaction.atomic():
-        sweep = run.sweep
+        whole = run.sweep or run.contribution
         run.delete()
-        if sweep and not sweep.runs.exists():
-            sweep.delete()
+        if whole and not whole.runs.exists():
+            whole.delete()
 
 
 def _only_if(allowed: bool, request: HttpRequest, reason: str) -> None:

@@ -50,7 +50,9 @@ class Moment:
 
 def moment_of(pk: int) -> Moment | None:
     """Return the run as it is now, lost if its worker has gone silent; None if there is none."""
-    runs = Run.objects.select_related("owner", "sweep").annotate(silence=Now() - F("heartbeat"))
+    runs = Run.objects.select_related("owner", "sweep", "contribution").annotate(
+        silence=Now() - F("heartbeat")
+    )
     run = runs.filter(pk=pk).first()
     if run is None:
         return None

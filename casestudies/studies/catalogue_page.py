@@ -15,6 +15,7 @@ from casestudies.runs.watching import curves, measured
 from casestudies.studies.results import for_list, standing_results
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.charts import Chart
+from taxonomy.choices import Origin
 from taxonomy.models import Family, Strategy, TaxonomyClass
 
 LAST_RUNS = 2
@@ -185,7 +186,7 @@ def _last_runs() -> dict[str, list[Run]]:
     place = Window(
         RowNumber(), partition_by="study", order_by=[F("created").desc(), F("id").desc()]
     )
-    started = Run.objects.filter(reference=None)
+    started = Run.objects.from_origin(Origin.HERE)
     runs: dict[str, list[Run]] = {}
     for run in for_list(started.alias(place=place).filter(place__lte=LAST_RUNS)):
         runs.setdefault(run.study, []).append(run)

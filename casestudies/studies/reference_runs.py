@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from django.db import transaction
 
@@ -23,13 +24,28 @@ class InvalidRun(ValueError):
 
 
 @dataclass(frozen=True)
-class ShippedRun:
-    """What a file of `fixtures/runs` holds."""
+class RecordedRun:
+    """What a record holds, be it a file of `fixtures/runs` or of somebody's contribution."""
 
     preset: str
     started: datetime
     finished: datetime
     result: Result
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the columns of its run, without what `Run.keep_result` adds."""
+        return {
+            "study": self.result.study,
+            "preset": self.preset,
+            "parameters": self.result.parameters,
+            "seed": self.result.seed,
+            "device": self.result.environment.device,
+            "state": State.SUCCEEDED,
+            "created": self.started,
+            "started": self.started,
+            "finished": self.finished,
+        }
 
 
 def load(folder: Path = FOLDER) -> int:
@@ -47,36 +63,22 @@ def load(folder: Path = FOLDER) -> int:
     return len(shipped)
 
 
-def _read(path: Path) -> ShippedRun:
+def _read(path: Path) -> RecordedRun:
     try:
         record = json.loads(path.read_text("utf-8"))
         study = STUDIES.get(record["result"]["study"])
         if study is None:
             raise InvalidRun(f"{path}: no study is named {record['result']['study']!r}")
         started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
-        return ShippedRun(record["preset"], started, finished, study.read(record["result"]))
+        return RecordedRun(record["preset"], started, finished, study.read(record["result"]))
     except KeyError as error:
         raise InvalidRun(f"{path}: {error} is missing") from None
     except (TypeError, ValueError) as error:
         raise InvalidRun(f"{path}: {error}") from None
 
 
-def _store(name: str, shipped: ShippedRun) -> None:
+def _store(name: str, shipped: RecordedRun) -> None:
     """Write the run as the file has it, into the row that it has already if there is one."""
-    result = shipped.result
-    run, _ = Run.objects.update_or_create(
-        reference=name,
-        defaults={
-            "study": result.study,
-            "preset": shipped.preset,
-            "parameters": result.parameters,
-            "seed": result.seed,
-            "device": result.environment.device,
-            "state": State.SUCCEEDED,
-            "created": shipped.started,
-            "started": shipped.started,
-            "finished": shipped.finished,
-        },
-    )
+    run, _ = Run.objects.update_or_create(reference=name, defaults=shipped.values)
     run.measurements.all().delete()
-    run.keep_result(result)
+    run.keep_result(shipped.result)

@@ -2,12 +2,13 @@
 
 Of a study's runs that succeeded one stands for it: the latest of the largest preset, one made on
 this site before one that ships. A reference run of a GPU, which this site may not have, comes after
-those, and the smoke preset, which finds nothing, last.
+those, then a contributed run that was accepted, and the smoke preset, which finds nothing, last.
 """
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, Count, F, Q, When
@@ -27,10 +28,15 @@ RULE = (
     "Each claim has a dated rule, and one of five outcomes: supported,"
     " direction agrees, not reproduced, not comparable, not run. What stands here is the outcome of"
     " the latest run that speaks to the claim; runs made here come before those that ship with the"
-    " site, of either the preset claims, which does what the rules ask for, before others, and the"
-    " smoke preset, which only tests that the study works, last."
+    " site, and those before contributed ones, which count only once they are accepted; of either"
+    " the preset claims, which does what the rules ask for, before others, and the smoke preset,"
+    " which only tests that the study works, last."
 )
 
+STANDING = (
+    *("study", "smoke", "contributed", "elsewhere", "-size", "shipped"),
+    *("-finished", "-id"),
+)  # which of a study's runs comes first
 SIZES = (SMOKE, CLAIMS, QUICK, FULL)  # the claims preset leaves out what no rule asks for
 
 
@@ -57,14 +63,16 @@ def standing_results(studies: Collection[str]) -> dict[str, Run]:
     """Return the run that stands for each of the studies that has one, on the bundled model."""
     runs = (
         Run.objects.succeeded()
+        .vouched_for()
         .filter(study__in=studies, model="")
         .alias(
             size=Case(*(When(preset=name, then=n) for n, name in enumerate(SIZES)), default=-1),
             shipped=Q(reference__isnull=False),
+            contributed=Q(contribution__isnull=False),
             elsewhere=Q(reference__isnull=False, device=Device.CUDA),
             smoke=Q(preset=SMOKE),
         )
-        .order_by("study", "smoke", "elsewhere", "-size", "shipped", "-finished", "-id")
+        .order_by(*STANDING)
         .distinct("study")
     )
     return {run.study: run for run in for_list(runs)}
@@ -75,7 +83,7 @@ def answered_claims(study: Study) -> list[AnsweredClaim]:
     claims = Claim.objects.by_code([answer.claim for answer in study.answers])
     found = {s.claim.code: s for s in standings(claims.select_related("publication"))}
     wanted = [standing.outcome.run for standing in found.values() if standing.outcome]
-    runs = Run.objects.defer("series").in_bulk(wanted)
+    runs = Run.objects.select_related("contribution").defer("series").in_bulk(wanted)
     return [_answered(answer, found.get(answer.claim), runs) for answer in study.answers]
 
 
@@ -93,13 +101,7 @@ def judge_by_new_rules() -> None:
 
     What weighs otherwise than an older version had it is put right, too.
     """
-    weighed: dict[tuple[int, bool, bool], list[int]] = {}
-    for run in Run.objects.succeeded().only("study", "preset", "parameters", "reference", "model"):
-        weight = (run.rank, run.reference is not None, run.counts)
-        weighed.setdefault(weight, []).append(run.pk)
-    for (rank, shipped, counts), keys in weighed.items():
-        right = {"rank": rank, "shipped": shipped, "counts": counts}
-        Outcome.objects.filter(run__in=keys).exclude(**right).update(**right)
+    weigh_again(Run.objects.succeeded())
     for study in STUDIES.values():
         claims = Claim.objects.by_code([answer.claim for answer in study.answers]).count()
         judged = (
@@ -115,6 +117,17 @@ def judge_by_new_rules() -> None:
                 run.keep_outcomes(run.result)
 
 
+def weigh_again(runs: RunQuerySet[Run]) -> None:
+    """Put right what the runs weigh in the outcomes that they have."""
+    weighed: dict[tuple[tuple[str, Any], ...], list[int]] = {}
+    needed = ("study", "preset", "parameters", "reference", "model")
+    for run in runs.select_related("contribution").only(*needed, "contribution"):
+        weighed.setdefault(tuple(run.weight.items()), []).append(run.pk)
+    for weight, keys in weighed.items():
+        right = dict(weight)
+        Outcome.objects.filter(run__in=keys).exclude(**right).update(**right)
+
+
 def headline(run: Run) -> list[Measurement]:
     """Return the measurements that sum the run up, as its study declares."""
     study = run.definition
@@ -126,7 +139,11 @@ def headline(run: Run) -> list[Measurement]:
 
 def for_list(runs: RunQuerySet[Run]) -> RunQuerySet[Run]:
     """Return the runs with what a line about each shows, in a constant number of queries."""
-    return runs.select_related("owner").defer("series").prefetch_related("measurements")
+    return (
+        runs.select_related("owner", "contribution")
+        .defer("series")
+        .prefetch_related("measurements")
+    )
 
 
 def settings_of(run: Run) -> str:
@@ -139,9 +156,13 @@ def settings_of(run: Run) -> str:
 
 
 def origin(run: Run) -> str:
-    """Return with what settings, on what hardware and when the run's numbers were measured."""
+    """Return with what settings, on what hardware and when the run's numbers were measured.
+
+    Of a contributed run it says whose it is, too.
+    """
     when = format_date(run.finished, "j F Y") if run.finished else "not finished"
-    return "; ".join(part for part in (settings_of(run), run.hardware, when) if part)
+    whose = run.contribution.in_words if run.contribution else ""
+    return "; ".join(part for part in (settings_of(run), run.hardware, when, whose) if part)
 
 
 def _in_words(value: object) -> str:

@@ -90,5 +90,7 @@ def _runs(claim: Claim) -> tuple[list[SpokenRun], int]:
 def _set_aside(outcome: Outcome) -> str:
     if outcome.counts:
         return ""
+    if outcome.accepted is False:
+        return "contributed, not accepted: not counted"
     is_smoke = outcome.rank == SMOKE_RANK
     return "smoke: not counted" if is_smoke else "changed parameters: not counted"

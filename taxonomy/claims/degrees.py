@@ -5,7 +5,7 @@ They say of all claims what `certainty_of` and `standing_of` say of one.
 
 from collections.abc import Collection
 
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 
 from taxonomy.choices import BaselineKind, DeviceNamed, Status
 from taxonomy.claims.certainty import OWN_SOURCES, Degree
@@ -87,5 +87,6 @@ def _standing() -> QuerySet[Outcome]:
 def _first_status() -> Subquery:
     """Return the status of the outcome that stands first, as `standing_of` orders them."""
     silent = Case(When(status__in=CONCLUSIVE, then=Value(0)), default=Value(1))
-    ordered = _standing().order_by(silent, "-rank", "shipped", "-run")
+    contributed = F("accepted").asc(nulls_first=True)
+    ordered = _standing().order_by(silent, "-rank", contributed, "shipped", "-run")
     return Subquery(ordered.values("status")[:1])

@@ -43,7 +43,7 @@ class Judged:
 
     Of several runs on like hardware one of the highest `rank` stands for a claim. Only a run that
     `counts` does: one with changed parameters is listed and no more. `shipped` runs came with the
-    project.
+    project; of contributed ones `accepted` says whether somebody accepted them.
     """
 
     run: int
@@ -51,6 +51,7 @@ class Judged:
     hardware: str
     rank: int = 0
     shipped: bool = False
+    accepted: bool | None = None
     counts: bool = True
 
 
@@ -80,9 +81,9 @@ def keep(judged: Judged, findings: Iterable[Finding]) -> list[Outcome]:
 class Standing:
     """What came of a claim on this site.
 
-    `outcomes` has one for each class of hardware and each of where the run came from: shipped with
-    the project, or made here. What was judged by the rule comes first, then what the rules ask for;
-    none where no run was judged by it.
+    `outcomes` has one for each class of hardware and each of where the run came from: made here,
+    shipped with the project, or contributed and accepted. What was judged by the rule comes first,
+    then what the rules ask for; none where no run was judged by it.
     """
 
     claim: Claim
@@ -135,7 +136,7 @@ def standing_of(claim: Claim) -> Standing:
     """Return what came of a claim that was read by `with_outcomes`."""
     found = sorted(
         claim.standing_outcomes,  # type: ignore[attr-defined]
-        key=lambda o: (o.status not in CONCLUSIVE, -o.rank, o.shipped, -o.run),
+        key=lambda o: (o.status not in CONCLUSIVE, -o.rank, bool(o.accepted), o.shipped, -o.run),
     )
     return Standing(claim, found)
 
@@ -156,8 +157,8 @@ def standing_outcomes() -> QuerySet[Outcome]:
     return (
         Outcome.objects.filter(counts=True)
         .alias(silent=silent)
-        .order_by("claim_id", "hardware", "shipped", "silent", "-rank", "-run")
-        .distinct("claim_id", "hardware", "shipped")
+        .order_by("claim_id", "hardware", "shipped", "accepted", "silent", "-rank", "-run")
+        .distinct("claim_id", "hardware", "shipped", "accepted")
     )
 
 

@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from reviewapp.rest.records import Page, Record
+from taxonomy.choices import Origin
 from taxonomy.claims.certainty import Certainty, Degree, certainty_of
 from taxonomy.claims.outcomes import standing_of
 from taxonomy.models import (
@@ -169,6 +170,7 @@ class OutcomeSerializer(Record[Outcome]):
     """What a run on this site found of a claim, by the rule written for it."""
 
     numbers = OutcomeNumberSerializer(many=True, read_only=True)
+    origin = serializers.ChoiceField(Origin.choices, help_text="Where its run was made")
 
     class Meta:
         model = Outcome
@@ -179,6 +181,7 @@ class OutcomeSerializer(Record[Outcome]):
             "run",
             "study",
             "shipped",
+            "origin",
             "rule_written",
             "numbers",
         )

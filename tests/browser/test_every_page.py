@@ -51,6 +51,7 @@ OTHERS = [
     "/equations/",
     "/runs/1/",
     "/sweeps/",
+    "/contributions/",
     "/dashboards/",
     "/dashboards/?study=all",
     "/sign-in/",

@@ -233,7 +233,7 @@ def test_a_menu_counts_by_all_the_other_filters_and_keeps_what_is_chosen(client:
     }
     assert choices(shown, "preset") == {"all presets": "", "quick (1)": "", "full (0)": " selected"}
     assert choices(shown, "runs") == {
-        "reference and made here": "",
+        "wherever they were made": "",
         "made here (0)": " selected",
         "reference runs (0)": "",
     }

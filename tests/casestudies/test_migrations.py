@@ -14,7 +14,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.models import Run
-from tests.casestudies.making import ENVIRONMENT, NOON, a_person
+from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_person
+from tests.casestudies.test_contributions import contributed
 
 # What procrastinate's schema has one of each kind of: a type, tables that refer to each other, a
 # function that returns rows, one that takes the type, and a trigger.
@@ -146,3 +147,17 @@ def test_an_old_result_is_read_by_the_study_of_today(old_models: Any) -> None:
         assert read.value(metric, variant, **settings) == 0.5
     (curve,) = read.series
     assert (curve.variant, curve.settings) == ("gptq", {"code": "paper"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_older_version_does_not_take_contributed_runs_for_its_own() -> None:
+    own, contribution = a_finished_run(), contributed()
+    try:
+        call_command("migrate", "casestudies", "0007", verbosity=0)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM casestudies_run")
+            assert cursor.fetchall() == [(own.pk,)]
+    finally:
+        call_command("migrate", verbosity=0)
+    assert contribution.runs.count() == 0
+    assert own.measurements.exists()

@@ -122,6 +122,12 @@ def measured(study: Study, rows: Rows, **parameters: Any) -> Result:
     return study.read(whole)
 
 
+def on_a_gpu(result: Result) -> Result:
+    """Return the result as if it had been measured on a GPU."""
+    environment = result.environment.model_copy(update={"device": "cuda"})
+    return result.model_copy(update={"environment": environment})
+
+
 def statuses(study: Study, rows: Rows, **parameters: Any) -> dict[str, str]:
     """Return how each claim stands beside such a run."""
     found = study.judge(measured(study, rows, **parameters))

@@ -39,6 +39,7 @@ def test_declarations_are_read_without_pytorch() -> None:
         ({"series": (replace(TOY.series[0], metric="beauty"),)}, "'beauty' is no metric"),
         ({"charts": (StudyChart("curves", "Look.", series="none"),)}, "'none' is no series"),
         ({"charts": ()}, "at least one chart"),
+        ({"gpu_only": frozenset({"size", "none"})}, "'none' is nothing of it"),
         ({"headline": (("size", "nobody"),)}, "'nobody' is no variant"),
         ({"presets": {"quick": TOY.presets["quick"]}}, "presets must be of"),
         ({"presets": {**TOY.presets, "huge": TOY.presets["quick"]}}, "presets must be of"),

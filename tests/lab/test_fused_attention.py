@@ -8,7 +8,10 @@ from torch import Tensor
 
 from casestudies.lab.measure.tensors import peak_bytes
 from casestudies.lab.models import attention
-from casestudies.lab.studies.fused_attention import tiled
+from casestudies.lab.models.bert import BertShape
+from casestudies.lab.studies.fused_attention import encoder, tiled
+from casestudies.lab.studies.fused_attention.about import ENCODER, ENCODER_LENGTHS, STUDY
+from tests.lab.declared import measured, on_a_gpu
 
 WIDTH = 8
 
@@ -74,3 +77,36 @@ def test_what_is_moved_shrinks_as_the_tile_grows() -> None:
         assert fine / coarse == pytest.approx(2, rel=0.06)
     assert moved[3] < tiled.moved_by_definition(4096, 4096, 64) / 5
     assert tiled.moved(4096, 4096, 64, 4096) == 4 * 4096 * 64
+
+
+def test_an_encoder_learns_the_same_by_both_kinds_of_attention() -> None:
+    shape = BertShape(layers=2, width=16, heads=2, vocabulary=20, positions=12)
+
+    def losses(way: str) -> list[float]:
+        generator = torch.Generator().manual_seed(0)
+        step = encoder.steps(shape, 12, "cpu", torch.float64, generator)[way]
+        return [step().item() for _ in range(3)]
+
+    by_definition = losses("definition")
+    assert losses("stock") == pytest.approx(by_definition)
+    assert by_definition[2] < by_definition[0]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "status"),
+    [
+        ((2.0, 2.4, 2.8), "supported"),
+        ((2.0, 2.4, 2.79), "direction agrees"),
+        ((1.3, 1.3, 1.3), "direction agrees"),
+        ((1.2, 1.3, 1.39), "not reproduced"),
+        ((2.4, 2.4), "not run"),
+    ],
+)
+def test_the_claim_of_an_encoder_is_judged_by_the_mean_over_three_lengths(ratios, status) -> None:
+    rows = [
+        (ENCODER, "stock", ratio, {"length": length})
+        for length, ratio in zip(ENCODER_LENGTHS, ratios, strict=False)
+    ]
+    result = measured(STUDY, rows)
+    assert STUDY.judge(result)["dao2022flashattention-2"].status == "not run"
+    assert STUDY.judge(on_a_gpu(result))["dao2022flashattention-2"].status == status

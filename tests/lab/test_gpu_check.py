@@ -1,5 +1,6 @@
 """What `gpu-check` does, as far as a CPU can tell."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from casestudies.lab.batch import reason_to_skip
 from casestudies.lab.contract import Preset
 from casestudies.lab.gpu_check import Findings, Row
 from casestudies.lab.machine import Needs
+from casestudies.lab.measure.equality import Equality, hold
 from tests.lab.declared import document, toy
 from tests.lab.smoke import lab
 
@@ -28,26 +30,25 @@ def test_float32_here_is_as_near_to_float64_as_a_gpu_must_be(held) -> None:
     assert held.apart("cpu") <= held.tolerance
 
 
-def test_what_is_further_apart_or_cannot_be_computed_does_not_hold(monkeypatch) -> None:
-    exact = equality.Equality("exact", 0, equality.EQUALITIES[0].apart)
-    monkeypatch.setattr(equality, "EQUALITIES", (exact,))
-    (apart,) = equality.hold("cpu")
+def test_what_is_further_apart_or_cannot_be_computed_does_not_hold() -> None:
+    exact = Equality("exact", 0, equality.EQUALITIES[0].apart)
+    (apart,) = hold([exact], "cpu")
     assert apart.apart
     assert not apart.holds
-    (failed,) = equality.hold("no such device")
+    (failed,) = hold([exact], "no such device")
     assert failed.apart is None
     assert "no such device" in failed.why
     assert not failed.holds
     assert not Findings(equal=[apart]).passed
+    assert not Findings(kernels=[apart]).passed
     assert "| exact | " in Findings(equal=[apart]).markdown()
 
 
-def test_what_a_package_is_missing_for_is_left_out(monkeypatch) -> None:
+def test_what_a_package_is_missing_for_is_left_out() -> None:
     def needs_a_package(device: str) -> float:
         return float(import_module("no_such_package").apart(device))
 
-    monkeypatch.setattr(equality, "EQUALITIES", (equality.Equality("needy", 0, needs_a_package),))
-    (left_out,) = equality.hold("cpu")
+    (left_out,) = hold([Equality("needy", 0, needs_a_package)], "cpu")
     assert left_out.holds
     assert left_out.why == "skipped: No module named 'no_such_package'"
 
@@ -110,6 +111,8 @@ def test_a_record_is_named_after_the_card(tmp_path) -> None:
     result["environment"] |= {"device": "cuda", "gpu": gpu}
     path = records.keep(tmp_path / "runs", "toy", {"preset": "quick", "result": result})
     assert path.name == "toy-quick-nvidia-h100-80gb-hbm3.json"
+    records.gather(path.parent, tmp_path / "results.json")
+    assert json.loads((tmp_path / "results.json").read_text()) == [json.loads(path.read_text())]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

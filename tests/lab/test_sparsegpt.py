@@ -8,8 +8,10 @@ from torch import Tensor
 
 from benchmarks.oracles import sparsegpt as oracle
 from casestudies.lab.quantize.hessian import gram, inverse_factor
-from casestudies.lab.studies.sparsegpt import baselines, solver
+from casestudies.lab.studies.sparsegpt import baselines, semi_structured, solver
+from casestudies.lab.studies.sparsegpt.about import ONE_KERNEL, SparseGptParameters
 from casestudies.lab.studies.sparsegpt.masks import Pattern, parse, smallest, smallest_in_column
+from casestudies.lab.studies.sparsegpt.study import plan
 
 HALF, TWO_OF_FOUR, FOUR_OF_EIGHT = Pattern(0.5), Pattern(0.5, 4), Pattern(0.5, 8)
 
@@ -174,3 +176,33 @@ def test_masks_take_exactly_the_smallest_scores_ties_included(values, data) -> N
 def test_patterns_by_name() -> None:
     assert parse("unstructured", 0.3) == Pattern(0.3)
     assert parse("4:8", 0.3) == FOUR_OF_EIGHT
+
+
+def test_one_kernel_is_one_more_trial_where_it_runs() -> None:
+    parameters = SparseGptParameters(repeats=2)
+    without, with_it = (plan(parameters, HALF, one_kernel=by_one) for by_one in (False, True))
+    assert [trial for trial in with_it if trial.method == ONE_KERNEL] == [
+        trial for trial in with_it if trial not in without
+    ]
+    assert len(with_it) == len(without) + 1
+
+
+def test_products_of_two_in_four_are_held_against_the_weights_that_they_stand_for(
+    monkeypatch,
+) -> None:
+    monkeypatch.setattr(semi_structured, "TOKENS", (1, 8))
+    layers = semi_structured.layers()
+    assert layers["llama-8b up, 14336 x 4096"] == (14_336, 4_096)
+    assert len(layers) == 6
+    seen = []
+
+    def compress(weight: Tensor) -> Tensor:
+        seen.append(weight)
+        return weight * 2
+
+    found = list(semi_structured.products("small", (32, 64), "cpu", compress))
+    assert [one.tokens for one in found] == [1, 8]
+    assert ((seen[0].view(32, 16, 4) == 0).sum(2) == 2).all()
+    # Twice the weights are twice the product: as far off as the product is large.
+    assert all(one.apart == pytest.approx(1, abs=0.01) for one in found)
+    assert all(len(one.speed) > 1 for one in found)

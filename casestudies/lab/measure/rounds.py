@@ -1,5 +1,6 @@
 """Times of things that are held against each other."""
 
+import statistics
 import time
 from collections.abc import Callable, Mapping
 
@@ -65,6 +66,32 @@ def lengths(shortest: int, longest: int, factor: int) -> list[int]:
     while found[-1] * factor < longest:
         found.append(found[-1] * factor)
     return sorted({*found, longest})
+
+
+def captured(run: Callable[[], object], device: str) -> Callable[[], object]:
+    """Return what repeats the run's kernels on a GPU without Python launching each; else the run.
+
+    The time of a product with few tokens is shorter than that of launching it.
+    """
+    if device == "cpu":
+        return run
+    aside = torch.cuda.Stream()  # pragma: no cover - needs a GPU
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        run()  # once before, so that whatever is compiled or chosen the first time is not captured
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def copied_bytes_a_second(device: str, size: int = 2**28, rounds: int = 5) -> float:
+    """Return the bytes that the device reads and writes a second where it only copies."""
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    taken = alternately({"copy": lambda: target.copy_(source)}, rounds, device)["copy"]
+    return 2 * size / statistics.median(taken)
 
 
 def _finish(device: str) -> None:

@@ -26,18 +26,28 @@ def stock(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     )
 
 
-def naive(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return attention by its definition, which holds every score (B, H, Q, T) at once."""
+def naive(
+    query: Tensor, key: Tensor, value: Tensor, window: int | None = None, sinks: int = 0
+) -> Tensor:
+    """Return attention by its definition, which holds every score (B, H, Q, T) at once.
+
+    With a window a query sees that many tokens up to its own, and the first `sinks`.
+    """
     key, value = _for_each_head(query, key), _for_each_head(query, value)
     scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
-    hidden = ~seen(query.shape[-2], key.shape[-2], query.device)
+    hidden = ~seen(query.shape[-2], key.shape[-2], query.device, window, sinks)
     return scores.masked_fill(hidden, -torch.inf).softmax(-1) @ value
 
 
-def seen(queries: int, keys: int, device: torch.device) -> Tensor:
+def seen(
+    queries: int, keys: int, device: torch.device, window: int | None = None, sinks: int = 0
+) -> Tensor:
     """Return which keys each of the last queries may look at, (Q, T), True where it may."""
-    allowed = torch.ones(queries, keys, dtype=torch.bool, device=device)
-    return allowed.tril(keys - queries)
+    allowed = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+    if window is None:
+        return allowed
+    latest = allowed.triu(keys - queries - window + 1)
+    return latest | (allowed & (torch.arange(keys, device=device) < sinks))
 
 
 def _for_each_head(query: Tensor, shared: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from casestudies.lab.models.attention import Attention
+
 
 @dataclass(frozen=True)
 class BertShape:
@@ -32,6 +34,7 @@ class BertBlock(nn.Module):
     def __init__(self, shape: BertShape) -> None:
         super().__init__()
         width, self.heads = shape.width, shape.heads
+        self.attention: Attention = F.scaled_dot_product_attention
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.output = nn.Linear(width, width)
         self.attention_norm = nn.LayerNorm(width, eps=1e-12)
@@ -44,7 +47,7 @@ class BertBlock(nn.Module):
             part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.query, self.key, self.value)
         )
-        mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        mixed = self.attention(*heads).transpose(1, 2).flatten(2)
         x = self.attention_norm(x + self.output(mixed))
         return self.feed_forward_norm(x + self.down(F.gelu(self.up(x))))
 

@@ -7,6 +7,7 @@ D head width.
 import torch
 from torch import Tensor
 
+from casestudies.lab.models import attention
 from casestudies.lab.models.language_model import Config
 
 
@@ -168,3 +169,18 @@ class PagedCache:
         self._at = (
             torch.tensor(table, dtype=torch.long, device=device)[at // size] * size + at % size
         )
+
+
+def attend(query: Tensor, places: Tensor, tables: Tensor, lengths: Tensor, size: int) -> Tensor:
+    """Return what attention mixes (R, H, D) for the last token of R texts, each gathered first.
+
+    Queries are (R, H, D), a layer's places (N x S, 2, K, D). Text r's token t lies in place t % S
+    of block tables[r, t // S], for all t below lengths[r]; `size` is S.
+    """
+    found = []
+    for q, table, length in zip(query, tables, lengths.tolist(), strict=True):
+        at = torch.arange(length, device=query.device)
+        held = places.index_select(0, table.long()[at // size] * size + at % size)
+        key, value = held.permute(1, 2, 0, 3)[:, None]  # 1, K, T, D
+        found.append(attention.stock(q[None, :, None], key, value)[0, :, 0])
+    return torch.stack(found)

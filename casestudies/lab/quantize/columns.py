@@ -18,22 +18,30 @@ INNER = 16
 # after it have made up for them: up to the end of its block where i, counted from the block's first
 # column, is a multiple of INNER, and else up to the next such multiple.
 Change = Callable[[int, Tensor], Tensor]
+# Changes a block's columns (B, rows) in place, given U's part (B, B) and the number of the first,
+# and returns E (B, rows), undivided by U's diagonal.
+ChangeBlock = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def change(w: Tensor, u: Tensor, block: int, new: Change) -> None:
-    """Change the columns w (columns, rows) in place.
+    """Change the columns w (columns, rows) in place, one by one.
 
     `u` is the inverse factor of the layer's Hessian (see `hessian.py`).
     """
+    change_blocks(w, u, block, lambda part, own, start: change_block(part, own, start, new))
+
+
+def change_blocks(w: Tensor, u: Tensor, block: int, changed: ChangeBlock) -> None:
+    """Change the columns w (columns, rows) in place, block by block."""
     columns = len(w)
     for start in range(0, columns, block):
         stop = min(start + block, columns)
-        e = _change_block(w[start:stop], u[start:stop, start:stop], start, new)
+        e = changed(w[start:stop], u[start:stop, start:stop], start)
         factors = u[start:stop, stop:] / u.diagonal()[start:stop, None]
         w[stop:].addmm_(factors.T, e, alpha=-1)
 
 
-def _change_block(w: Tensor, u: Tensor, start: int, new: Change) -> Tensor:
+def change_block(w: Tensor, u: Tensor, start: int, new: Change) -> Tensor:
     """Change a block's columns w (B, rows) in place and return E, undivided by U's diagonal.
 
     Dividing row i of U by U[i, i] instead spares a division of every error.

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Case, Exists, OuterRef, Value, When
 
 from reviewapp.corpus.choices import COUNTED, Membership
-from taxonomy.choices import EFFECTS, AxisKind, RatioRule, RemarkKind, Scope
+from taxonomy.choices import EFFECTS, AxisKind, Origin, RatioRule, RemarkKind, Scope
 from taxonomy.claims.certainty import Certainty, Degree, certainty_of
 from taxonomy.claims.marks import Mark, marks_of
 from taxonomy.claims.outcomes import CONCLUSIVE, Standing, standing_of
@@ -38,6 +38,12 @@ class Measured:
     outcome: Outcome
     low: float
     high: float
+
+    @property
+    def scope(self) -> str:
+        """Return in words who measured it."""
+        here = self.outcome.origin != Origin.CONTRIBUTED
+        return "measured here" if here else "contributed, not measured here"
 
 
 @dataclass(frozen=True)

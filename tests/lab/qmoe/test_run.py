@@ -17,10 +17,11 @@ CODES = ("paper", "tunstall-16", "tunstall-8", "rans")
 @shares_the_smoke_run
 def test_the_smoke_preset_trains_compresses_and_reports() -> None:
     found = smoke_run("qmoe").result
-    # Only the curve, which the preset leaves out, finds where two losses match.
+    # Only the curve, which the preset leaves out, finds where two losses match, and only a GPU
+    # multiplies from code words in a kernel.
     assert {m.metric for m in found.measurements} == {
         metric.name for metric in STUDIES["qmoe"].metrics if metric.name != "matched loss ratio"
-    }
+    } - STUDIES["qmoe"].gpu_only
     assert found.value("loss increase", "gptq") < found.value("loss increase", "rtn")
     for control in ("experts zeroed", "experts reset"):
         assert found.value("loss increase", control) > found.value("loss increase", "gptq")

@@ -1,4 +1,4 @@
-"""Computes attention in three ways: the same numbers, other memory and time."""
+"""Computes attention in several ways: the same numbers, other memory and time."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from casestudies.lab import kernels
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.perplexity import perplexity
@@ -16,34 +17,50 @@ from casestudies.lab.models import attention, files, shapes
 from casestudies.lab.models.attention import Attention
 from casestudies.lab.models.language_model import Block, Config, LanguageModel
 from casestudies.lab.report import Report, Stage
-from casestudies.lab.studies.fused_attention import tiled
-from casestudies.lab.studies.fused_attention.about import FusedAttentionParameters
+from casestudies.lab.studies.fused_attention import encoder, tiled
+from casestudies.lab.studies.fused_attention.about import (
+    ENCODER,
+    ENCODER_LENGTHS,
+    ONE_KERNEL,
+    FusedAttentionParameters,
+)
 from casestudies.lab.train import loop
 
 SHORTEST, GROWTH = 256, 2
 ODD_LENGTH = 333  # no tile divides it
+WRONG = 1e-4  # this far from float64 no float32 rounding is
 MIB = 2**20
 # Three matrices of 768 x 2,048 are as many weights as GPT-2's two of 768 x 3,072.
 GPT2_VOCABULARY, GPT2_WIDTH, GPT2_HIDDEN, GPT2_HEADS = 50_257, 768, 2_048, 12
 
 
 def run(parameters: FusedAttentionParameters, setup: Setup, report: Report) -> str:
-    """Measure the three ways; return the verdict. Raises ValueError if the text is too short."""
-    ways: Mapping[str, Attention] = {
+    """Measure all ways; return the verdict. Raises ValueError if the text is too short."""
+    ways: dict[str, Attention] = {
         "definition": attention.naive,
         "tiles": tiled.with_tile(parameters.tile),
         "stock": attention.stock,
     }
+    if reason := kernels.why_not(setup.device):
+        report.log(f"Tiles in one kernel: {reason}: not run")
+    else:  # pragma: no cover - needs a GPU
+        from casestudies.lab.kernels.attention import attend
+
+        ways[ONE_KERNEL] = attend
     report.precision = "float32" if setup.device == "cpu" else "float32, training in bfloat16"
     bench = AttentionBench(parameters, setup, report, ways)
     with report.stage("comparing with float64", 0.05):
-        bench.compare()
+        if bench.compare().get(ONE_KERNEL, 0) > WRONG:  # pragma: no cover - needs a GPU
+            report.log("Tiles in one kernel are wrong: not timed")
+            del ways[ONE_KERNEL]
     with report.stage("perplexity of a model with each", 0.25):
         quality = bench.perplexities()
     with report.stage("memory and time as the text grows", 0.35) as stage:
         memory = bench.as_the_text_grows(stage)
     with report.stage("timing a training step", 0.35):
         training = bench.training()
+        if setup.device == "cuda":  # pragma: no cover - needs a GPU
+            bench.encoder()
     return verdict(parameters, quality, memory, training)
 
 
@@ -60,13 +77,15 @@ class AttentionBench:
         self.parameters, self.setup, self.report, self.ways = parameters, setup, report, ways
         self._generator = torch.Generator().manual_seed(setup.seed)
 
-    def compare(self) -> None:
-        """Report how far each way is from the definition in float64."""
+    def compare(self) -> dict[str, float]:
+        """Report and return how far each way is from the definition in float64."""
         q, k, v = self._inputs(ODD_LENGTH)
         exact = attention.naive(q.double(), k.double(), v.double())
+        found = {}
         for variant, way in self.ways.items():
-            apart = (way(q, k, v) - exact).abs().max().item()
-            self.report.measure("equality error", variant, apart)
+            found[variant] = (way(q, k, v) - exact).abs().max().item()
+            self.report.measure("equality error", variant, found[variant])
+        return found
 
     def perplexities(self) -> dict[str, float]:
         """Report and return the perplexity of the model with each way."""
@@ -143,6 +162,16 @@ class AttentionBench:
         self.report.measure("training speed-up", "stock", speed)
         return statistics.median(speed)
 
+    def encoder(self) -> None:  # pragma: no cover - needs a GPU
+        """Report the speed-up of a training step of an encoder, at each length."""
+        for length in ENCODER_LENGTHS:
+            steps = encoder.steps(
+                encoder.SHAPE, length, self.setup.device, torch.bfloat16, self._generator
+            )
+            taken = alternately(steps, self.parameters.rounds, self.setup.device)
+            speed = ratios(taken, to="definition")["stock"]
+            self.report.measure(ENCODER, "stock", speed, length=length)
+
     def _inputs(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return random queries, keys and values (1, heads, length, head width)."""
         shape = (3, 1, self.parameters.heads, length, self.parameters.head_width)
@@ -173,7 +202,7 @@ def verdict(
 ) -> str:
     """Return a few sentences made of the run's own numbers."""
     apart = max(abs(value / quality["definition"] - 1) for value in quality.values())
-    said = "the same in all three ways" if apart < 1e-4 else f"apart by {100 * apart:.2g} %"
+    said = "the same in all ways" if apart < 1e-4 else f"apart by {100 * apart:.2g} %"
     return (
         f"A model’s perplexity is {quality['definition']:.2f}, {said}. For"
         f" {parameters.longest:,} tokens attention holds {memory['definition']:.0f} MiB by"

@@ -26,6 +26,7 @@ from casestudies.lab.studies.multi_lora.claims import (
     COPIES,
     COPIES_THAT_FIT,
     FOR_EACH,
+    FROM_PAGES,
     GATHERED,
     LOOP,
     SWITCH,
@@ -162,6 +163,11 @@ STUDY = Study(
         Variant(BY_TASK, "adapters beside the weights, but only one task in a pass", "baseline"),
         Variant(LOOP, "all tasks share a pass; adapters are applied one after another", "ablation"),
         Variant(GATHERED, "all tasks share a pass; the adapters of a batch are applied at once"),
+        Variant(
+            FROM_PAGES,
+            "adapters are read where they lie in the pool by a kernel of ours, in Triton; of one"
+            " layer, on a GPU only",
+        ),
     ),
     settings=(
         Setting("adapters", "adapters that are asked for, about as often each, in a random order"),
@@ -175,7 +181,8 @@ STUDY = Study(
         ),
         metrics.EQUALITY_ERROR.measured(
             "largest difference of a logit from a merged copy's after a prompt, in a batch of"
-            " prompts of many lengths for adapters of three kinds"
+            " prompts of many lengths for adapters of three kinds; read from pages, of one layer's"
+            " output from that of merged weights"
         ),
         Metric(
             "adapter size",
@@ -330,4 +337,5 @@ STUDY = Study(
     answers=ANSWERS,
     accepts=("text",),
     needs=needs,
+    gpu_only=frozenset({FROM_PAGES}),
 )

@@ -6,6 +6,7 @@ from casestudies.lab.result import Result
 BACKBONE, COPIES = "backbone alone", "merged copies"
 SWITCH, BY_TASK = "merge and switch", "task by task"
 LOOP, GATHERED = "one by one", "gathered"
+FROM_PAGES = "read from pages"
 
 COPIES_THAT_FIT = 8  # full copies make up the byte cap
 QUERIES = (1, 4)  # of each task that wait together, where kinds are mixed

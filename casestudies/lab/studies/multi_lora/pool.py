@@ -55,6 +55,10 @@ class Pool:
         pages = torch.cat([self._pages[task] for task in tasks])
         return self.memory.index_select(0, pages).view(len(tasks), -1)
 
+    def tables(self, tasks: Sequence[int]) -> Tensor:
+        """Return the pages of adapters that are held, all of one size (R, pages; int32)."""
+        return torch.stack([self._pages[task] for task in tasks]).to(torch.int32)
+
     def _bring(self, task: int, wanted: dict[int, None]) -> None:
         numbers, needed = self.adapters[task].numbers, pages_of(self.adapters[task])
         while len(self._free) < needed:

@@ -5,6 +5,7 @@ import statistics
 
 import torch
 
+from casestudies.lab import kernels
 from casestudies.lab.contract import Setup
 from casestudies.lab.measure.rounds import alternately, lengths, ratios
 from casestudies.lab.models.cache import KeyValueCache
@@ -27,6 +28,7 @@ from casestudies.lab.studies.multi_lora.claims import (
     BY_TASK,
     COPIES,
     COPIES_THAT_FIT,
+    FROM_PAGES,
     GATHERED,
     LOOP,
     MANY,
@@ -41,6 +43,8 @@ from casestudies.lab.studies.multi_lora.timing import layer_runs, token_runs
 GROWTH = 8  # from one number of adapters to the next
 TIMINGS = 15  # in each round
 MIB, MS = 2**20, 1000
+
+WRONG = 1e-3  # this far from merged weights no float32 rounding is
 
 
 def run(parameters: MultiLoraParameters, setup: Setup, report: Report) -> str:
@@ -86,6 +90,8 @@ def run(parameters: MultiLoraParameters, setup: Setup, report: Report) -> str:
 @torch.inference_mode()
 def report_agreement(bench: Bench, report: Report) -> None:
     """Report the size of an adapter, and how far logits are from those of merged copies."""
+    if reason := kernels.why_not(bench.device):
+        report.log(f"Adapters read from pages: {reason}: not run")
     held = bench.adapters[0].numbers.nbytes
     report.measure("adapter size", GATHERED, 100 * held / bench.model_bytes)
     prompts = [request.prompt for request in bench.requests[: bench.p.slots]]
@@ -113,7 +119,15 @@ def time_layer(bench: Bench, count: int, report: Report) -> None:
         bench.model.embedding(tokens),
         LowRank(bench.p.rank),
         bench.generator,
+        from_pages=not kernels.why_not(bench.device),
     )
+    if FROM_PAGES in runs:  # pragma: no cover - needs a GPU
+        apart = (runs[FROM_PAGES]() - runs[SWITCH]()).abs().max().item()
+        if count == bench.p.adapters:
+            report.measure("equality error", FROM_PAGES, apart)
+        if apart > WRONG:
+            report.log(f"{count} adapters read from pages are wrong: not timed")
+            del runs[FROM_PAGES]
     taken = alternately(runs, TIMINGS * bench.p.rounds, bench.device, again=True)
     for name, several in taken.items():
         found = [MS * one for one in several]

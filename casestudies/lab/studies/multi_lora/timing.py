@@ -9,18 +9,24 @@ from torch import Tensor, nn
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.serving.selective import Piece, read
-from casestudies.lab.studies.multi_lora.adapters import Adapter, Kind, Size, by_layer, drawn
-from casestudies.lab.studies.multi_lora.claims import BACKBONE, GATHERED, LOOP, SWITCH
+from casestudies.lab.studies.multi_lora.adapters import Adapter, LowRank, Size, by_layer, drawn
+from casestudies.lab.studies.multi_lora.claims import BACKBONE, FROM_PAGES, GATHERED, LOOP, SWITCH
 from casestudies.lab.studies.multi_lora.gathered import ManyTasks, Segment
 from casestudies.lab.studies.multi_lora.pool import Pool
 
 
 def layer_runs(
-    layer: nn.Linear, x: Tensor, kind: Kind, generator: torch.Generator
+    layer: nn.Linear,
+    x: Tensor,
+    kind: LowRank,
+    generator: torch.Generator,
+    *,
+    from_pages: bool = False,
 ) -> dict[str, Callable[[], Tensor]]:
     """Return what computes the layer's outputs (R, d) for x (R, k), each row with its own adapter.
 
-    What is gathered or merged is so each time, one by one as well.
+    What is gathered or merged is so each time, one by one as well, and so are tables of pages: with
+    `from_pages` a kernel reads adapters where they lie.
     """
     sizes, tasks = [Size(*layer.weight.shape)], range(len(x))
     adapters = [drawn(kind, sizes, generator) for _ in tasks]
@@ -51,7 +57,20 @@ def layer_runs(
             found.append(working(own_x))
         return torch.stack(found)
 
-    return {SWITCH: switched, LOOP: one_by_one, GATHERED: gathered}
+    runs = {SWITCH: switched, LOOP: one_by_one, GATHERED: gathered}
+    if from_pages:
+        from casestudies.lab.kernels import gathered_lora
+
+        @torch.inference_mode()
+        def read() -> Tensor:
+            y = layer(x)
+            pages = gathered_lora.Pages(pool.memory, pool.tables(tasks))
+            own = gathered_lora.tiles([(task, 1) for task in tasks], x.device.type)
+            gathered_lora.add(y, x, pages, own, 0, kind.rank)
+            return y
+
+        runs[FROM_PAGES] = read
+    return runs
 
 
 def token_runs(

@@ -7,9 +7,11 @@ from functools import cached_property, partial
 
 import torch
 
+from casestudies.lab import kernels
 from casestudies.lab.contract import Setup
 from casestudies.lab.equations.inference_memory import kv_bytes_per_token
 from casestudies.lab.measure import rounds as timing
+from casestudies.lab.models import paged
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.paged import Blocks
 from casestudies.lab.report import Report
@@ -19,7 +21,8 @@ from casestudies.lab.serving.arrivals import Request, lengths
 from casestudies.lab.serving.caches import InBlocks
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Served, serve, serving, together
-from casestudies.lab.studies.paged_kv_cache.about import BEAMS, PagedParameters
+from casestudies.lab.studies.paged_kv_cache import in_place
+from casestudies.lab.studies.paged_kv_cache.about import BEAMS, IN_PLACE, PagedParameters
 from casestudies.lab.studies.paged_kv_cache.claims import FEW, LONGEST, ORACLE, PAGED, POWER
 from casestudies.lab.studies.paged_kv_cache.reserving import Counted, in_blocks, in_pieces
 from casestudies.lab.studies.paged_kv_cache.sharing import COPIED, Prompts
@@ -128,6 +131,7 @@ def run(parameters: PagedParameters, setup: Setup, report: Report) -> str:
     report_sizes(trace, report)
     with report.stage("sharing blocks", 0.2):
         saved = report_forks(trace, report)
+    report_in_place(trace, setup.device, report)
     return verdict(trace, rounds, saved)
 
 
@@ -190,6 +194,28 @@ def report_forks(trace: Trace, report: Report) -> float:
         report.measure("same tokens", shared, found[shared].agreement(found[copied]))
         report.measure("memory saved", shared, found[shared].saved)
     return found[BEAMS].saved
+
+
+def report_in_place(trace: Trace, device: str, report: Report) -> None:
+    """Report attention over blocks that are gathered first, and that are read where they lie."""
+    if reason := kernels.why_not(device):
+        report.log(f"Blocks read in place: {reason}: not run")
+        return
+    from casestudies.lab.kernels import paged_attention  # pragma: no cover - needs a GPU
+
+    ways = {PAGED: paged.attend, IN_PLACE: paged_attention.attend}  # pragma: no cover - a GPU
+    tokens = in_place.drawn(torch.Generator().manual_seed(trace.seed))  # pragma: no cover - a GPU
+    found = in_place.compared(  # pragma: no cover - needs a GPU
+        ways, tokens, trace.block, trace.p.rounds, device
+    )
+    for name, (apart, taken) in found.items():  # pragma: no cover - needs a GPU
+        report.measure("equality error", name, apart)
+        if not taken:
+            report.log(f"Attention, {name}, is wrong: not timed")
+            continue
+        report.measure("attention time", name, [MS * seconds for seconds in taken])
+        share = in_place.share_of_copying(tokens, statistics.median(taken), device)
+        report.log(f"Attention, {name}, at {100 * share:.0f} % of what this device copies")
 
 
 def verdict(trace: Trace, rounds: Sequence[Round], saved: float) -> str:

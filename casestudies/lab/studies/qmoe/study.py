@@ -11,9 +11,10 @@ from torch import Tensor
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
+from casestudies.lab.kernels import why_not
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.report import Report, Stage
-from casestudies.lab.studies.qmoe import compression, model, speed, training
+from casestudies.lab.studies.qmoe import compression, expert_products, model, speed, training
 from casestudies.lab.studies.qmoe.about import DENSE_BITS, DOCUMENTED, QMoeParameters
 from casestudies.lab.studies.qmoe.codes import container, dictionary
 from casestudies.lab.studies.qmoe.codes.container import CODES, Code
@@ -80,6 +81,7 @@ def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
     with report.stage("measuring sizes and speeds of the codes", CODING):
         _report_sizes(report, setup)
         products = _report_products(report, setup, parameters.speed_size)
+        _report_overheads(report, setup)
     return verdict(parameters.clip, bench, outcomes, controls["experts zeroed"], products)
 
 
@@ -287,7 +289,7 @@ def _report_sizes(report: Report, setup: Setup) -> None:
 def _report_products(report: Report, setup: Setup, mebibytes: int) -> dict[str, float]:
     """Report the products' speeds; return those at that size by variant, none on a GPU."""
     if setup.device != "cpu":
-        report.log("The codes are written, read and multiplied by a CPU: no speeds on a GPU")
+        report.log("The codes are written and read by a CPU: no speeds of that on a GPU")
         return {}
     medians = {}
     for mib in sorted({min(IN_CACHE, mebibytes), mebibytes}):
@@ -295,6 +297,29 @@ def _report_products(report: Report, setup: Setup, mebibytes: int) -> dict[str, 
             report.measure("product speed", name, ratios, size=mib)
             medians[name] = statistics.median(ratios)
     return medians
+
+
+def _report_overheads(report: Report, setup: Setup) -> None:
+    """Report what products from the codes cost a GPU; say why not where there is no kernel."""
+    if reason := why_not(setup.device):
+        report.log(f"No product with experts of Switch-c2048’s shapes was timed: {reason}")
+        return
+    matrices = expert_products.experts(setup.seed)  # pragma: no cover - needs a GPU
+    for code in expert_products.CODES:
+        for tokens in expert_products.TOKENS:
+            found = expert_products.timed(matrices, code, tokens, setup.device)
+            report_overhead(report, code, tokens, found)
+
+
+def report_overhead(report: Report, code: Code, tokens: int, found: expert_products.Timed) -> None:
+    """Report that the products are right, then what they cost; of wrong ones nothing more."""
+    report.measure("equality error", code, found.apart, tokens=tokens)
+    if not found.overheads:
+        report.log(f"{code}, {tokens} tokens: not the product of the decoded weights, so not timed")
+        return
+    report.measure("product overhead", code, list(found.overheads), tokens=tokens)
+    share = f"{found.of_copying:.0%}"
+    report.log(f"{code}, {tokens} tokens: what must be moved is copied in {share} of the time")
 
 
 def verdict(

@@ -175,8 +175,9 @@ STUDY = Study(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
         " it: the trained model is the fair one, but small and trained for a minute. Perplexities"
         " of rounded activations are computed in float32, and integer products timed by themselves."
-        " Not seen are kernels of AWQ, NF4 and 3 bits, the speed of a whole model, or anything of"
-        " 175 billion parameters but its bytes."
+        " Kernels for 3 bits, and those of 4 at published shapes, need a GPU. Not seen are kernels"
+        " of NF4, the speed of a whole model, or anything of 175 billion parameters but its bytes"
+        " and a layer’s product."
     ),
     publications=(
         "frantar2022gptq",
@@ -256,6 +257,7 @@ STUDY = Study(
         Variant("unpacked first", "weights in one byte, unpacked for a dense product", "control"),
         Variant("int8 kernel", "weights in one byte, multiplied as they are stored"),
         Variant("int4 kernel", "weights in half a byte, multiplied as they are stored"),
+        Variant("int3 kernel", "weights in three eighths of a byte, likewise"),
         Variant("8 and 4 bits", "attention in 8 bits, fully connected layers in 4"),
         Variant("binary codes", "four signs a weight, each with a float32 scale a row"),
     ),
@@ -322,6 +324,21 @@ STUDY = Study(
             " layers of the pretrained model one after another; alternating, median of rounds",
             relative_to="float32",
         ),
+        metrics.EQUALITY_ERROR.measured(
+            "largest difference between the products of the lab’s kernel in float16 and those of"
+            " the unpacked weights in float64, as a share of the largest; needs a GPU"
+        ),
+        Metric(
+            "kernel speed",
+            "x",
+            HIGHER,
+            "throughput",
+            "timed",
+            "time of PyTorch’s product in float16 divided by that of the lab’s kernel for packed"
+            " weights in groups of 128, mean over the linear layers of a block; random weights,"
+            " more of them than any cache holds, median of rounds; needs a GPU and Triton",
+            relative_to="float16",
+        ),
     ),
     series=tuple(
         Series(name, "bits per weight", "bits", "perplexity ratio") for name in CURVES.values()
@@ -354,4 +371,5 @@ STUDY = Study(
     accepts=("model", "text"),
     # The bundled model in float32, its weights again, in bfloat16 and packed, and its activations.
     needs=lambda parameters: Needs(memory_gib=3),
+    gpu_only=frozenset({"equality error", "kernel speed", "int3 kernel"}),
 )

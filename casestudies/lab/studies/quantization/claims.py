@@ -16,6 +16,7 @@ MT_NLG = 530e9  # parameters
 THRESHOLD = 6.0
 LEAST_STEPS = 100  # after fewer the model says little more than how often a token occurs
 
+NEEDS_A_GPU = not_run("needs a GPU")
 OTHER_THRESHOLD = not_run("this run had another threshold; the rule asks for 6.0")
 SOME_BLOCKS = not_run("this run rounded only some of the model’s blocks")
 HARDLY_TRAINED = not_run(f"the model of this run was trained for fewer than {LEAST_STEPS} steps")
@@ -26,9 +27,34 @@ def needs_a_gpu(lacking: str) -> Callable[[Result], Judgement]:
 
     def judge(result: Result) -> Judgement:
         on_cpu = result.environment.device == "cpu"
-        return not_run("needs a GPU" if on_cpu else f"this study does not {lacking} yet")
+        return NEEDS_A_GPU if on_cpu else not_run(f"this study does not {lacking} yet")
 
     return judge
+
+
+def faster_in_three_bits(least: float) -> Callable[[Result], Judgement]:
+    """Return how GPTQ's claims 1 and 2 stand: one token's products are so many times as fast."""
+
+    def judge(result: Result) -> Judgement:
+        if result.environment.device == "cpu":
+            return NEEDS_A_GPU
+        speed = result.value("kernel speed", "int3 kernel", model="OPT-175B", tokens=1)
+        number = Number("time in float16 over that of packed 3-bit weights", speed, "x")
+        return judged(number, agrees=speed >= least)
+
+    return judge
+
+
+def faster_in_four_bits(result: Result) -> Judgement:
+    """AWQ, claim 1: a 4-bit kernel beside the library's product in float16."""
+    if result.environment.device == "cpu":
+        return NEEDS_A_GPU
+    speed = result.value("kernel speed", "int4 kernel", model="Llama-2-7B", tokens=1)
+    return judged(
+        Number("time in float16 over that of 4-bit weights", speed, "x", claimed=True),
+        supported=speed >= 1.85,
+        agrees=speed >= 1.2,
+    )
 
 
 def halved_memory(result: Result) -> Judgement:
@@ -155,8 +181,8 @@ def _bits_of_rows(result: Result) -> float:
 
 ANSWERS = (
     Answer("frantar2022gptq-0", "25d1aa88ddea", needs_a_gpu("time a block of OPT-175B’s shape")),
-    Answer("frantar2022gptq-1", "86a032ed69c4", needs_a_gpu("have a kernel for 3-bit weights")),
-    Answer("frantar2022gptq-2", "5b7202b6fab3", needs_a_gpu("have a kernel for 3-bit weights")),
+    Answer("frantar2022gptq-1", "86a032ed69c4", faster_in_three_bits(1.6)),
+    Answer("frantar2022gptq-2", "5b7202b6fab3", faster_in_three_bits(2.2)),
     Answer("dettmers2022llmint8-0", "1a4399df7203", halved_memory),
     Answer("dettmers2022llmint8-1", "1b09e62f17c9", products_in_int8),
     Answer("dettmers2022llmint8-2", "d45befc6df79", no_degradation),
@@ -164,9 +190,7 @@ ANSWERS = (
     Answer("xiao2022smoothquant-1", "4796a8123512", smooth_memory),
     Answer("xiao2022smoothquant-2", "bbe22c8b9b46", one_node),
     Answer("lin2023awq-0", "1cad486539c6", needs_a_gpu("have a kernel for reordered columns")),
-    Answer(
-        "lin2023awq-1", "c5c7ed917bee", needs_a_gpu("time a 4-bit kernel on Llama-2-7B’s shapes")
-    ),
+    Answer("lin2023awq-1", "c5c7ed917bee", faster_in_four_bits),
     Answer("lin2023awq-2", "8ba1b928a0e6", needs_a_gpu("decode a model of Llama-2-7B’s shape")),
     Answer(
         "yao2022zeroquant-0", "f3d286dd8ece", needs_a_gpu("have int8 layers with fused rounding")

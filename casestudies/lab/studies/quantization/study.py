@@ -10,11 +10,12 @@ from torch import Tensor
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
+from casestudies.lab.kernels import why_not
 from casestudies.lab.models import files
 from casestudies.lab.models.attention import Attention
 from casestudies.lab.quantize.quantized import Format, rounded
 from casestudies.lab.report import Report, Stage
-from casestudies.lab.studies.quantization import models, sizes
+from casestudies.lab.studies.quantization import gpu_kernels, models, sizes
 from casestudies.lab.studies.quantization.about import CURVES, QuantizationParameters, groups_of
 from casestudies.lab.studies.quantization.activations import round_activations
 from casestudies.lab.studies.quantization.claims import BOTH, FLEXGEN, PRETRAINED, TRAINED
@@ -67,6 +68,7 @@ def run(parameters: QuantizationParameters, setup: Setup, report: Report) -> str
     with report.stage("counting and timing", 0.1):
         count(benches[PRETRAINED], p, report)
         product_speeds = time_products(benches[PRETRAINED], p, setup, report)
+        time_kernels(p, setup, report)
     return verdict(p, dense, outcomes, ratios, product_speeds)
 
 
@@ -209,6 +211,29 @@ def time_products(
             report.measure("product speed", variant, ratios, tokens=tokens)
             medians[variant, tokens] = statistics.median(ratios)
     return medians
+
+
+def time_kernels(parameters: QuantizationParameters, setup: Setup, report: Report) -> None:
+    """Report what packed weights gain at published shapes on a GPU; say why not elsewhere."""
+    if reason := why_not(setup.device):
+        report.log(f"No product of published shapes was timed in the lab’s kernels: {reason}")
+        return
+    for model, layers in gpu_kernels.LAYERS.items():  # pragma: no cover - needs a GPU
+        for variant, form in gpu_kernels.FORMS.items():
+            for tokens in gpu_kernels.TOKENS:
+                found = gpu_kernels.timed(layers, form, tokens, setup.device, parameters.rounds)
+                report_kernel(report, variant, found, model=model, tokens=tokens)
+
+
+def report_kernel(report: Report, variant: str, found: gpu_kernels.Timed, **settings: Any) -> None:
+    """Report that the products are right, then what they gain; of wrong ones nothing more."""
+    report.measure("equality error", variant, found.apart, **settings)
+    named = ", ".join(map(str, (variant, *settings.values())))
+    if not found.speeds:
+        report.log(f"{named}: not the product of the unpacked weights, so not timed")
+        return
+    report.measure("kernel speed", variant, list(found.speeds), **settings)
+    report.log(f"{named}: what must be moved is copied in {found.of_copying:.0%} of the time")
 
 
 def verdict(

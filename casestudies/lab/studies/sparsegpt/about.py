@@ -33,6 +33,10 @@ ASKED_SPARSITY = 0.6
 NO_FASTER_THAN_A100 = ("A100", "A10", "A30", "A40", "A6000", "V100", "T4", "L4", "RTX 30", "RTX 20")
 
 
+ONE_KERNEL = "sparsegpt, one kernel"
+IN_HARDWARE = "2:4 in hardware"
+
+
 class SparseGptParameters(Parameters):
     """What a reader may set."""
 
@@ -174,8 +178,8 @@ STUDY = Study(
     ),
     limits=(
         "The model has 135 million parameters, and small models lose more when they are pruned"
-        " than those of 175 billion that the publication is about. No sparse product here uses"
-        " hardware made for zeros, so the speeds say nothing of a GPU's."
+        " than those of 175 billion that the publication is about. No sparse product on a CPU uses"
+        " hardware made for zeros; on a GPU the product of weights 2:4 does."
     ),
     publications=("frantar2023sparsegpt",),
     strategies=("pruning", "algorithmic-optimization"),
@@ -211,14 +215,26 @@ STUDY = Study(
         Variant("wanda", "small weights with small inputs are set to zero, row by row", "baseline"),
         Variant("sparsegpt", "the publication's method"),
         Variant(
+            ONE_KERNEL,
+            "the same, a block's columns pruned by one kernel of ours, in Triton; on a GPU only",
+        ),
+        Variant(
             "zeros in a dense product",
             "the pruned weights, multiplied as if they were dense",
             "control",
         ),
         Variant("sparse rows", "the pruned weights in compressed sparse rows (CSR)"),
         Variant("bfloat16", "the dense weights in half the bytes", "control"),
+        Variant(
+            IN_HARDWARE,
+            "weights with 2 zeros in every 4, in bfloat16, multiplied by PyTorch's semi-structured"
+            " product; on a GPU only",
+        ),
     ),
-    settings=(Setting("tokens", "tokens multiplied at once"),),
+    settings=(
+        Setting("tokens", "tokens multiplied at once"),
+        Setting("layer", "model, layer and its outputs x inputs"),
+    ),
     metrics=(
         metrics.PERPLEXITY.measured(
             "exp of the mean negative log-likelihood of the tokens of text kept from calibration;"
@@ -242,6 +258,21 @@ STUDY = Study(
         metrics.PRODUCT_SPEED.measured(
             "time of a dense float32 matrix product divided by the variant's, on the first"
             " block's largest layer, with one token or 512 at once; alternating, median of rounds"
+        ),
+        metrics.EQUALITY_ERROR.measured(
+            "largest difference as a share of the largest number: of columns of random weights"
+            " pruned by one kernel, from float64 on the CPU; of products with weights 2:4, from the"
+            " dense float32 product with the same weights"
+        ),
+        Metric(
+            "2:4 speed",
+            "x",
+            metrics.HIGHER,
+            "throughput",
+            "timed",
+            "time of a dense bfloat16 product divided by that of the semi-structured one, random"
+            " weights, at layers of Llama's 1B and 8B shapes; alternating, median of rounds",
+            relative_to="dense bfloat16",
         ),
         Metric(
             "OPT-175B pruning time",
@@ -287,4 +318,5 @@ STUDY = Study(
     # The bundled model in float32 twice, its activations, and PyTorch itself.
     needs=lambda parameters: Needs(memory_gib=2),
     isolated=True,
+    gpu_only=frozenset({ONE_KERNEL, IN_HARDWARE, "layer", "2:4 speed", "equality error"}),
 )

@@ -18,12 +18,16 @@ from casestudies.lab.studies.sparsegpt.masks import Pattern, smallest, smallest_
 
 @dataclass(frozen=True)
 class Settings:
-    """How to prune: `block` columns share one mask selection; `bits` also quantizes what stays."""
+    """How to prune: `block` columns share one mask selection; `bits` also quantizes what stays.
+
+    With `one_kernel` the columns of a block are pruned by one, in Triton.
+    """
 
     pattern: Pattern
     block: int = 128
     damping: float = 0.01
     bits: int | None = None
+    one_kernel: bool = False
 
 
 def prune(weights: Sequence[Tensor], gram: Tensor, settings: Settings) -> list[Tensor]:
@@ -40,8 +44,11 @@ def prune(weights: Sequence[Tensor], gram: Tensor, settings: Settings) -> list[T
     w = stacked.T.contiguous()
     w[gram.diagonal() == 0] = 0
     rows = [len(weight) for weight in weights]
-    pruning = _pruning(w, u.diagonal()[:, None], rows, grid, settings)
-    columns.change(w, u, settings.block, pruning)
+    if settings.one_kernel:
+        columns.change_blocks(w, u, settings.block, _in_one_kernel(rows, grid, settings))
+    else:
+        pruning = _pruning(w, u.diagonal()[:, None], rows, grid, settings)
+        columns.change(w, u, settings.block, pruning)
     return [part.T.contiguous() for part in w.split(rows, dim=1)]
 
 
@@ -62,6 +69,23 @@ def _pruning(
             keep[block] = _keep_block(w[block] / diagonal[block], rows, pattern)
         new = column * kept[i]
         return grid.nearest(new) if grid else new
+
+    return pruned
+
+
+def _in_one_kernel(
+    rows: Sequence[int], grid: Grid | None, settings: Settings
+) -> columns.ChangeBlock:
+    """Return what does the same to a block of columns at once."""
+    from casestudies.lab.kernels import columns as kernel
+
+    pattern = settings.pattern
+
+    def pruned(w: Tensor, u: Tensor, start: int) -> Tensor:
+        if pattern.group:
+            return kernel.prune(w, u, None, pattern.zeros, pattern.group, grid)
+        keep = _keep_block(w / u.diagonal()[:, None], rows, pattern)
+        return kernel.prune(w, u, keep, 0, 1, grid)
 
     return pruned
 

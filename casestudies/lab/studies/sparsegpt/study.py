@@ -7,16 +7,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from casestudies.lab import kernels
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.cost import Measured
+from casestudies.lab.measure.equality import hold
 from casestudies.lab.measure.perplexity import perplexity
 from casestudies.lab.models import files as model_files
 from casestudies.lab.quantize import layerwise
 from casestudies.lab.quantize.hessian import gram
 from casestudies.lab.report import Report, Stage
-from casestudies.lab.studies.sparsegpt import baselines, masks, opt_block, solver
-from casestudies.lab.studies.sparsegpt.about import SparseGptParameters
+from casestudies.lab.studies.sparsegpt import (
+    baselines,
+    masks,
+    opt_block,
+    semi_structured,
+    solver,
+)
+from casestudies.lab.studies.sparsegpt.about import IN_HARDWARE, ONE_KERNEL, SparseGptParameters
 from casestudies.lab.studies.sparsegpt.speed import TOKENS, speeds
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
@@ -56,24 +64,29 @@ def run(parameters: SparseGptParameters, setup: Setup, report: Report) -> str:
     with report.stage("measuring the dense model", 0.03):
         dense = perplexity(bench.model, bench.evaluation)
         report.measure("perplexity", "dense", dense)
-    trials, outcomes = plan(parameters, pattern), {}
+    one_kernel = _holds_in_one_kernel(setup.device, report)
+    trials, outcomes = plan(parameters, pattern, one_kernel=one_kernel), {}
     for trial in trials:
         with report.stage(f"{trial.method}, {describe(trial.pattern)}", 0.9 / len(trials)) as stage:
             outcomes[trial] = bench.carry_out(trial, stage)
         _report_curve(report, trial, dense, outcomes[trial])
-    for method in METHODS:
+    for method in dict.fromkeys(trial.method for trial in trials):
         _report_method(report, method, dense, _repeats(outcomes, method, pattern))
     with report.stage("measuring the speed of sparse products", 0.03):
         speed = _report_speed(bench, report)
+        _report_semi_structured(setup.device, report)
     if parameters.opt_block:
         with report.stage("pruning a block of OPT-175B’s shape", 0.02):
-            _report_opt_block(parameters, setup, report)
+            _report_opt_block(parameters, setup, report, one_kernel=one_kernel)
     return verdict(pattern, dense, outcomes, speed)
 
 
-def plan(parameters: SparseGptParameters, pattern: masks.Pattern) -> list[PruningTrial]:
+def plan(
+    parameters: SparseGptParameters, pattern: masks.Pattern, *, one_kernel: bool = False
+) -> list[PruningTrial]:
     """Return the trials: each method with the pattern, SparseGPT's repeats, then the curve."""
     trials = [PruningTrial(method, pattern) for method in METHODS]
+    trials += [PruningTrial(ONE_KERNEL, pattern)] * one_kernel
     trials += [
         PruningTrial("sparsegpt", pattern, repeat) for repeat in range(1, parameters.repeats)
     ]
@@ -145,7 +158,8 @@ class PruningBench:
                 return [baselines.magnitude(weight, pattern, bits) for weight in weights]
             if trial.method == "wanda":
                 return [baselines.wanda(weight, inputs, pattern, bits) for weight in weights]
-            settings = solver.Settings(pattern, p.block, p.damping, bits)
+            by_one = trial.method == ONE_KERNEL
+            settings = solver.Settings(pattern, p.block, p.damping, bits, by_one)
             return solver.prune(weights, gram(inputs), settings)
 
         return prune
@@ -197,17 +211,51 @@ def _report_speed(bench: PruningBench, report: Report) -> dict[tuple[str, int], 
     return medians
 
 
-def _report_opt_block(parameters: SparseGptParameters, setup: Setup, report: Report) -> None:
+def _holds_in_one_kernel(device: str, report: Report) -> bool:
+    """Report how far the kernel's columns are from float64; return whether it is to be measured."""
+    if reason := kernels.why_not(device):
+        report.log(f"Columns in one kernel: {reason}: not run")
+        return False
+    from casestudies.lab.kernels import columns  # pragma: no cover - needs a GPU
+
+    several = list(hold(columns.EQUALITIES, device))  # pragma: no cover - needs a GPU
+    if failed := [held for held in several if not held.holds]:  # pragma: no cover - needs a GPU
+        report.log(f"Columns in one kernel: {failed[0].why or failed[0]}: not run")
+        return False
+    apart = max(held.apart or 0 for held in several)  # pragma: no cover - needs a GPU
+    report.measure("equality error", ONE_KERNEL, apart)  # pragma: no cover - needs a GPU
+    return True  # pragma: no cover - needs a GPU
+
+
+def _report_semi_structured(device: str, report: Report) -> None:
+    if device == "cpu":
+        report.log("Weights 2:4 in hardware: needs a GPU: not run")
+        return
+    for name, size in semi_structured.layers().items():  # pragma: no cover - needs a GPU
+        try:
+            for found in semi_structured.products(name, size, device):
+                settings = {"layer": name, "tokens": found.tokens}
+                report.measure("equality error", IN_HARDWARE, found.apart, **settings)
+                report.measure("2:4 speed", IN_HARDWARE, found.speed, **settings)
+        except (RuntimeError, NotImplementedError) as error:
+            report.log(f"Weights 2:4 in hardware, {name}: {error}: not run")
+
+
+def _report_opt_block(
+    parameters: SparseGptParameters, setup: Setup, report: Report, *, one_kernel: bool
+) -> None:
     if reason := _why_no_opt_block(setup.device):
         report.log(f"No block of OPT-175B's shape was pruned: {reason}")
         return
     pattern = masks.parse(parameters.pattern, parameters.sparsity)
-    settings = solver.Settings(pattern, parameters.block, parameters.damping)
-    cost = opt_block.measured(settings, setup.device, setup.seed)
     report.precision = "float32, OPT-175B's block in bfloat16"
-    hours = opt_block.BLOCKS * cost.seconds / 3600
-    report.measure("OPT-175B pruning time", "sparsegpt", hours)
-    report.log(f"A block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
+    ways = {"sparsegpt": False} | ({ONE_KERNEL: True} if one_kernel else {})
+    for name, by_one in ways.items():
+        settings = solver.Settings(pattern, parameters.block, parameters.damping, one_kernel=by_one)
+        cost = opt_block.measured(settings, setup.device, setup.seed)
+        hours = opt_block.BLOCKS * cost.seconds / 3600
+        report.measure("OPT-175B pruning time", name, hours)
+        report.log(f"{name}: a block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
 
 
 def _why_no_opt_block(device: str) -> str:

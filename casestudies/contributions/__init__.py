@@ -1,0 +1,1 @@
+"""Runs that others made elsewhere and sent: how they come in, and what holds of them here."""

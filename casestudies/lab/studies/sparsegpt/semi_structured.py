@@ -1,0 +1,70 @@
+"""Products with two zeros in every four weights, by hardware that skips them, beside dense ones.
+
+A GPU from Ampere on multiplies a matrix 2:4 in half the steps (Mishra et al., 2021, arXiv
+2104.08378). Both products are in bfloat16, with random weights at layers of known models: time
+depends on their shapes, and which two are zero does not matter. PyTorch needs CUDA for it.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from casestudies.lab.measure.equality import relative
+from casestudies.lab.measure.rounds import alternately, ratios
+from casestudies.lab.models.shapes import SHAPES
+from casestudies.lab.studies.sparsegpt import baselines, masks
+from casestudies.lab.studies.sparsegpt.speed import ROUNDS
+
+MODELS = ("llama-1b", "llama-8b")
+TOKENS = (1, 512, 4096)
+Compress = Callable[[Tensor], Tensor]
+
+
+class Measured(NamedTuple):
+    """One layer with so many tokens at once: how far the product is off, and its speed by round."""
+
+    layer: str
+    tokens: int
+    apart: float
+    speed: list[float]
+
+
+def layers() -> dict[str, tuple[int, int]]:
+    """Return the outputs and inputs of layers by name: "llama-8b up, 14336 x 4096"."""
+    found = dict[str, tuple[int, int]]()
+    for model in MODELS:
+        width, hidden = SHAPES[model].width, SHAPES[model].feed_forward
+        sizes = {"query": (width, width), "up": (hidden, width), "down": (width, hidden)}
+        found |= {f"{model} {name}, {d} x {k}": (d, k) for name, (d, k) in sizes.items()}
+    return found
+
+
+def compressed(weight: Tensor) -> Tensor:
+    """Return a weight 2:4 as the hardware reads it: half of the numbers, and which they are."""
+    with warnings.catch_warnings():
+        # PyTorch calls it a beta; this study reports how fast it is today.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse.to_sparse_semi_structured(weight)
+
+
+@torch.inference_mode()
+def products(
+    name: str, size: tuple[int, int], device: str, compress: Compress = compressed
+) -> Iterator[Measured]:
+    """Yield the layer with each number of tokens; all numbers are drawn on the device."""
+    generator = torch.Generator(device).manual_seed(0)
+    weight = torch.randn(size, generator=generator, device=device)
+    dense = baselines.magnitude(weight, masks.parse("2:4", 0.5)).bfloat16()
+    sparse = compress(dense)
+    for tokens in TOKENS:
+        x = torch.randn(tokens, size[1], generator=generator, device=device).bfloat16()
+        exact = F.linear(x.float(), dense.float())
+        apart = relative(F.linear(x, sparse), exact.cpu().double())
+        runs = {"dense": partial(F.linear, x, dense), "2:4": partial(F.linear, x, sparse)}
+        taken = alternately(runs, ROUNDS, device, again=True)
+        yield Measured(name, tokens, apart, ratios(taken, to="dense")["2:4"])

@@ -1,0 +1,1 @@
+"""The kernels under the interpreter of Triton, and compiled without a GPU."""
