@@ -108,16 +108,17 @@ STUDY = Study(
         " their chains as Petals’ do and in other ways."
     ),
     limits=(
-        "Links are emulated on one machine: no lost packets, no jitter, no firewalls, equal rates."
-        " One client at a time, but on paper. What is said of 176 GB is computed by the formula, with what a"
-        " token’s pass through weights takes on this machine, on both sides; streaming is given"
-        " perfect overlap and the bus’s full rate. A core passes weights more slowly than the bus"
-        " carries them, so only a run on a GPU speaks of peers with GPUs. SWARM is computed by"
-        " replay: a batch’s way forward stands for both ways of training, failures are known at"
-        " once, and the peers’ speeds and lives are drawn, not observed. Petals’ servers are drawn"
-        " too, with places and room: clients know all servers and times exactly, no cache is full,"
-        " and a server does one token at a time, where it would do those of several clients"
-        " together more quickly. Peers that lie are not looked at, nor is privacy."
+        "Links are emulated on one machine: no lost packets, no jitter, no firewalls, equal"
+        " rates. One client at a time, but on paper. What is said of 176 GB is computed by the"
+        " formula, with what a token’s pass through weights takes on this machine, on both sides;"
+        " streaming is given perfect overlap and the bus’s full rate. A core passes weights more"
+        " slowly than the bus carries them, so only a run on a GPU speaks of peers with GPUs."
+        " SWARM is computed by replay: a batch’s way forward stands for both ways of training,"
+        " failures are known at once, and the peers’ speeds and lives are drawn, not observed."
+        " Petals’ servers are drawn too, with places and room: clients know all servers and times"
+        " exactly, no cache is full, and a server does one token at a time, where it would do"
+        " those of several clients together more quickly. Peers that lie are not looked at, nor is"
+        " privacy."
     ),
     publications=("borzunov2022petals", "ryabinin2023swarm"),
     strategies=(
