@@ -5,12 +5,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from casestudies.dashboards import queries
+from casestudies.dashboards.charts.drawing import (
+    MOST_OVERLAID,
+    Subject,
+    over_time,
+    overlaid,
+    pareto,
+)
+from casestudies.dashboards.charts.figures import chart
+from casestudies.dashboards.charts.plots import Plot
 from casestudies.dashboards.comparability import ComparableRuns, Member, grouped
-from casestudies.dashboards.drawing import MOST_OVERLAID, Subject, over_time, overlaid, pareto
 from casestudies.dashboards.facets import Facet, facets, passes
-from casestudies.dashboards.figures import chart
 from casestudies.dashboards.objectives import by_objective, told_by
-from casestudies.dashboards.plots import Plot
 from casestudies.dashboards.selection import Selection
 from casestudies.lab.contract import SMOKE, Study
 from casestudies.models import Run

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from django.utils.text import capfirst, slugify
 
+from casestudies.dashboards.charts.efficiency import SIGNS
+from casestudies.dashboards.charts.plots import Axis, Plot, Point
 from casestudies.dashboards.comparability import Member
-from casestudies.dashboards.efficiency import SIGNS
-from casestudies.dashboards.plots import Axis, Plot, Point
 from casestudies.dashboards.queries import Measured
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import HIGHER, Metric

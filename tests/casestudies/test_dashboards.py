@@ -11,8 +11,8 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from casestudies.dashboards.charts.efficiency import efficient, efficient_by
 from casestudies.dashboards.comparability import group_of
-from casestudies.dashboards.efficiency import efficient, efficient_by
 from casestudies.dashboards.metrics import shared
 from casestudies.dashboards.objectives import told_by
 from casestudies.lab.catalogue import STUDIES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from casestudies.dashboards.plots import Plot, Point, when
+from casestudies.dashboards.charts.plots import Plot, Point, when
 from reviewapp.ui.charts import Chart, Line, Mark, Step, Style, Trace, style_for
 from reviewapp.ui.units import rounded
 

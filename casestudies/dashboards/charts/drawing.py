@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from casestudies.dashboards.charts.efficiency import SIGNS, efficient_by
+from casestudies.dashboards.charts.plots import Axis, Plot, Point
 from casestudies.dashboards.comparability import Member
-from casestudies.dashboards.efficiency import SIGNS, efficient_by
-from casestudies.dashboards.plots import Axis, Plot, Point
 from casestudies.dashboards.queries import Measured
 from casestudies.lab.contract import Series, Study
 from casestudies.lab.metrics import Metric
