@@ -1,12 +1,15 @@
 """Generates through peers, kills one, and computes what larger and busier swarms would do."""
 
+import itertools
 import statistics
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,13 +20,15 @@ from casestudies.lab.measure.perplexity import perplexity
 from casestudies.lab.models import files
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
-from casestudies.lab.studies.decentralized import claims, ranks, swarm
+from casestudies.lab.studies.decentralized import claims, ranks, routing, swarm
 from casestudies.lab.studies.decentralized.about import (
     ANEW,
+    BY_CLIENTS,
     BY_LOSSES,
     BY_RATE,
     BY_TRIP,
     FORMULA,
+    IN_USE,
     REPLAYED,
     DecentralizedParameters,
 )
@@ -38,6 +43,7 @@ from casestudies.lab.studies.decentralized.claims import (
     STREAMED,
 )
 from casestudies.lab.studies.decentralized.ranks import Found
+from casestudies.lab.studies.decentralized.routing import CHANCE, PATH, Costs
 
 WINDOW = 128
 STAGES, LOSSES = 4, (0, 1, 3, 10)  # of the replay; losses of a peer in 1,000 passes
@@ -45,6 +51,9 @@ AWAY, MOVE = 100, 20  # passes that a lost peer is away, and that a change of st
 RATES = tuple(10 ** (n / 8) for n in range(33))  # GB/s
 WIDTHS = (576, 2048, 8192, claims.WIDTH)
 TOKENS = 512
+SWARMS, SERVERS, CLIENTS = 5, 24, (1, 4, 16, 64)  # of the replay of Petals' routing
+EQUAL = 1e-9  # by which sums in another order may differ
+AS_LONG_AS = 100  # tokens of the first client alone, which that replay lasts
 
 
 def run(parameters: DecentralizedParameters, setup: Setup, report: Report) -> str:
@@ -67,6 +76,7 @@ def run(parameters: DecentralizedParameters, setup: Setup, report: Report) -> st
     with report.stage("computing and replaying", 0.1):
         report_gain(found.rate, report)
         report_swarm(statistics.median(found.reading), p, setup, report)
+        report_routing(costs(found, task, p), p, setup, report)
         for width in WIDTHS:
             report.measure("operations a byte", CODED, operations_a_byte(width), width=width)
     return verdict(p, report)
@@ -297,6 +307,39 @@ def report_swarm(cost: float, p: DecentralizedParameters, setup: Setup, report: 
             report.point(BY_LOSSES, wiring, losses, carried.rate)
 
 
+def costs(found: Found, task: Task, p: DecentralizedParameters) -> Costs:
+    """Return the seconds of a block and of a token's links."""
+    return Costs(
+        blocks=task.config.layers,
+        block=statistics.median(found.alone_seconds) / task.config.layers,
+        passing=message_bytes(task, ranks.CODED) / task.rate,
+        round_trip=p.round_trip / 1000,
+    )
+
+
+def report_routing(costs: Costs, p: DecentralizedParameters, setup: Setup, report: Report) -> None:
+    """Report on paper what clients at once get by their ways to find a chain, of several swarms.
+
+    Raises RuntimeError if they got more than the servers have time for.
+    """
+    shares: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for number in range(SWARMS):
+        luck = np.random.default_rng([setup.seed, number])
+        speeds = swarm.speeds(SERVERS, p.spread, setup.seed + number)
+        networks = routing.drawn(speeds, costs, CLIENTS[-1], luck)
+        placed = routing.placed(networks[0], luck)
+        chains = routing.chosen(networks, placed, luck)
+        until = AS_LONG_AS * networks[0].token_seconds(chains[PATH][0])
+        for way, count in itertools.product(chains, CLIENTS):
+            rate = routing.together(networks[:count], chains[way][:count], until)
+            shares[way, count].append(rate / networks[0].even_share)
+    for (way, count), values in shares.items():
+        if max(values) > 1 + EQUAL:
+            raise RuntimeError(f"{way}: {max(values)} of the time that all servers have")
+        report.measure(IN_USE, way, values, clients=count)
+        report.point(BY_CLIENTS, way, count, statistics.median(values))
+
+
 def verdict(p: DecentralizedParameters, report: Report) -> str:
     """Return a few sentences made of the run's own numbers."""
 
@@ -307,23 +350,25 @@ def verdict(p: DecentralizedParameters, report: Report) -> str:
             if (m.metric, m.variant, m.settings) == (metric, variant, settings)
         )
 
-    often = LOSSES[-2]
-    rates = {w: of("batches, by replay", w, losses=often) for w in swarm.WIRINGS}
+    often, crowd = LOSSES[-2], CLIENTS[-1]
+    wired, fixed = (of("batches, by replay", w, losses=often) for w in (swarm.WIRED, swarm.FIXED))
+    one, many = (
+        of(IN_USE, PATH, clients=n) / of(IN_USE, CHANCE, clients=n) for n in (CLIENTS[0], crowd)
+    )
     apart = max(m.value for m in report.measurements if m.metric == "prediction error")
     return (
         f"Through {p.stages} peers {100 * of('same tokens', CHAIN):.0f} % of the tokens are those"
-        f" of one process. In 8 bits {of('bytes of a token', CODED):.1f} kB pass for a token"
-        f" instead of {of('bytes of a token', CHAIN):.1f}; of the same text the likeliest next"
-        f" token is the same in {100 * of('same tokens', CODED):.0f} %, and perplexity is"
-        f" {of('perplexity', CODED):.4g} instead of {of('perplexity', ALONE):.4g}. After a peer is"
-        f" killed amid an answer, {100 * of('same tokens', REPLAYED):.0f} % of the tokens are those"
-        f" of the chain that loses none, and {of('read again', REPLAYED):.0f} token-blocks are read"
-        f" again instead of {of('read again', ANEW):.0f}. Times are at most {apart:.0f} % off the"
-        f" formula; by it 14 peers are {of(GAIN, CODED, computing=MEASURED):.2g} times as fast as"
-        f" 176 GB streamed, with the {of('weights passed', CHAIN):.0f} GB/s that a token passes"
-        f" here, {of(GAIN, CODED, computing=FREE):.1f} times if computing took no time, and 3 times"
-        f" from {of('weights passed for 3x', CODED):.0f} GB/s on. By replay, where a peer is lost"
-        f" {often} times in 1,000 passes, SWARM’s wiring carries"
-        f" {rates[swarm.WIRED] / rates[swarm.FIXED]:.1f} times as much as fixed pipelines,"
-        f" {rates[swarm.REBALANCED] / rates[swarm.FIXED]:.1f} times with rebalancing."
+        f" of one process; after a peer is killed amid an answer"
+        f" {100 * of('same tokens', REPLAYED):.0f} % are those of the chain that loses none, with"
+        f" {of('read again', REPLAYED):.0f} token-blocks read again instead of"
+        f" {of('read again', ANEW):.0f}. In 8 bits {of('bytes of a token', CODED):.1f} kB pass for"
+        f" a token instead of {of('bytes of a token', CHAIN):.1f}, and perplexity is"
+        f" {of('perplexity', CODED):.4g} instead of {of('perplexity', ALONE):.4g}. Times are at"
+        f" most {apart:.0f} % off the formula, by which 14 peers are"
+        f" {of(GAIN, CODED, computing=MEASURED):.2g} times as fast as 176 GB streamed, with the"
+        f" {of('weights passed', CHAIN):.0f} GB/s that a token passes here, and 3 times from"
+        f" {of('weights passed for 3x', CODED):.0f} GB/s on. By replay, SWARM’s wiring carries"
+        f" {wired / fixed:.1f} times as much as fixed pipelines where a peer is lost {often} times"
+        f" in 1,000 passes, and Petals’ shortest path gives one client {one:.1f} times as many"
+        f" tokens as servers by chance, but {crowd} clients at once {many:.1f} times as many."
     )
