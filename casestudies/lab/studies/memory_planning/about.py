@@ -147,11 +147,9 @@ STUDY = Study(
             CACHING, "PyTorch’s allocator for CUDA, which keeps what is freed; replay", "baseline"
         ),
         Variant(BY_TIME, "one buffer, tensors placed as they come", "ablation"),
-        Variant(BY_SIZE, "one buffer, the largest tensor placed first, planned for each length"),
+        Variant(BY_SIZE, "one buffer, the largest tensor placed first, planned for each request"),
         Variant(LONGEST, "that plan for the longest request, which serves all (LightSeq2)"),
-        Variant(
-            CHUNKS, "by size into chunks that stay from request to request (TurboTransformers)"
-        ),
+        Variant(CHUNKS, "by size into chunks that requests leave to the next (TurboTransformers)"),
         Variant(SEARCHED, "the smallest of many orders, to see what by size leaves", "control"),
     ),
     settings=(

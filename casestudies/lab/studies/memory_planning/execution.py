@@ -100,12 +100,11 @@ class Allocating:
             return [there(item) for item in value] if isinstance(value, list) else value
 
         for call, ends in self._steps:
-            results = call.function(*map(there, call.arguments), **call.named)
-            made = results if isinstance(results, tuple) else (results,)
-            held.update(
-                (view.piece, (view, result))
-                for view, result in zip(call.makes, made, strict=bool(call.makes))
-            )
+            made = _tensors(call.function(*map(there, call.arguments), **call.named))
+            if call.makes:
+                pairs = zip(call.makes, made, strict=True)
+                held |= {view.piece: (view, result) for view, result in pairs}
+            made = ()
             for piece in ends:
                 del held[piece]
         return [there(view) for view in self._tape.results]
@@ -129,8 +128,9 @@ def _inputs(function: Any) -> list[tuple[str, str]]:
 
 
 def _copied(outs: list[Tensor], compute: Callable[[], Any]) -> None:
-    results = compute()
-    for out, result in zip(
-        outs, results if isinstance(results, tuple) else (results,), strict=True
-    ):
+    for out, result in zip(outs, _tensors(compute()), strict=True):
         out.copy_(result)
+
+
+def _tensors(results: Any) -> tuple[Tensor, ...]:
+    return results if isinstance(results, tuple) else (results,)

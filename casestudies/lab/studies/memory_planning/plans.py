@@ -83,13 +83,11 @@ def in_order(
     """Return the plan that gives each in turn the tightest gap that is free while it is needed."""
     meets = meets or together(lives)
     offsets: list[int | None] = [None] * len(lives)
-    end = 0
     for i in order:
-        offset = _gap(i, lives, meets, offsets, None)
-        assert offset is not None
-        offsets[i] = offset
-        end = max(end, offset + lives[i].size)
-    return Plan(tuple(Spot(0, offset or 0) for offset in offsets), (end,))
+        offsets[i] = _gap(i, lives, meets, offsets)
+    spots = tuple(Spot(0, offset or 0) for offset in offsets)
+    ends = (spot.offset + life.size for spot, life in zip(spots, lives, strict=True))
+    return Plan(spots, (max(ends, default=0),))
 
 
 def searched(lives: Sequence[Life], tries: int, seed: int) -> Plan:
@@ -98,7 +96,7 @@ def searched(lives: Sequence[Life], tries: int, seed: int) -> Plan:
     Tensors of one size stay together, so that layers that are alike are placed alike; two sizes
     change places, and back where that helped nothing.
     """
-    draw, meets = random.Random(seed), together(lives)
+    draw, meets = random.Random(seed), together(lives)  # noqa: S311
     ranks = sorted({life.size for life in lives}, reverse=True)
     best, least = by_size(lives), most_alive(lives)
     for _ in range(tries if len(ranks) > 1 else 0):
@@ -189,7 +187,7 @@ def _gap(
     lives: Sequence[Life],
     meets: Sequence[Sequence[int]],
     offsets: Sequence[int | None],
-    limit: int | None,
+    limit: int | None = None,
 ) -> int | None:
     """Return where tensor i fits tightest, else behind all others; None if that is too far."""
     size, begin = lives[i].size, 0

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import mean
 
 from casestudies.lab.studies.memory_planning import plans
@@ -46,11 +47,10 @@ def serve(requests: Iterable[Sequence[Life]], longest: Sequence[Life]) -> Served
         segments = len(cache.segments)
         cache.serve(lives)
         ways[CACHING].add(cache.held, len(cache.segments) - segments)
-        anew = _timed(ways[BY_SIZE], lambda lives=lives: plans.by_size(lives))
+        anew = _timed(ways[BY_SIZE], partial(plans.by_size, lives))
         ways[BY_SIZE].add(anew.bytes, 1)
         ways[LONGEST].add(once.bytes, int(number == 0))
-        held = chunks.chunks
-        chunks = _timed(ways[CHUNKS], lambda lives=lives, held=held: plans.in_chunks(lives, held))
+        chunks = _timed(ways[CHUNKS], partial(plans.in_chunks, lives, chunks.chunks))
         ways[CHUNKS].add(chunks.bytes, chunks.new)
         for name, plan in ((BY_SIZE, anew), (LONGEST, once), (CHUNKS, chunks)):
             overlaps[name] += plans.overlaps(lives, plan)

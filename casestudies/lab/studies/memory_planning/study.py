@@ -1,8 +1,8 @@
 """Records a forward pass and a training step, plans their memory, and carries them out in it."""
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean, median
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from casestudies.lab.measure.rounds import alternately, lengths, ratios
 from casestudies.lab.measure.tensors import peak_bytes
 from casestudies.lab.models import attention, files, shapes
 from casestudies.lab.models.files import Pretrained
-from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.memory_planning import plans, stream, tape
 from casestudies.lab.studies.memory_planning.about import (
@@ -108,8 +108,10 @@ class Bench:
         """Report what each way holds while documents drawn from the text come in turn."""
         p, report = self.parameters, self.report
         documents = [document.text for document in (*corpus.calibration, *corpus.evaluation)]
-        drawn = random.Random(self.setup.seed).choices(documents, k=p.requests)
-        found = [min(len(read.ids), p.longest) for read in self.tokenizer.encode_batch(drawn)]
+        generator = torch.Generator().manual_seed(self.setup.seed)
+        drawn = torch.randint(len(documents), (p.requests,), generator=generator).tolist()
+        read = self.tokenizer.encode_batch([documents[number] for number in drawn])
+        found = [min(len(document.ids), p.longest) for document in read]
         served = stream.serve((self.lives(max(n, 2)) for n in found), self.lives(p.longest))
         for variant, kept in served.ways.items():
             report.measure("held", variant, mean(kept.held) / MIB)
@@ -199,7 +201,7 @@ class Bench:
         }
 
     def _attending(self, model: LanguageModel) -> LanguageModel:
-        for block in model.blocks:
+        for block in cast(Iterable[Block], model.blocks):
             block.attention = ATTENTION[self.parameters.attention]
         return model
 

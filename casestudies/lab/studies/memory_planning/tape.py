@@ -83,7 +83,8 @@ class _Recorder(TorchDispatchMode):
         if piece is None:
             self._outside.add(_storage(tensor))
             return tensor
-        return View(piece, tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype)
+        first = int(tensor.storage_offset())
+        return View(piece, tensor.shape, tensor.stride(), first, tensor.dtype)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -120,15 +121,13 @@ def sizes_at(tapes: Mapping[int, Tape], length: int) -> list[Life]:
     Raises ValueError where the tapes are not of the same calls.
     """
     (x0, one), (x1, two), (_, three) = sorted(tapes.items())
+    if not _uses(one) == _uses(two) == _uses(three):
+        raise ValueError("a computation whose calls depend on the length")
     step, far = x1 - x0, length - x0
     lives = []
-    for a, b, c, *uses in zip(
-        one.sizes, two.sizes, three.sizes, *map(_uses, tapes.values()), strict=True
-    ):
-        if len(set(uses)) > 1:
-            raise ValueError("a computation whose calls depend on the length")
-        size = a + (b - a) * far / step + (c - 2 * b + a) * far * (far - step) / (2 * step**2)
-        lives.append(Life(aligned(round(size)), *uses[0]))
+    for a, b, c, use in zip(one.sizes, two.sizes, three.sizes, _uses(one), strict=True):
+        grown = 2 * step * far * (b - a) + far * (far - step) * (c - 2 * b + a)
+        lives.append(Life(aligned(a + grown // (2 * step**2)), *use))
     return lives
 
 
