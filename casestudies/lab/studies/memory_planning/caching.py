@@ -39,7 +39,7 @@ class CachingAllocator:
 
     def __init__(self) -> None:
         self.segments: list[int] = []  # bytes
-        self._free: set[Block] = set()
+        self.free: set[Block] = set()
 
     @property
     def held(self) -> int:
@@ -49,9 +49,9 @@ class CachingAllocator:
         """Return a block of at least so many bytes: the smallest free one, or of a new segment."""
         size = -(-max(size, 1) // BLOCK) * BLOCK
         small = size <= SMALL
-        fitting = (b for b in self._free if b.small == small and b.size >= size)
+        fitting = (b for b in self.free if b.small == small and b.size >= size)
         block = min(fitting, key=lambda b: b.key, default=None) or self._new(size, small)
-        self._free.discard(block)
+        self.free.discard(block)
         block.used = True
         rest = block.size - size
         if rest >= BLOCK if small else rest > SMALL:
@@ -62,12 +62,12 @@ class CachingAllocator:
         """Let the block be used again, together with free neighbours."""
         block.used = False
         if (before := block.before) and not before.used:
-            self._free.discard(before)
+            self.free.discard(before)
             block = self._joined(before, block)
         if (after := block.after) and not after.used:
-            self._free.discard(after)
+            self.free.discard(after)
             block = self._joined(block, after)
-        self._free.add(block)
+        self.free.add(block)
 
     def serve(self, lives: Sequence[Life]) -> None:
         """Take and give back what a computation needs, in its order."""
@@ -104,7 +104,7 @@ class CachingAllocator:
         if block.after:
             block.after.before = rest
         block.size, block.after = size, rest
-        self._free.add(rest)
+        self.free.add(rest)
 
     @staticmethod
     def _joined(first: Block, second: Block) -> Block:
