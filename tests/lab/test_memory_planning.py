@@ -1,7 +1,8 @@
 """Memory planning: nothing overlaps, no plan beats the bound, and real models compute in it."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from casestudies.lab.measure.tensors import peak_bytes
 from casestudies.lab.models import attention, shapes
 from casestudies.lab.models.attention import Attention
-from casestudies.lab.models.language_model import LanguageModel
+from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.studies.memory_planning import plans, stream, tape
 from casestudies.lab.studies.memory_planning.about import BY_SIZE, CACHING, CHUNKS, FREED, LONGEST
 from casestudies.lab.studies.memory_planning.caching import CachingAllocator
@@ -107,7 +108,7 @@ Computation = Callable[[], Sequence[Tensor]]
 
 
 def with_attention(model: LanguageModel, by: Attention) -> LanguageModel:
-    for block in model.blocks:
+    for block in cast(Iterable[Block], model.blocks):
         block.attention = by
     return model
 
