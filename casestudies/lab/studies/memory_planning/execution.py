@@ -133,4 +133,5 @@ def _copied(outs: list[Tensor], compute: Callable[[], Any]) -> None:
 
 
 def _tensors(results: Any) -> tuple[Tensor, ...]:
-    return results if isinstance(results, tuple) else (results,)
+    several = results if isinstance(results, tuple) else (results,)
+    return tuple(result for result in several if isinstance(result, Tensor))
