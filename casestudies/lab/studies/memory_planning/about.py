@@ -246,14 +246,14 @@ STUDY = Study(
             "curves",
             "1 is the most that is alive at one time: no plan can be smaller. By size lies there"
             " but where attention’s scores become as large as other tensors, and there another"
-            " order is better. Placing tensors as they come costs a fifth and more; chunks waste most"
-            " where requests are short, since one is 2 MiB.",
+            " order is better. Placing tensors as they come costs a fifth and more; chunks waste"
+            " most where requests are short, since one is 2 MiB.",
             series="over the bound by length",
         ),
         StudyChart(
             "curves",
-            "Freed at last use is what is needed. The caching allocator only climbs, chunks follow the"
-            " requests up and down, and one plan for the longest stays where it is.",
+            "Freed at last use is what is needed. The caching allocator only climbs, chunks follow"
+            " the requests up and down, and one plan for the longest stays where it is.",
             series="held by request",
         ),
         StudyChart(
