@@ -6,7 +6,7 @@ default settings, on one stream; where a segment lies is taken to be in the orde
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from casestudies.lab.studies.memory_planning.plans import Life
 
@@ -18,56 +18,57 @@ LARGE_STEP = 2 * MIB
 
 
 @dataclass(eq=False)
-class Block:
-    """Bytes of a segment, used or free; its neighbours are those of the same segment."""
+class Segment:
+    """Memory asked of the device at once, and its blocks in the order in which they lie."""
 
-    segment: int
-    offset: int
     size: int
     small: bool
-    before: "Block | None" = None
-    after: "Block | None" = None
-    used: bool = True
+    blocks: list["Block"] = field(default_factory=list)
 
-    @property
-    def key(self) -> tuple[int, int, int]:
-        return self.size, self.segment, self.offset
+
+@dataclass(eq=False)
+class Block:
+    """Bytes of a segment, used or free."""
+
+    segment: Segment
+    size: int
+    used: bool = False
 
 
 class CachingAllocator:
-    """Segments that were asked of the device and are never given back."""
+    """Segments that are never given back to the device."""
 
     def __init__(self) -> None:
-        self.segments: list[int] = []  # bytes
-        self.free: set[Block] = set()
+        self.segments: list[Segment] = []
 
     @property
     def held(self) -> int:
-        return sum(self.segments)
+        return sum(segment.size for segment in self.segments)
 
     def take(self, size: int) -> Block:
         """Return a block of at least so many bytes: the smallest free one, or of a new segment."""
         size = -(-max(size, 1) // BLOCK) * BLOCK
         small = size <= SMALL
-        fitting = (b for b in self.free if b.small == small and b.size >= size)
-        block = min(fitting, key=lambda b: b.key, default=None) or self._new(size, small)
-        self.free.discard(block)
+        alike = (block for s in self.segments if s.small == small for block in s.blocks)
+        fitting = (block for block in alike if not block.used and block.size >= size)
+        block = min(fitting, key=lambda b: b.size, default=None) or self._new(size, small)
         block.used = True
         rest = block.size - size
         if rest >= BLOCK if small else rest > SMALL:
-            self._split(block, size)
+            block.size = size
+            blocks = block.segment.blocks
+            blocks.insert(blocks.index(block) + 1, Block(block.segment, rest))
         return block
 
     def give_back(self, block: Block) -> None:
         """Let the block be used again, together with free neighbours."""
         block.used = False
-        if (before := block.before) and not before.used:
-            self.free.discard(before)
-            block = self._joined(before, block)
-        if (after := block.after) and not after.used:
-            self.free.discard(after)
-            block = self._joined(block, after)
-        self.free.add(block)
+        blocks = block.segment.blocks
+        at = blocks.index(block)
+        for first in (at, at - 1):
+            pair = blocks[max(first, 0) : first + 2]
+            if len(pair) == 2 and not any(one.used for one in pair):
+                pair[0].size += blocks.pop(first + 1).size
 
     def serve(self, lives: Sequence[Life]) -> None:
         """Take and give back what a computation needs, in its order."""
@@ -83,33 +84,11 @@ class CachingAllocator:
 
     def _new(self, size: int, small: bool) -> Block:
         if small:
-            segment = SMALL_SEGMENT
+            segment = Segment(SMALL_SEGMENT, small)
         elif size < MIDDLE:
-            segment = MIDDLE_SEGMENT
+            segment = Segment(MIDDLE_SEGMENT, small)
         else:
-            segment = -(-size // LARGE_STEP) * LARGE_STEP
+            segment = Segment(-(-size // LARGE_STEP) * LARGE_STEP, small)
         self.segments.append(segment)
-        return Block(len(self.segments), 0, segment, small)
-
-    def _split(self, block: Block, size: int) -> None:
-        rest = Block(
-            block.segment,
-            block.offset + size,
-            block.size - size,
-            block.small,
-            block,
-            block.after,
-            used=False,
-        )
-        if block.after:
-            block.after.before = rest
-        block.size, block.after = size, rest
-        self.free.add(rest)
-
-    @staticmethod
-    def _joined(first: Block, second: Block) -> Block:
-        first.size += second.size
-        first.after = second.after
-        if second.after:
-            second.after.before = first
-        return first
+        segment.blocks.append(Block(segment, segment.size))
+        return segment.blocks[0]

@@ -100,7 +100,8 @@ class Allocating:
             return [there(item) for item in value] if isinstance(value, list) else value
 
         for call, ends in self._steps:
-            made = _tensors(call.function(*map(there, call.arguments), **call.named))
+            named = {name: there(value) for name, value in call.named.items()}
+            made = _tensors(call.function(*map(there, call.arguments), **named))
             if call.makes:
                 pairs = zip(call.makes, made, strict=True)
                 held |= {view.piece: (view, result) for view, result in pairs}

@@ -5,8 +5,7 @@ what a call writes lies apart from all that it reads.
 """
 
 import heapq
-import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -46,17 +45,16 @@ class Plan:
         return sum(self.chunks)
 
 
-Planner = Callable[[Sequence[Life]], Plan]
-
-
 def aligned(size: int) -> int:
     """Return the size, at least one byte, up to the next multiple of the alignment."""
     return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
 
 
-def most_alive(lives: Iterable[Life]) -> int:
+def most_alive(lives: Sequence[Life]) -> int:
     """Return the most bytes that are needed at one time, which no plan goes below."""
-    changes = [change for life in lives for change in _changes(life)]
+    changes = [(life.first, life.size) for life in lives]
+    # What a call gives back goes before what the next one makes comes: the sort puts it first.
+    changes += [(life.last + 1, -life.size) for life in lives]
     return max(accumulate(change for _, change in sorted(changes)), default=0)
 
 
@@ -69,64 +67,27 @@ def apart(lives: Sequence[Life]) -> Plan:
 
 def by_size(lives: Sequence[Life]) -> Plan:
     """Return the plan that places the largest tensor first (Pisarchyk and Lee, 2020)."""
-    return in_order(lives, _largest_first(lives))
+    return _in_order(lives, _largest_first(lives))
 
 
 def by_time(lives: Sequence[Life]) -> Plan:
     """Return the plan that places tensors as they come, as one does who knows no future."""
-    return in_order(lives, sorted(range(len(lives)), key=lambda i: lives[i].first))
-
-
-def in_order(
-    lives: Sequence[Life], order: Iterable[int], meets: Sequence[Sequence[int]] | None = None
-) -> Plan:
-    """Return the plan that gives each in turn the tightest gap that is free while it is needed."""
-    meets = meets or together(lives)
-    offsets: list[int | None] = [None] * len(lives)
-    for i in order:
-        offsets[i] = _gap(i, lives, meets, offsets)
-    spots = tuple(Spot(0, offset or 0) for offset in offsets)
-    ends = (spot.offset + life.size for spot, life in zip(spots, lives, strict=True))
-    return Plan(spots, (max(ends, default=0),))
-
-
-def searched(lives: Sequence[Life], tries: int, seed: int) -> Plan:
-    """Return the smallest plan of some orders, of `by_size` at first; at the bound none is tried.
-
-    Tensors of one size stay together, so that layers that are alike are placed alike; two sizes
-    change places, and back where that helped nothing.
-    """
-    draw, meets = random.Random(seed), together(lives)  # noqa: S311
-    ranks = sorted({life.size for life in lives}, reverse=True)
-    best, least = by_size(lives), most_alive(lives)
-    for _ in range(tries if len(ranks) > 1 else 0):
-        if best.bytes == least:
-            break
-        one, other = draw.sample(range(len(ranks)), 2)
-        ranks[one], ranks[other] = ranks[other], ranks[one]
-        place = {size: rank for rank, size in enumerate(ranks)}
-        order = sorted(range(len(lives)), key=lambda i: (place[lives[i].size], lives[i].first))
-        plan = in_order(lives, order, meets)
-        if plan.bytes <= best.bytes:
-            best = plan
-        else:
-            ranks[one], ranks[other] = ranks[other], ranks[one]
-    return best
+    return _in_order(lives, sorted(range(len(lives)), key=lambda i: lives[i].first))
 
 
 def in_chunks(lives: Sequence[Life], held: Sequence[int] = ()) -> Plan:
     """Return TurboTransformers' plan, with what the last request left `held` tried first.
 
-    The largest tensor is placed first, into the first chunk where a gap fits it; where none does, a
-    new chunk is made, of 2 MiB or 1.2 times the tensor. Chunks without a tensor are given back.
+    The largest tensor is placed first, into the smallest chunk where a gap fits it; where none
+    does, a new one is made, of 2 MiB or 1.2 times the tensor. One without a tensor is given back.
     """
     meets = together(lives)
     sizes = list(held)
     inside: list[list[int | None]] = [[None] * len(lives) for _ in sizes]
     spots: dict[int, Spot] = {}
     for i in _largest_first(lives):
-        for chunk, offsets in enumerate(inside):
-            offset = _gap(i, lives, meets, offsets, sizes[chunk])
+        for chunk in sorted(range(len(sizes)), key=sizes.__getitem__):
+            offset = _gap(i, lives, meets, inside[chunk], sizes[chunk])
             if offset is not None:
                 break
         else:
@@ -173,9 +134,15 @@ def overlaps(lives: Sequence[Life], plan: Plan) -> int:
     return found
 
 
-def _changes(life: Life) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return when it comes and goes; what a call gives back goes before the next call's comes."""
-    return (life.first, life.size), (life.last + 1, -life.size)
+def _in_order(lives: Sequence[Life], order: Iterable[int]) -> Plan:
+    """Return the plan that gives each in turn the tightest gap that is free while it is needed."""
+    meets = together(lives)
+    offsets: list[int | None] = [None] * len(lives)
+    for i in order:
+        offsets[i] = _gap(i, lives, meets, offsets)
+    spots = tuple(Spot(0, offset or 0) for offset in offsets)
+    ends = (spot.offset + life.size for spot, life in zip(spots, lives, strict=True))
+    return Plan(spots, (max(ends, default=0),))
 
 
 def _largest_first(lives: Sequence[Life]) -> list[int]:
