@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from casestudies.lab.studies.memory_planning.plans import Plan
-from casestudies.lab.studies.memory_planning.tape import Call, Tape, View
+from casestudies.lab.studies.memory_planning.tape import Call, Tape, View, replaced
 
 aten = torch.ops.aten
 NOTHING = 0xFF  # bytes that are no number when read as floats
@@ -64,7 +63,8 @@ class Planned:
         return view.within(self._pieces[view.piece])
 
     def _bound(self, call: Call) -> Callable[[], object]:
-        arguments, named = tree_map_only(View, self._at, (call.arguments, dict(call.named)))
+        arguments = replaced(call.arguments, View, self._at)
+        named = {name: replaced(value, View, self._at) for name, value in call.named.items()}
         outs = [self._at(view) for view in call.makes]
         if not outs:  # it changes what is there
             return partial(call.function, *arguments, **named)
@@ -93,15 +93,14 @@ class Allocating:
         """Carry all out and return the results."""
         held: dict[int, tuple[View, Tensor]] = {}
 
-        def there(value: Any) -> Any:
-            if isinstance(value, View):
-                made, tensor = held[value.piece]
-                return tensor if value == made else value.within(tensor)
-            return [there(item) for item in value] if isinstance(value, list) else value
+        def there(view: View) -> Tensor:
+            made, tensor = held[view.piece]
+            return tensor if view == made else view.within(tensor)
 
         for call, ends in self._steps:
-            named = {name: there(value) for name, value in call.named.items()}
-            made = _tensors(call.function(*map(there, call.arguments), **named))
+            arguments = replaced(call.arguments, View, there)
+            named = {name: replaced(value, View, there) for name, value in call.named.items()}
+            made = _tensors(call.function(*arguments, **named))
             if call.makes:
                 pairs = zip(call.makes, made, strict=True)
                 held |= {view.piece: (view, result) for view, result in pairs}

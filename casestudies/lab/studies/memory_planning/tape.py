@@ -4,7 +4,7 @@ A piece of memory begins with the call that makes it and ends with the last one 
 it; views of it are no calls.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map_only
+from torch.utils._pytree import tree_iter
 
 from casestudies.lab.studies.memory_planning.plans import Life, aligned
 
@@ -39,7 +39,7 @@ class Call:
     """An operation with its arguments, recorded tensors among them as views, and what it makes."""
 
     function: Any
-    arguments: tuple[Any, ...]
+    arguments: Sequence[Any]
     named: Mapping[str, Any]
     makes: tuple[View, ...]
 
@@ -89,7 +89,8 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        arguments, named = tree_map_only(Tensor, self.view, (args, kwargs or {}))
+        arguments = replaced(args, Tensor, self.view)
+        named = {name: replaced(v, Tensor, self.view) for name, v in (kwargs or {}).items()}
         results = function(*args, **(kwargs or {}))
         made = [result for result in tree_iter(results) if isinstance(result, Tensor)]
         new = [result for result in made if self._is_new(result)]
@@ -106,6 +107,15 @@ class _Recorder(TorchDispatchMode):
         self._pieces[key] = len(self.tape.sizes)
         self.tape.sizes.append(tensor.untyped_storage().nbytes())
         return True
+
+
+def replaced(value: Any, kind: type, by: Callable[[Any], Any]) -> Any:
+    """Return the argument with what is of this kind replaced, also in a list."""
+    if isinstance(value, kind):
+        return by(value)
+    if isinstance(value, list | tuple):
+        return [replaced(item, kind, by) for item in value]
+    return value
 
 
 def views_in(call: Call) -> list[View]:
