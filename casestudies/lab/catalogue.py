@@ -18,6 +18,7 @@ from casestudies.lab.studies.heterogeneous_ranks import about as heterogeneous_r
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
 from casestudies.lab.studies.lora import about as lora
+from casestudies.lab.studies.memory_planning import about as memory_planning
 from casestudies.lab.studies.mixed_precision import about as mixed_precision
 from casestudies.lab.studies.mixture_of_experts import about as mixture_of_experts
 from casestudies.lab.studies.multi_lora import about as multi_lora
@@ -54,6 +55,7 @@ STUDIES: dict[str, Study] = {
         zero,
         lora,
         lomo,
+        memory_planning,
         pipeline_parallel,
         tensor_parallel,
         heterogeneous_ranks,

@@ -1,0 +1,1 @@
+"""Memory planning: tensors share bytes where no call needs both."""
