@@ -14,6 +14,7 @@ from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.elastic import about as elastic
 from casestudies.lab.studies.fault_tolerance import about as fault_tolerance
 from casestudies.lab.studies.fused_attention import about as fused_attention
+from casestudies.lab.studies.fused_layers import about as fused_layers
 from casestudies.lab.studies.heterogeneous_ranks import about as heterogeneous_ranks
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
@@ -49,6 +50,7 @@ STUDIES: dict[str, Study] = {
         paged_kv_cache,
         prefix_cache,
         fused_attention,
+        fused_layers,
         zero,
         lora,
         lomo,
