@@ -1,12 +1,38 @@
 """Fused layers: every way gives the same numbers, and counts are those of the formulas."""
 
+import os
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
+from torch._inductor import codecache
 
+from casestudies.lab.contract import Setup
+from casestudies.lab.machine import Machine
+from casestudies.lab.measure.saved import SavedBytes
+from casestudies.lab.report import Report
+from casestudies.lab.studies.fused_layers import claimed, layers, moved, optimizers
+from casestudies.lab.studies.fused_layers.about import STUDY
+from casestudies.lab.studies.fused_layers.compiled import bytes_of_kernels, compiled, compiling
+from casestudies.lab.studies.fused_layers.counting import Count, counted
 from casestudies.lab.studies.fused_layers.layers import BY_HAND, OP_BY_OP, PYTORCH, Way
-from casestudies.lab.studies.fused_layers.model import Shape, Transformer
+from casestudies.lab.studies.fused_layers.model import Shape, Transformer, layer
+from casestudies.lab.studies.fused_layers.optimizers import Row
+from casestudies.lab.studies.fused_layers.study import (
+    OPTIMIZERS,
+    TRAININGS,
+    Training,
+    beyond_the_formula,
+    both_ways,
+    first_use,
+    run,
+    step,
+)
+from tests.lab.declared import measured
 
 TOKENS, WIDTH, VOCABULARY = 20, 64, 96
 SHAPE = Shape(VOCABULARY, WIDTH, 2, TOKENS)
@@ -46,3 +72,206 @@ def test_loss_and_every_gradient_are_those_of_the_formulas(way: Way, encoder_lay
     found, expected = gradients(way, shape), gradients(OP_BY_OP, shape)
     for own, other in zip(found, expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-11)
+
+
+def test_a_criterion_that_works_in_parts_is_the_same_whatever_their_size(monkeypatch) -> None:
+    expected = gradients(OP_BY_OP)
+    for tokens in (1, 7, 60, 61):
+        monkeypatch.setattr(layers, "TOKENS_AT_ONCE", tokens)
+        for own, other in zip(gradients(BY_HAND), expected, strict=True):
+            torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("variant", ["PyTorch", "by hand"])
+def test_weights_after_steps_are_those_of_training_op_by_op(variant: str) -> None:
+    def trained(training: Training) -> list[Tensor]:
+        own, generator = model(), drawn(4)
+        optimizer = training.make(own.parameters())
+        for _ in range(4):
+            step(own, training.way, optimizer, windows(), own.masks(windows(), generator))
+        return list(own.parameters())
+
+    found, expected = trained(TRAININGS[variant]), trained(TRAININGS["op by op"])
+    for own, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_row_changes_as_each_weight_does_bit_for_bit(dtype: torch.dtype) -> None:
+    models = [model().to(dtype) for _ in range(2)]
+    row, listed = Row(models[0].parameters()), optimizers.fused(models[1].parameters())
+    generator = drawn(5)
+    for _ in range(3):
+        found = [torch.randn(w.shape, generator=generator).to(dtype) for w in row_of(models[0])]
+        row.step(found)
+        listed.step(found)
+    assert all(map(torch.equal, *(model.parameters() for model in models)))
+    assert not any(map(torch.equal, models[0].parameters(), model().to(dtype).parameters()))
+    # What the model reads is the row itself.
+    assert {w.untyped_storage().data_ptr() for w in models[0].parameters()} == {
+        row.row.untyped_storage().data_ptr()
+    }
+
+
+def row_of(own: Transformer) -> list[Tensor]:
+    return list(own.parameters())
+
+
+def test_the_optimizer_writes_three_numbers_a_parameter_in_one_launch_or_many() -> None:
+    numbers = sum(w.numel() for w in model().parameters())
+    counts = {}
+    for name, make in OPTIMIZERS.items():
+        own = model().float()
+        optimizer, found = make(own.parameters()), [torch.ones_like(w) for w in own.parameters()]
+        optimizer.step(found)
+        counts[name] = counted(lambda o=optimizer, g=found: o.step(g))
+    weights = len(list(model().parameters()))
+    assert counts["PyTorch"] == Count(2, moved.optimizer_bytes(numbers, weights))
+    # The row's gradients are gathered first: read and written once more.
+    gathered = 4 * 2 * numbers
+    assert counts["by hand"] == Count(3, moved.optimizer_bytes(numbers, 1) + gathered)
+    assert counts["op by op"].operators > 5 * weights > counts["foreach"].operators
+    assert counts["op by op"].bytes > 2 * counts["PyTorch"].bytes
+
+
+@pytest.mark.parametrize(("way", "beyond"), [(PYTORCH, 20), (BY_HAND, 12 - 6 * WIDTH * 4)])
+def test_a_layer_keeps_the_published_bytes_and_its_statistics(way: Way, beyond: int) -> None:
+    # Mean and deviation of two norms, and the sum of a head's scores. By hand a norm keeps one of
+    # them and no input, and the MLP nothing of what leaves its activation, 4 times as wide.
+    own = model().float()
+    x = torch.randn(2, TOKENS, WIDTH, generator=drawn(6), requires_grad=True)
+    masks = own.masks(windows(2), drawn(3))[:2]
+    assert beyond_the_formula(way, x, list(own.decoder[0]), masks) == beyond
+
+
+sizes = st.integers(1, 9), st.integers(2, 9), st.integers(2, 9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(*sizes)
+def test_pytorchs_functions_move_the_bytes_of_their_formulas(n: int, c: int, inside: int) -> None:
+    def made(*size: int) -> Tensor:
+        return torch.randn(size, generator=drawn(7), requires_grad=True)
+
+    x, y, h, mask = made(n, c), made(n, c), made(n, inside), torch.ones(n, c, dtype=torch.bool)
+    w, b, out = made(c), made(c), made(c, inside)
+    mlp = [made(inside, c), made(inside), out, b]
+    cases = [
+        (moved.norm_bytes(n, c), 2, lambda way: way.norm(x, w, b), [x, w, b]),
+        (
+            moved.residual_bytes(n, c, inside),
+            9,
+            lambda way: way.residual(h, out, b, x, mask),
+            [h, out, b, x],
+        ),
+        (moved.mlp_bytes(n, c, inside), 15, lambda way: way.feed(y, mlp, x, mask), [y, *mlp, x]),
+    ]
+    for expected, operators, call, inputs in cases:
+        assert counted(both_ways(call, PYTORCH, inputs)) == Count(operators, expected)
+
+
+def test_views_and_what_is_only_set_aside_are_no_operators_and_repeated_numbers_are_one() -> None:
+    x, into = torch.ones(4, 1), torch.ones(4, 8)
+    assert counted(lambda: x.expand(4, 8).T[2:].unsqueeze(0)) == Count(0, 0)
+    assert counted(lambda: torch.empty_like(into)) == Count(0, 0)
+    assert counted(lambda: x.expand(4, 8) + 1) == Count(1, 4 * (4 + 32))
+    assert counted(lambda: into.add_(x)) == Count(1, 4 * (32 + 4 + 32))
+    assert counted(into.zero_) == Count(1, 4 * 32)
+    assert counted(lambda: torch.mul(x, x, out=into[:, :1])) == Count(1, 4 * (4 + 4 + 4))
+
+
+@pytest.mark.parametrize("way", [PYTORCH, BY_HAND])
+def test_criterion_by_hand_keeps_no_score(way: Way) -> None:
+    n, c, v = 12, 8, 40
+    hidden, head = torch.randn(n, c, requires_grad=True), torch.randn(v, c, requires_grad=True)
+    targets = torch.zeros(n, dtype=torch.long)
+    saved = SavedBytes()
+    saved.leave_out([hidden, head])
+    with saved.counting():
+        loss = way.loss(hidden, head, targets)
+    # The logarithm of the softmax, the targets and their weight; or the gradients of both.
+    assert saved.bytes == (4 * n * v + 8 * n + 4 if way is PYTORCH else 4 * (n * c + v * c))
+    del loss
+
+
+def test_without_a_compiler_a_run_says_so_and_goes_on(monkeypatch) -> None:
+    monkeypatch.setattr(Machine, "here", lambda: Machine(2, 2**34))
+    logged: list[str] = []
+    report = Report(STUDY, lambda event: logged.append(getattr(event, "text", "")))
+    verdict = run(STUDY.check("smoke", {"compile": True}), Setup("cpu", 0), report)
+    assert "No variant “compiled”: it needs a C++ compiler" in logged
+    assert "compiled" not in {row.variant for row in report.measurements}
+    assert "by hand" in verdict
+
+
+@pytest.mark.skipif(not Machine.here().compiler, reason="needs a C++ compiler")
+def test_a_compiled_part_is_the_same_in_two_kernels_and_leaves_nothing_behind() -> None:
+    x, w, b = (torch.randn(size, requires_grad=True) for size in ((6, 32), (32,), (32,)))
+
+    def call(way: Way) -> Tensor:
+        return way.norm(x, w, b)
+
+    children = psutil.Process().children()
+    with compiling("cpu"):
+        way = compiled()
+        read_and_written = bytes_of_kernels(lambda: first_use(call, way, [x, w, b]))
+        found = both_ways(call, way, [x, w, b])()
+        assert counted(both_ways(call, way, [x, w, b])).operators == 2
+        kernels, headers = os.environ["TORCHINDUCTOR_CACHE_DIR"], codecache._HEADER_DIR
+        assert [*Path(kernels).rglob("*.so")]
+    for own, other in zip(found, both_ways(call, OP_BY_OP, [x, w, b])(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
+    assert 0 < read_and_written <= moved.norm_bytes(*x.shape)
+    assert not Path(kernels).exists()
+    assert not Path(headers).exists()
+    assert psutil.Process().children() == children
+
+
+def judged(gains: dict[tuple[str, int], float]) -> dict[str, str]:
+    """Return how the claims stand beside a run on a GPU; on a CPU none does."""
+    rows = [
+        ("training gain", "compiled", gain, {"model": name, "batch": batch})
+        for (name, batch), gain in gains.items()
+    ]
+    result = measured(STUDY, rows)
+    for judgement in STUDY.judge(result).values():
+        assert (judgement.status, judgement.reason) == ("not run", "needs a GPU")
+    on_gpu = result.environment.model_copy(update={"device": "cuda"})
+    found = STUDY.judge(result.model_copy(update={"environment": on_gpu}))
+    return {claim: judgement.status for claim, judgement in found.items()}
+
+
+BEST, WORST, TRANSLATION = (f"wang2021lightseq2-{n}" for n in range(3))
+AGREES, NOT = "direction agrees", "not reproduced"
+
+
+def test_claims_agree_with_the_least_that_their_rules_ask_for_and_no_less() -> None:
+    *decoders, big = [(case.name, case.batch) for case in claimed.cases()]
+    assert len(decoders) == 6
+    least = dict.fromkeys(decoders, 1.1) | {decoders[2]: 1.75, big: 1.5}
+    assert judged(least) == {BEST: AGREES, WORST: AGREES, TRANSLATION: AGREES}
+    for changed, claim in (
+        ({decoders[2]: 1.749}, BEST),
+        ({decoders[5]: 1.099}, WORST),
+        ({big: 1.499}, TRANSLATION),
+    ):
+        expected = dict.fromkeys((BEST, WORST, TRANSLATION), AGREES) | {claim: NOT}
+        assert judged(least | changed) == expected
+    # However much it is, the systems of the publication are others.
+    assert set(judged(dict.fromkeys([*decoders, big], 9.0)).values()) == {AGREES}
+    # All sizes are needed.
+    assert judged(dict.fromkeys([*decoders[1:], big], 9.0)) == {
+        BEST: "not run",
+        WORST: "not run",
+        TRANSLATION: AGREES,
+    }
+
+
+@pytest.mark.parametrize("encoder_layers", [0, 1])
+def test_a_claimed_shape_is_trained_both_ways_and_its_gain_reported(encoder_layers: int) -> None:
+    report = Report(STUDY, lambda event: None)
+    case = claimed.Case(claimed.BIG, Shape(VOCABULARY, WIDTH, 1, TOKENS, encoder_layers), 2)
+    claimed.Claimed(2, Setup("cpu", 0), report).measure(case, layer)
+    found = {(row.metric, row.variant): row.value for row in report.measurements}
+    assert found["training gain", "compiled"] > 0
+    assert len(found) == 3

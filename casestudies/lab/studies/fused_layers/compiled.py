@@ -1,7 +1,14 @@
-"""PyTorch's compiler, kept within the run: no process and no file of it is left behind."""
+"""PyTorch's compiler, kept within the run: no process and no file of it is left behind.
 
+What is private in PyTorch 2.13 and needed for that is named here and nowhere else.
+"""
+
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -23,17 +30,29 @@ def compiling(device: str) -> Iterator[None]:
     """
     if device == "cpu" and not Machine.here().compiler:
         raise NotCompiled("it needs a C++ compiler")
+    # Loading it takes seconds.
     from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor import config, utils
+    from torch._inductor import codecache, config, utils
 
-    within = config.patch({"compile_threads": 1, "cpp.enable_kernel_profile": True})
-    try:
-        with utils.fresh_cache(), within:
+    within = {
+        "compile_threads": 1,
+        "cpp.enable_kernel_profile": True,
+        # Headers are named by a program that not every machine with a compiler has.
+        "cpp_cache_precompile_headers": bool(shutil.which("openssl")),
+    }
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # Compiled headers would be kept for all later runs.
+        stack.enter_context(patch.object(codecache, "_HEADER_DIR", str(folder)))
+        stack.enter_context(patch.object(codecache, "_HEADER_LOCK_DIR", str(folder / "locks")))
+        stack.callback(codecache._precompile_header.cache_clear)
+        stack.enter_context(utils.fresh_cache())
+        stack.enter_context(config.patch(within))
+        stack.callback(torch._dynamo.reset)
+        try:
             yield
-    except TorchDynamoException as error:
-        raise NotCompiled(str(error).strip().splitlines()[0]) from error
-    finally:
-        torch._dynamo.reset()
+        except TorchDynamoException as error:
+            raise NotCompiled(str(error).strip().splitlines()[0]) from error
 
 
 def compiled() -> Way:

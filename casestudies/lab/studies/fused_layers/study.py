@@ -153,7 +153,7 @@ class Bench:
             self._trained(model, way, make(model.parameters()))
             found = [weight.detach() for weight in model.parameters()]
             weights = weights or found
-            apart = max((a - b).abs().max().item() for a, b in zip(found, weights, strict=True))
+            apart = length(found, weights) / length(weights, self._start.parameters())
             self.report.measure("equality error", variant, apart)
             self.report.measure("loss", variant, self._loss(model))
         self.report.measure("weights apart", "by hand", self._weights_apart())
@@ -243,7 +243,7 @@ class Bench:
         for one in (x, y, head, *first):
             one.requires_grad_()
         norm, out, mlp = first[:2], first[4:6], first[8:]
-        mask = self._masks[0]
+        mask = self._masks[0].clone()
 
         def criterion(way: Way) -> Tensor:
             return way.loss(x.flatten(0, 1), head, targets)
@@ -342,6 +342,13 @@ def both_ways(call: Call, way: Way, inputs: Iterable[Tensor]) -> Work:
     return lambda: torch.autograd.grad(call(way), wanted, ones)
 
 
+@torch.no_grad()
+def length(end: Iterable[Tensor], begin: Iterable[Tensor]) -> float:
+    """Return the Euclidean length of the way from some tensors to others."""
+    ways = [torch.linalg.vector_norm(b - a) for a, b in zip(begin, end, strict=True)]
+    return torch.linalg.vector_norm(torch.stack(ways)).item()
+
+
 def first_use(call: Call, way: Way, inputs: Iterable[Tensor]) -> None:
     """Compute a part and its gradients once, the first time that it is asked for."""
     both_ways(call, way, inputs)()
@@ -370,7 +377,7 @@ def beyond_the_formula(way: Way, x: Tensor, weights: list[Tensor], masks: Tensor
     saved = SavedBytes()
     saved.leave_out(weights)
     with saved.counting():
-        output = layer(way, Seen(), x, weights, list(masks))
+        output = layer(way, Seen(), x, weights, [mask.clone() for mask in masks])
     kept = saved.bytes
     del output
     return (kept - formula) / (batch * tokens)
