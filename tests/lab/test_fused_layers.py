@@ -1,6 +1,7 @@
 """Fused layers: every way gives the same numbers, and counts are those of the formulas."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from casestudies.lab.machine import Machine
 from casestudies.lab.measure.saved import SavedBytes
 from casestudies.lab.report import Report
 from casestudies.lab.studies.fused_layers import claimed, layers, moved, optimizers
-from casestudies.lab.studies.fused_layers.about import STUDY
+from casestudies.lab.studies.fused_layers.about import STUDY, FusedLayersParameters
 from casestudies.lab.studies.fused_layers.compiled import bytes_of_kernels, compiled, compiling
 from casestudies.lab.studies.fused_layers.counting import Count, counted
 from casestudies.lab.studies.fused_layers.layers import BY_HAND, OP_BY_OP, PYTORCH, Way
@@ -51,6 +52,10 @@ def model(shape: Shape = SHAPE) -> Transformer:
     for weight in made.parameters():
         weight.data += 0.1 * torch.randn(weight.shape, generator=generator)
     return made
+
+
+def first_layer(own: Transformer) -> list[Tensor]:
+    return [weight for name, weight in own.named_parameters() if name.startswith("decoder.0.")]
 
 
 def windows(batch: int = 3) -> Tensor:
@@ -124,7 +129,7 @@ def test_the_optimizer_writes_three_numbers_a_parameter_in_one_launch_or_many() 
         own = model().float()
         optimizer, found = make(own.parameters()), [torch.ones_like(w) for w in own.parameters()]
         optimizer.step(found)
-        counts[name] = counted(lambda o=optimizer, g=found: o.step(g))
+        counts[name] = counted(partial(optimizer.step, found))
     weights = len(list(model().parameters()))
     assert counts["PyTorch"] == Count(2, moved.optimizer_bytes(numbers, weights))
     # The row's gradients are gathered first: read and written once more.
@@ -141,7 +146,7 @@ def test_a_layer_keeps_the_published_bytes_and_its_statistics(way: Way, beyond: 
     own = model().float()
     x = torch.randn(2, TOKENS, WIDTH, generator=drawn(6), requires_grad=True)
     masks = own.masks(windows(2), drawn(3))[:2]
-    assert beyond_the_formula(way, x, list(own.decoder[0]), masks) == beyond
+    assert beyond_the_formula(way, x, first_layer(own), masks) == beyond
 
 
 sizes = st.integers(1, 9), st.integers(2, 9), st.integers(2, 9)
@@ -198,7 +203,8 @@ def test_without_a_compiler_a_run_says_so_and_goes_on(monkeypatch) -> None:
     monkeypatch.setattr(Machine, "here", lambda: Machine(2, 2**34))
     logged: list[str] = []
     report = Report(STUDY, lambda event: logged.append(getattr(event, "text", "")))
-    verdict = run(STUDY.check("smoke", {"compile": True}), Setup("cpu", 0), report)
+    parameters = FusedLayersParameters(**{**STUDY.presets["smoke"].values, "compile": True})
+    verdict = run(parameters, Setup("cpu", 0), report)
     assert "No variant “compiled”: it needs a C++ compiler" in logged
     assert "compiled" not in {row.variant for row in report.measurements}
     assert "by hand" in verdict

@@ -1,5 +1,7 @@
 """How a run speaks to LightSeq2's claims, each by the rule that stands with it in the fixtures."""
 
+from collections.abc import Callable
+
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
 from casestudies.lab.result import Result
 
@@ -29,7 +31,9 @@ def transformer_big(result: Result) -> Judgement:
     )
 
 
-def _at_sizes(result: Result, where: str, chosen: type[max] | type[min], least: float) -> Judgement:
+def _at_sizes(
+    result: Result, where: str, chosen: Callable[[list[float]], float], least: float
+) -> Judgement:
     if result.environment.device == "cpu":
         return not_run("needs a GPU")
     gains = [

@@ -3,6 +3,7 @@
 What is private in PyTorch 2.13 and needed for that is named here and nowhere else.
 """
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ def compiling(device: str) -> Iterator[None]:
         raise NotCompiled("it needs a C++ compiler")
     # Loading it takes seconds.
     from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor import codecache, config, utils
+    from torch._inductor import codecache, compile_fx, config, utils
 
     within = {
         "compile_threads": 1,
@@ -46,6 +47,9 @@ def compiling(device: str) -> Iterator[None]:
         stack.enter_context(patch.object(codecache, "_HEADER_DIR", str(folder)))
         stack.enter_context(patch.object(codecache, "_HEADER_LOCK_DIR", str(folder / "locks")))
         stack.callback(codecache._precompile_header.cache_clear)
+        # Kernels' bytes are counted only for a log that is read.
+        log = logging.Logger("kernels", logging.INFO)
+        stack.enter_context(patch.object(compile_fx, "inductor_metrics_log", log))
         stack.enter_context(utils.fresh_cache())
         stack.enter_context(config.patch(within))
         stack.callback(torch._dynamo.reset)

@@ -88,7 +88,7 @@ def run(parameters: FusedLayersParameters, setup: Setup, report: Report) -> str:
         bench.predict(found, times)
         if parameters.claimed_shapes and setup.device == "cuda":  # pragma: no cover - needs a GPU
             with report.stage("training the claims’ shapes", 1):
-                Claimed(parameters.rounds, setup, report).train()
+                bench.train_claimed()
     return verdict(found, speeds)
 
 
@@ -137,6 +137,13 @@ class Bench:
             self.trainings[COMPILED] = Training(way, Row)
         except NotCompiled as error:
             self.report.log(f"No variant “{COMPILED}”: {error}")
+
+    def train_claimed(self) -> None:  # pragma: no cover - needs a GPU
+        """Train the claims' shapes, or say why not."""
+        try:
+            Claimed(self.parameters.rounds, self.setup, self.report).train()
+        except NotCompiled as error:
+            self.report.log(f"The claims’ shapes are left out: {error}")
 
     def train(self, stage: Stage) -> None:
         """Report how each way ends, and how far it is from op by op."""
@@ -334,7 +341,7 @@ def step(model: Transformer, way: Way, optimizer: Optimizer, batch: Tensor, mask
     optimizer.step(torch.autograd.grad(loss, list(model.parameters())))
 
 
-def both_ways(call: Call, way: Way, inputs: Iterable[Tensor]) -> Work:
+def both_ways(call: Call, way: Way, inputs: Iterable[Tensor]) -> Callable[[], tuple[Tensor, ...]]:
     """Return what computes a part and all its gradients, with ones where a loss would be."""
     wanted = list(inputs)
     found = call(way)
