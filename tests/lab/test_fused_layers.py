@@ -236,7 +236,7 @@ def test_a_compiled_part_is_the_same_in_two_kernels_and_leaves_nothing_behind() 
 def judged(gains: dict[tuple[str, int], float]) -> dict[str, str]:
     """Return how the claims stand beside a run on a GPU; on a CPU none does."""
     rows = [
-        ("training gain", "compiled", gain, {"model": name, "batch": batch})
+        ("speed-up", "compiled", gain, {"model": name, "batch": batch})
         for (name, batch), gain in gains.items()
     ]
     result = measured(STUDY, rows)
@@ -279,5 +279,5 @@ def test_a_claimed_shape_is_trained_both_ways_and_its_gain_reported(encoder_laye
     case = claimed.Case(claimed.BIG, Shape(VOCABULARY, WIDTH, 1, TOKENS, encoder_layers), 2)
     claimed.Claimed(2, Setup("cpu", 0), report).measure(case, layer)
     found = {(row.metric, row.variant): row.value for row in report.measurements}
-    assert found["training gain", "compiled"] > 0
+    assert found["speed-up", "compiled"] > 0
     assert len(found) == 3

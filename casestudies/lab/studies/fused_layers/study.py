@@ -44,6 +44,7 @@ from casestudies.lab.studies.fused_layers.optimizers import Make, Optimizer, Row
 from casestudies.lab.train import loop
 
 BASE, REFERENCE, COMPILED = "PyTorch", "op by op", "compiled"
+TRAINED = "trained on text"
 EVALUATED = 32  # windows
 MIB = 2**20
 
@@ -183,10 +184,11 @@ class Bench:
             found[variant, OPTIMIZER] = Found(counted(step), 0)
         for (variant, part), one in found.items():
             operators = one.count.operators
-            self.report.measure("operators launched", variant, operators, part=part)
-            self.report.measure("bytes moved", variant, one.count.bytes / MIB, part=part)
+            settings = of_part(part)
+            self.report.measure("operators launched", variant, operators, **settings)
+            self.report.measure("bytes moved", variant, one.count.bytes / MIB, **settings)
             if part != OPTIMIZER:
-                self.report.measure("kept for backward", variant, one.kept / MIB, part=part)
+                self.report.measure("kept for backward", variant, one.kept / MIB, **settings)
         return found
 
     def time(self, stage: Stage) -> tuple[Times, Times]:
@@ -211,13 +213,16 @@ class Bench:
             stage.at(done / len(works), part)
             taken = alternately(runs, self.parameters.rounds, self.setup.device)
             for variant, each in taken.items():
-                self.report.measure("step time", variant, [1000 * t for t in each], part=part)
+                milliseconds = [1000 * t for t in each]
+                self.report.measure("step time", variant, milliseconds, **of_part(part))
                 times[variant, part] = statistics.median(each)
                 if part == WHOLE:
                     tokens = self._batch[:, 1:].numel()
-                    self.report.measure("tokens per second", variant, [tokens / t for t in each])
+                    rates = [tokens / t for t in each]
+                    settings = {"model": TRAINED, "batch": len(self._batch)}
+                    self.report.measure("tokens per second", variant, rates, **settings)
             for variant, faster in ratios(taken, to=BASE).items():
-                self.report.measure("speed-up", variant, faster, part=part)
+                self.report.measure("speed-up", variant, faster, **of_part(part))
                 speeds[variant, part] = statistics.median(faster)
         return times, speeds
 
@@ -333,6 +338,11 @@ class Bench:
         weights = list(self._start.decoder[0])  # type: ignore
         beyond = beyond_the_formula(way, x, weights, self._masks[:2])
         self.report.measure("kept beyond the formula", variant, beyond)
+
+
+def of_part(part: str) -> dict[str, str]:
+    """Return the settings under which a part is reported; the whole step has none."""
+    return {} if part == WHOLE else {"part": part}
 
 
 def step(model: Transformer, way: Way, optimizer: Optimizer, batch: Tensor, masks: Tensor) -> None:
