@@ -227,7 +227,8 @@ def test_a_compiled_part_is_the_same_in_two_kernels_and_leaves_nothing_behind() 
         assert [*Path(kernels).rglob("*.so")]
     for own, other in zip(found, both_ways(call, OP_BY_OP, [x, w, b])(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
-    assert 0 < read_and_written <= moved.norm_bytes(*x.shape)
+    # At least each way's input and output; at most what it takes op by op.
+    assert 4 * x.nbytes <= read_and_written < counted(both_ways(call, OP_BY_OP, [x, w, b])).bytes
     assert not Path(kernels).exists()
     assert not Path(headers).exists()
     assert psutil.Process().children() == children

@@ -214,8 +214,9 @@ STUDY = Study(
         ),
         metrics.SPEED_UP.measured(
             "time of PyTorch’s own functions divided by the variant’s, alternating, median of"
-            " rounds; at the claims’ shapes of a step on random tokens in bfloat16 by autocast, with"
-            " layers compiled whole and AdamW over one row beside the AdamW that PyTorch takes by itself",
+            " rounds; at the claims’ shapes of a step on random tokens in bfloat16 by autocast,"
+            " layers compiled whole and AdamW over one row beside the AdamW that PyTorch takes by"
+            " itself",
             relative_to="PyTorch",
         ),
         metrics.PREDICTION_ERROR.measured(

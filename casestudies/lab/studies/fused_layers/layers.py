@@ -26,7 +26,10 @@ aten: Any = torch.ops.aten
 
 
 class Way(NamedTuple):
-    """How each part is computed; `mask` (N, C) is what dropout keeps."""
+    """How each part is computed; `mask` (N, C) is what dropout keeps.
+
+    Without a mask nothing is dropped, but by PyTorch's functions, which draw their own.
+    """
 
     linear: Callable[[Tensor, Tensor, Tensor], Tensor]  # x (N, C), W (D, C), b (D)
     norm: Callable[[Tensor, Tensor, Tensor], Tensor]  # x (N, C), w (C), b (C)

@@ -280,7 +280,7 @@ class Bench:
 
     @torch.no_grad()
     def _loss(self, model: Transformer) -> float:
-        return model(self._evaluation, PYTORCH).item()
+        return model(self._evaluation, OP_BY_OP).item()
 
     def _first_gradient(
         self, model: Transformer, way: Way, *, double: bool = False
