@@ -53,7 +53,7 @@ class FusedLayersParameters(Parameters):
         8, "Sequences of a step", unit="sequences", ge=1, le=1024, role="workload"
     )
     steps: int = parameter(
-        30, "Steps that each way trains", unit="steps", ge=1, le=10_000, role="effort"
+        10, "Steps that each way trains", unit="steps", ge=1, le=10_000, role="effort"
     )
     compile: bool = parameter(
         True,
