@@ -7,8 +7,8 @@ from django.db import connection
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import OSA
 
-from taxonomy.search.index import lexemes
-from taxonomy.search.known import SHORTEST_CORRECTED, Known
+from taxonomy.search.memory.index import lexemes
+from taxonomy.search.memory.known import SHORTEST_CORRECTED, Known
 from taxonomy.search.query import Phrase, Step
 from taxonomy.search.wording import Wording
 

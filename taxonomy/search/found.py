@@ -12,9 +12,9 @@ from django.urls import reverse
 from reviewapp.corpus.models import Publication
 from reviewapp.corpus.querysets import FIRST, NEWEST
 from taxonomy.models import Claim
-from taxonomy.search.entries import Entry, EntryKind, FoundEntry
 from taxonomy.search.folding import fold, stems
-from taxonomy.search.index import Index, places
+from taxonomy.search.memory.entries import Entry, EntryKind, FoundEntry
+from taxonomy.search.memory.index import Index, places
 from taxonomy.search.reading import Search, read
 
 SHOWN = 5  # of each group, where all groups are shown

@@ -14,9 +14,9 @@ from taxonomy.models import Claim
 from taxonomy.queries import revision
 from taxonomy.querysets import ClaimQuerySet
 from taxonomy.search.correcting import Corrections, corrections, nearest_term
-from taxonomy.search.entries import FoundEntry
 from taxonomy.search.identifiers import Identified, identified
-from taxonomy.search.known import Known, Term, known
+from taxonomy.search.memory.entries import FoundEntry
+from taxonomy.search.memory.known import Known, Term, known
 from taxonomy.search.query import Query
 from taxonomy.search.wording import Wording
 

@@ -5,8 +5,8 @@ from itertools import chain, groupby
 
 from taxonomy.choices import SynonymKind
 from taxonomy.search.folding import Folded, fold, stems
-from taxonomy.search.index import lexemes
-from taxonomy.search.known import Known, Term, keys, phrase
+from taxonomy.search.memory.index import lexemes
+from taxonomy.search.memory.known import Known, Term, keys, phrase
 from taxonomy.search.query import Clause, Phrase, Query, Step, Wider
 from taxonomy.search.syntax import Piece, branches
 

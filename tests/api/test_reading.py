@@ -10,7 +10,6 @@ from django.http import QueryDict
 from django.test import Client
 from drf_spectacular.drainage import GENERATOR_STATS
 
-from benchmarks.synthetic import add_publications
 from casestudies.lab.catalogue import STUDIES
 from reviewapp.corpus.models import Review
 from reviewapp.rest import listing
@@ -444,27 +443,6 @@ def test_every_error_has_the_same_shape(
     client: Client, address: str, status: int, headers: dict[str, str]
 ) -> None:
     error(client, address, status, **headers)
-
-
-@pytest.mark.parametrize(
-    ("address", "most"),
-    # A claim is told with what ten other tables say of it; a search first learns of all texts.
-    [
-        ("publications/", 22),
-        ("strategies/", 22),
-        ("claims/", 22),
-        ("prisma/", 22),
-        ("publications/?q=memory", 33),
-    ],
-)
-def test_the_number_of_queries_does_not_depend_on_the_corpus(
-    client: Client, review: Review, address: str, most: int
-) -> None:
-    counts = []
-    for publications in (0, 150):
-        add_publications(publications)
-        counts.append(count_queries(client, f"{V1}{address}"))
-    assert counts[0] == counts[1] <= most
 
 
 @pytest.mark.parametrize("address", ["runs/", "measurements/", "studies/sparsegpt/"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,27 @@ def test_no_dense_gradient_is_left_behind() -> None:
         assert kept.gradient is not None
         own = kept.gradient.numel() * kept.gradient.element_size()
         assert kept.gradient.untyped_storage().nbytes() == own
+
+
+def reduced_as_one_process_does(variant: str) -> bool:
+    """Whether the gradients that this rank reduces are the means that it computes alone."""
+    training = begun(variant, 0.9)
+
+    def gradients() -> torch.Tensor:
+        return torch.cat([one.gradient for one in training.weights if one.gradient is not None])
+
+    alone = []
+    for rank in range(dist.get_world_size()):
+        training.backward(batch(rank))
+        alone.append(gradients())
+    training.backward(batch(dist.get_rank()))
+    training.all_reduce()
+    return torch.equal(gradients(), torch.stack(alone).mean(0))
+
+
+@pytest.mark.parametrize("variant", [DENSE, COMPRESSED])
+def test_each_rank_has_the_mean_of_all_gradients(variant: str) -> None:
+    assert on_ranks(2, reduced_as_one_process_does, variant, seconds=60) == [True, True]
 
 
 def test_ranks_send_as_much_less_as_they_keep() -> None:

@@ -44,7 +44,10 @@ def test_every_question_is_answered_as_the_fixtures_count(review: Review) -> Non
     groups = {row.slug: row.group for row in real_fixtures().quantities.quantities}
     state = revision()
     settings = [(1, None), (16, None), (24, None), (48, None), (24, 0.5), (48, 13), (48, 1e6)]
-    for about, phase, (memory, parameters) in product(QuantityGroup, (None, *Phase), settings):
+    phases = (None, *Phase)
+    for (row, about), (column, phase) in product(enumerate(QuantityGroup), enumerate(phases)):
+        # One setting for each pair, another in each row and column.
+        memory, parameters = settings[(row + column) % len(settings)]
         found = [c for c in claims if phase is None or c.phase == phase]
         such = [c for c in found if fits(c, memory, parameters)]
         mine = [c for c in found if groups[c.quantity] == about]

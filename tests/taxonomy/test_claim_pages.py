@@ -20,7 +20,6 @@ from taxonomy.claims.reading import with_everything
 from taxonomy.models import Claim, Remark
 from tests import factories
 from tests.casestudies.making import a_finished_run
-from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -185,15 +184,3 @@ def test_files_hold_what_the_api_lists_and_say_where_they_are_from(
     assert response.status_code == 400
     assert "There is no key “stratgey” here." in unescape(response.content.decode())
     assert client.get("/claims/export.csv?scope=%00").status_code == 400
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["/claims/kurtic2022obert-0/", "/claims/export.csv", "/publications/kurtic2022obert/"],
-)
-def test_the_number_of_queries_does_not_depend_on_the_corpus(
-    client: Client, review: Review, address: str
-) -> None:
-    before = count_queries(client, address)
-    add_publications(150)
-    assert count_queries(client, address) == before

@@ -14,11 +14,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import Objective, Status
 from taxonomy.claims.outcomes import Finding, Judged, keep
-from taxonomy.explorer.gap_map import gap_map
 from taxonomy.explorer.tree import tree
 from taxonomy.loading.claim_facts import ClaimFacts
 from taxonomy.models import Attribution, Claim, Evidence, Strategy
@@ -27,7 +25,6 @@ from tests import factories
 from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
 from tests.factories import publication
-from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -490,21 +487,6 @@ def test_the_counts_follow_every_change_at_once(client: Client, review: Review) 
     assert shown() == ("4 / 4", "0", "0", "none")
     Strategy.objects.filter(slug="pruning").update(name="Cutting")
     assert "Cutting" in get(client)
-
-
-def test_the_number_of_queries_does_not_depend_on_the_corpus(
-    client: Client, review: Review
-) -> None:
-    def queries(address: str) -> int:
-        tree.cache_clear()
-        gap_map.cache_clear()
-        return count_queries(client, f"/taxonomy/{address}")
-
-    addresses = ["", "?pivot=class", "?select=group:size-reduction", "?memory=not-stated&from=2020"]
-    before = [queries(address) for address in addresses]
-    add_publications(150)
-    assert [queries(address) for address in addresses] == before
-    assert max(before) <= 18
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,10 +13,8 @@ from django.test import Client
 from pybtex.database import parse_string
 from pylatexenc.latex2text import LatexNodes2Text
 
-from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from tests.factories import publication
-from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -198,10 +196,3 @@ def test_one_publication_is_exported_alone(client: Client, review: Review, exten
     assert "SparseGPT: Massive" in body
     assert body.count("frantar2023sparsegpt") >= 1
     assert "QMoE" not in body
-
-
-def test_an_export_asks_as_often_for_more_publications(client: Client, review: Review) -> None:
-    address = "/publications/export.csv?sort=claims"
-    before = count_queries(client, address)
-    add_publications(150)
-    assert count_queries(client, address) == before

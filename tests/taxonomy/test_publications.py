@@ -14,7 +14,6 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import ClaimSource
 from taxonomy.models import Claim, Evidence, Family, Group, Outcome, PublicationFacets, Strategy
@@ -27,7 +26,6 @@ from taxonomy.publications.kinds import Choice, ListFacet
 from tests import factories
 from tests.casestudies.making import a_finished_run
 from tests.factories import publication
-from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -309,18 +307,6 @@ def test_text_from_the_database_is_escaped_everywhere(client: Client, review: Re
         assert "<script>alert" not in html
         assert "&lt;script&gt;" in html
     made.delete()
-
-
-def test_the_number_of_queries_does_not_grow(client: Client, review: Review) -> None:
-    addresses = [
-        "/publications/",
-        "/publications/?q=memory&strategy=offloading&from=2020&sort=claims",
-        "/publications/?phase=inference&strategy=quantization&device_memory=not-stated",
-        "/publications/frantar2023sparsegpt/",
-    ]
-    before = [count_queries(client, address) for address in addresses]
-    add_publications(150)
-    assert [count_queries(client, address) for address in addresses] == before
 
 
 def test_one_publication_shows_its_evidence_and_where_it_is_from(

@@ -12,7 +12,6 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Review
 from taxonomy.choices import Replicability, Scope, Status
 from taxonomy.claims import outcomes
@@ -23,7 +22,6 @@ from taxonomy.replication.outcomes import Result, ledger
 from taxonomy.replication.tally import replication
 from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
-from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -175,13 +173,6 @@ def test_what_cannot_be_asked_is_said(client: Client, review: Review, query: str
     response = client.get(f"/replication/?{query}")
     assert response.status_code == 400
     assert "<script>" not in response.content.decode()
-
-
-def test_the_export_costs_the_same_queries_for_a_batch(client: Client, review: Review) -> None:
-    address = "/replication/export.csv"
-    small = count_queries(client, address)
-    add_publications(150)
-    assert count_queries(client, address) == small
 
 
 def test_every_result_has_a_word_for_the_address() -> None:

@@ -12,13 +12,11 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.models import Synonym
 from taxonomy.search.found import GROUPS
 from tests import factories
 from tests.factories import publication
-from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
 
@@ -268,16 +266,3 @@ def test_what_no_search_can_be_is_refused(client: Client) -> None:
 )
 def test_any_mixture_is_answered(client: Client, review: Review, parts: list[str]) -> None:
     assert client.get("/search/", {"q": "".join(parts)}).status_code == 200
-
-
-def test_the_number_of_queries_does_not_grow(client: Client, review: Review) -> None:
-    addresses = ["/search/?q=memory", "/api/v1/search/?q=memory", "/search/?q=memory&group=claims"]
-
-    def counts() -> list[int]:
-        for address in addresses:  # what is remembered until a change is read first
-            client.get(address)
-        return [count_queries(client, address) for address in addresses]
-
-    before = counts()
-    add_publications(150)
-    assert counts() == before

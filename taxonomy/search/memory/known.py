@@ -16,9 +16,9 @@ from reviewapp.corpus.models import Publication
 from taxonomy.choices import SynonymKind
 from taxonomy.measured import studies_about
 from taxonomy.models import Strategy, Synonym
-from taxonomy.search.entries import Entries, Entry, EntryKind, EntryText
 from taxonomy.search.folding import Folded, fold, stems
-from taxonomy.search.index import lexemes, places
+from taxonomy.search.memory.entries import Entries, Entry, EntryKind, EntryText
+from taxonomy.search.memory.index import lexemes, places
 from taxonomy.search.query import Phrase, Step
 from taxonomy.search.syntax import MOST_CHARACTERS
 

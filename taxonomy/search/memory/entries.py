@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from taxonomy.search.index import Index, Places
+from taxonomy.search.memory.index import Index, Places
 from taxonomy.search.query import Query
 
 EntryKind = Literal["strategy", "author", "hardware", "model", "study"]
