@@ -18,7 +18,7 @@ from casestudies.lab.studies.fused_layers.claims import (
     WIDTHS,
     width_named,
 )
-from casestudies.lab.studies.fused_layers.compiled import compiling
+from casestudies.lab.studies.fused_layers.compiled import check_compiler, compiled
 from casestudies.lab.studies.fused_layers.layers import PYTORCH
 from casestudies.lab.studies.fused_layers.model import Layer, Shape, Transformer, layer
 from casestudies.lab.studies.fused_layers.optimizers import Listed, Make, Row
@@ -56,9 +56,10 @@ class Claimed:
 
     def train(self) -> None:
         """Report what compiled layers gain at each of the claims' shapes; raises NotCompiled."""
+        check_compiler()
         for case in cases():
-            with compiling(self.setup.device):
-                self.measure(case, torch.compile(layer, dynamic=False))
+            self.measure(case, compiled(layer))
+            torch.compiler.reset()
 
     def measure(self, case: Case, fused: Layer) -> None:
         """Report tokens a second of PyTorch's functions, and the gain of `fused` layers."""

@@ -48,8 +48,11 @@ class _Launches(TorchDispatchMode):
         written += _changed(func, args, kwargs)
         if written:  # else it is a view
             self.operators += 1
-            outputs = _outputs(func, args, kwargs)
-            inputs = [one for one in _tensors((args, kwargs)) if id(one) not in outputs]
+            only_written = [kwargs[one.name] for one in func._schema.arguments if one.is_out]
+            if func.overloadpacket in READS_NOTHING_OF_IT:
+                only_written.append(args[0])
+            places = set(map(id, _tensors(only_written)))
+            inputs = [one for one in _tensors((args, kwargs)) if id(one) not in places]
             self.bytes += sum(map(_bytes, inputs)) + sum(map(_bytes, written))
         return found
 
@@ -97,11 +100,3 @@ def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[T
             own = args[place] if place < len(args) else kwargs.get(argument.name)
             written += _tensors(own)
     return written
-
-
-def _outputs(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[int]:
-    """Return the arguments that are only written."""
-    if func.overloadpacket in READS_NOTHING_OF_IT:
-        return {id(args[0])}
-    names = {one.name for one in func._schema.arguments if one.is_out}
-    return {id(one) for name in names for one in _tensors(kwargs.get(name))}

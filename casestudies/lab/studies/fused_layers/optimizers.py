@@ -1,4 +1,4 @@
-"""AdamW over each weight, over lists of them, and over one row that holds them all.
+"""AdamW over each weight, over the list of them, and over one row that holds them all.
 
 The row is LightSeq2's workspace (Wang et al., 2021): weights, gradients and both of Adam's numbers
 lie in one piece each, and one launch changes everything.
@@ -62,11 +62,6 @@ class Row:
 def one_by_one(weights: Iterable[nn.Parameter]) -> Optimizer:
     """Return AdamW as a loop over weights, some operators for each."""
     return Listed(weights, foreach=False, fused=False)
-
-
-def foreach(weights: Iterable[nn.Parameter]) -> Optimizer:
-    """Return AdamW as some operators, each over the list of all weights."""
-    return Listed(weights, foreach=True)
 
 
 def fused(weights: Iterable[nn.Parameter]) -> Optimizer:
