@@ -14,6 +14,7 @@ from casestudies.lab.studies.distillation import about as distillation
 from casestudies.lab.studies.elastic import about as elastic
 from casestudies.lab.studies.fault_tolerance import about as fault_tolerance
 from casestudies.lab.studies.fused_attention import about as fused_attention
+from casestudies.lab.studies.fused_layers import about as fused_layers
 from casestudies.lab.studies.heterogeneous_ranks import about as heterogeneous_ranks
 from casestudies.lab.studies.kv_cache import about as kv_cache
 from casestudies.lab.studies.lomo import about as lomo
@@ -52,6 +53,7 @@ STUDIES: dict[str, Study] = {
         prefix_cache,
         fused_attention,
         padding_removal,
+        fused_layers,
         zero,
         lora,
         lomo,

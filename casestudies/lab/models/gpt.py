@@ -27,6 +27,16 @@ class Part(NamedTuple):
     whole: int
 
 
+def drawn_bytes(size: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Return random bytes of this size, each of 256 values as likely.
+
+    On a CPU a float is drawn as slowly as eight bytes, and there are many to draw.
+    """
+    words = torch.empty(-(-size.numel() // 8), dtype=torch.int64, device=device)
+    words.random_(-(2**63), None, generator=generator)
+    return words.view(torch.uint8)[: size.numel()].view(size)
+
+
 @dataclass(frozen=True)
 class Dropout:
     """Sets a share of numbers to zero; the mask that it keeps takes one byte a number.
@@ -47,11 +57,8 @@ class Dropout:
         if self.part:
             shape[1] = self.part.whole
         size = torch.Size(shape)
-        # On a CPU a float is drawn as slowly as eight bytes, and there are many to draw.
         dropped = round(BYTE_VALUES * self.share)
-        words = torch.empty(-(-size.numel() // 8), dtype=torch.int64, device=x.device)
-        words.random_(-(2**63), None, generator=self.generator)
-        drawn = words.view(torch.uint8)[: size.numel()].view(size)
+        drawn = drawn_bytes(size, self.generator, x.device)
         kept = (drawn[:, self.part.indices] if self.part else drawn) >= dropped
         return x * kept * (BYTE_VALUES / (BYTE_VALUES - dropped))
 

@@ -1,0 +1,1 @@
+"""Fused layers: elementwise and reduction parts of a training step, fewer passes over memory."""
