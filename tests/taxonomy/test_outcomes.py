@@ -138,6 +138,7 @@ def test_a_publication_and_the_api_say_what_came_of_each_claim(
                 "run": run.pk,
                 "study": "sparsegpt",
                 "shipped": False,
+                "origin": "here",
                 "rule_written": "2026-11-26",
                 "numbers": [],
             },
