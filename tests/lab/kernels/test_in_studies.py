@@ -52,6 +52,10 @@ def wrong(x: torch.Tensor, weights) -> torch.Tensor:
     return few_bits.reference(x.float(), weights) * 1.01
 
 
+def not_a_number(x: torch.Tensor, weights) -> torch.Tensor:
+    return few_bits.reference(x.float(), weights) * torch.nan
+
+
 @pytest.mark.parametrize("code", ["paper", "tunstall-8"])
 def test_experts_in_code_are_held_against_decoded_ones_and_then_timed(code) -> None:
     matrices = expert_products.experts(0, ((3, 300), (2, 200)))
@@ -85,6 +89,8 @@ def test_packed_weights_are_held_against_unpacked_ones_and_then_timed(variant) -
 
 
 def test_wrong_products_of_packed_weights_are_told_and_not_timed(monkeypatch) -> None:
+    monkeypatch.setattr(few_bits, "product", not_a_number)
+    assert not gpu_kernels.timed(LAYERS, Format(4, 128), 1, "cpu", rounds=2).speeds
     monkeypatch.setattr(few_bits, "product", wrong)
     found = gpu_kernels.timed(LAYERS, Format(4, 128), 1, "cpu", rounds=2)
     assert found.apart > 0.004

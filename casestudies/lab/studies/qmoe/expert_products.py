@@ -66,7 +66,7 @@ def timed(matrices: Sequence[Ternary], code: Code, tokens: int, device: str) -> 
         relative(code_words.product(given, words), given.cpu().double() @ w.double().T)
         for given, words, w in zip(x, coded, values, strict=True)
     )
-    if apart > TOLERANCES[DTYPE]:
+    if not apart <= TOLERANCES[DTYPE]:  # NaN is no less wrong
         return Timed(apart)
     dense = [w.to(device, DTYPE, copy=True) for _ in range(COPIES) for w in values]
     words = [_copy(each) for _ in range(COPIES) for each in coded]
