@@ -60,6 +60,8 @@ def test_what_passes_through_it_is_what_a_plain_block_of_those_weights_gives() -
         ("NVIDIA A100-SXM4-80GB", 4.5, "supported"),
         ("NVIDIA A100-SXM4-80GB", 4.51, "direction agrees"),
         ("NVIDIA A100-SXM4-80GB", 12.01, "not reproduced"),
+        ("NVIDIA L4", 4.5, "supported"),
+        ("NVIDIA L40S", 4.5, "direction agrees"),
         ("NVIDIA H100 80GB HBM3", 4.5, "direction agrees"),
         ("NVIDIA H100 80GB HBM3", 4.51, "not reproduced"),
     ],

@@ -5,6 +5,8 @@ Whoever wants a kernel asks `why_not` first, and imports its module only if that
 """
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from casestudies.lab.measure.equality import Equality
@@ -18,6 +20,18 @@ def why_not(device: str) -> str:
     if device != "cuda":
         return "needs a GPU"
     return "" if find_spec("triton") else "needs the Python package triton"
+
+
+@contextmanager
+def attempting(what: str, log: Callable[[str], None]) -> Iterator[None]:
+    """Let a run go on where what is inside fails on this GPU, and log why.
+
+    Triton's errors have no common base, and a compiler or memory may be missing as well.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - one that fails costs a run nothing else
+        log(f"{what}: {type(error).__name__}: {error}: not run")
 
 
 def equalities() -> tuple[Equality, ...]:

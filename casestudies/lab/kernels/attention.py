@@ -124,7 +124,7 @@ def _attend(  # type: ignore[no-untyped-def]
     )
     rows, d = first + tl.arange(0, M), tl.arange(0, SPAN)
     held = (rows < queries)[:, None] & (d < WIDTH)[None, :]
-    at = sequence * query_b + head * query_h + rows[:, None] * query_t + d[None, :]
+    at = sequence * query_b + head * query_h + rows[:, None].to(tl.int64) * query_t + d[None, :]
     q = tl.load(query + at, mask=held, other=0.0)
     key += sequence * key_b + head // group * key_h
     value += sequence * value_b + head // group * value_h
@@ -162,7 +162,7 @@ def _attend(  # type: ignore[no-untyped-def]
                 s = tl.where(seen, s, float("-inf"))
             o, total, m = softened(o, total, m, s, v)
 
-    at = sequence * output_b + head * output_h + rows[:, None] * output_t + d[None, :]
+    at = sequence * output_b + head * output_h + rows[:, None].to(tl.int64) * output_t + d[None, :]
     tl.store(output + at, (o / total[:, None]).to(output.dtype.element_ty), mask=held)
 
 

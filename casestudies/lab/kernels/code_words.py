@@ -288,9 +288,8 @@ EQUALITIES = tuple(
     )
     for bits, most, tokens, dtype in (
         (16, 3, 1, torch.bfloat16),
-        (16, 4, 1, torch.float16),
         (8, 2, 1, torch.bfloat16),
-        (16, 3, 1, torch.float32),
+        (16, 4, 1, torch.float32),
         (16, 3, 16, torch.bfloat16),
         (8, 2, 5, torch.float32),
     )

@@ -35,10 +35,15 @@ def prune(
 
     u (B, B) is the block's inverse factor. `keep` (B, rows) is 1 where a weight stays; without it
     the `zeros` least salient of every `group` columns go, a power of two that divides B. What stays
-    is rounded to the grid, if there is one. Raises ValueError unless all is float32.
+    is rounded to the grid, if there is one. Raises ValueError unless all is float32, the columns
+    contiguous and whole groups.
     """
     if w.dtype != torch.float32 or u.dtype != torch.float32:
         raise ValueError(f"columns are pruned in float32, not in {w.dtype}")
+    if not w.is_contiguous() or (keep is not None and not keep.is_contiguous()):
+        raise ValueError("columns and what stays of them must be contiguous")
+    if keep is None and len(w) % group:
+        raise ValueError(f"{len(w)} columns are no groups of {group}")
     factors = u / u.diagonal()[:, None]
     e = torch.empty_like(w)
     for first in range(0, len(w), SPAN):

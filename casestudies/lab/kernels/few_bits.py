@@ -264,7 +264,6 @@ EQUALITIES = tuple(
         (8, 5, torch.float16),
         (4, 1, torch.float16),
         (4, 5, torch.bfloat16),
-        (4, 1, torch.float32),
         (4, 5, torch.float32),
         (3, 1, torch.bfloat16),
         (3, 5, torch.float16),

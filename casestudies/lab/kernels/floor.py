@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from casestudies.lab.measure.rounds import copied_bytes_a_second
+
 
 @dataclass(frozen=True)
 class Floor:
@@ -13,6 +15,6 @@ class Floor:
     def __add__(self, other: "Floor") -> "Floor":
         return Floor(self.bytes + other.bytes, self.operations + other.operations)
 
-    def seconds(self, bytes_a_second: float, operations_a_second: float) -> float:
-        """Return the least time of a device that moves and computes so much, both at once."""
-        return max(self.bytes / bytes_a_second, self.operations / operations_a_second)
+    def share_of_copying(self, seconds: float, device: str) -> float:
+        """Return the time in which the device copies as many bytes, as a share of the seconds."""
+        return self.bytes / copied_bytes_a_second(device) / seconds

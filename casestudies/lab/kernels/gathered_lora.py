@@ -51,9 +51,11 @@ def tiles(segments: Sequence[tuple[int, int]], device: str) -> Tensor:
 def add(y: Tensor, x: Tensor, pages: Pages, taken: Tensor, first: int, rank: int) -> None:
     """Add to y (N, d) what adapters of this rank make of x (N, k); `taken` is what `tiles` said.
 
-    An adapter's numbers from `first` on are the layer's A (r, k), then B (r, d). Rows are
-    contiguous, and each token is in one tile.
+    An adapter's numbers from `first` on are the layer's A (r, k), then B (r, d). Each token is in
+    one tile. Raises ValueError for what is not contiguous.
     """
+    if not all(part.is_contiguous() for part in (y, x, pages.memory, pages.tables)):
+        raise ValueError("tokens and pages must be contiguous")
     (tokens, k), d = x.shape, y.shape[1]
     spans = triton.cdiv(k, SPAN)
     page = pages.memory.shape[1]

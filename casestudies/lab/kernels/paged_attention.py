@@ -40,7 +40,10 @@ def attend(
 
     `tables` (R, C) are int32: text r's token t lies in place t % S of block tables[r, t // S], for
     all t below lengths[r], its own included; what stands in a table behind them is not read.
+    Raises ValueError for places that are not contiguous, which are too many to copy.
     """
+    if not places.is_contiguous() or tables.stride(1) != 1:
+        raise ValueError("places, and the rows of tables, must be contiguous")
     texts, heads, width = query.shape
     shared, most = places.shape[2], tables.shape[1] * size
     if spans is None:

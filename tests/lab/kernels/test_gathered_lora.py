@@ -1,5 +1,7 @@
 """Each token gets what its own adapter makes of it, read from pages in any order."""
 
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,7 +10,7 @@ from casestudies.lab.kernels.gathered_lora import Pages
 from casestudies.lab.measure.equality import TOLERANCES, relative
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 @given(
     segments=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=4),
     k=st.integers(1, 700),
@@ -27,6 +29,12 @@ def test_each_token_gets_what_its_own_adapter_adds(
     gathered_lora.reference(exact, x.double(), wide, taken, first, rank)
     gathered_lora.add(y, x, pages, taken, first, rank)
     assert relative(y, exact) <= TOLERANCES[dtype]
+
+
+def test_tokens_that_do_not_adjoin_are_refused() -> None:
+    y, x, pages = gathered_lora.drawn([(0, 4)], 8, 8, 1, 16, 0, torch.float32)
+    with pytest.raises(ValueError, match="must be contiguous"):
+        gathered_lora.add(y, x.T, pages, gathered_lora.tiles([(0, 4)], "cpu"), 0, 1)
 
 
 def test_a_tile_has_tokens_of_one_adapter() -> None:

@@ -2,13 +2,25 @@
 
 import pytest
 import torch
+from torch import nn
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.kernels import code_words, few_bits
+from casestudies.lab.contract import Setup
+from casestudies.lab.kernels import attempting, attention, code_words, few_bits, floor
+from casestudies.lab.kernels.paged_attention import attend
 from casestudies.lab.measure import rounds
+from casestudies.lab.models import paged
 from casestudies.lab.quantize.quantized import Format
 from casestudies.lab.report import Report
-from casestudies.lab.result import MeasuredEvent
+from casestudies.lab.result import Log, MeasuredEvent
+from casestudies.lab.studies.fused_attention.about import ONE_KERNEL, FusedAttentionParameters
+from casestudies.lab.studies.fused_attention.study import AttentionBench
+from casestudies.lab.studies.multi_lora.adapters import LowRank
+from casestudies.lab.studies.multi_lora.claims import FROM_PAGES, SWITCH
+from casestudies.lab.studies.multi_lora.timing import layer_runs
+from casestudies.lab.studies.paged_kv_cache import in_place
+from casestudies.lab.studies.paged_kv_cache.about import IN_PLACE
+from casestudies.lab.studies.paged_kv_cache.claims import PAGED
 from casestudies.lab.studies.qmoe import expert_products
 from casestudies.lab.studies.qmoe import study as qmoe
 from casestudies.lab.studies.quantization import gpu_kernels
@@ -33,15 +45,18 @@ def _little_work(monkeypatch) -> None:
     monkeypatch.setattr(expert_products, "COPIES", 2)
     monkeypatch.setattr(expert_products, "ROUNDS", 3)
     monkeypatch.setattr(gpu_kernels, "TAKING_TURNS", 3000)
-    for module in (expert_products, gpu_kernels):
-        monkeypatch.setattr(module, "copied_bytes_a_second", lambda device: 1e9)
+    monkeypatch.setattr(floor, "copied_bytes_a_second", lambda device: 1e9)
 
 
 def wrong(x: torch.Tensor, weights) -> torch.Tensor:
     return few_bits.reference(x.float(), weights) * 1.01
 
 
-@pytest.mark.parametrize("code", expert_products.CODES)
+def not_a_number(x: torch.Tensor, weights) -> torch.Tensor:
+    return few_bits.reference(x.float(), weights) * torch.nan
+
+
+@pytest.mark.parametrize("code", ["paper", "tunstall-8"])
 def test_experts_in_code_are_held_against_decoded_ones_and_then_timed(code) -> None:
     matrices = expert_products.experts(0, ((3, 300), (2, 200)))
     found = expert_products.timed(matrices, code, 1, "cpu")
@@ -62,7 +77,7 @@ def test_wrong_products_of_experts_are_told_and_not_timed(monkeypatch) -> None:
     assert metrics_of(events) == ["equality error"]
 
 
-@pytest.mark.parametrize("variant", gpu_kernels.FORMS)
+@pytest.mark.parametrize("variant", ["int8 kernel", "int3 kernel"])
 def test_packed_weights_are_held_against_unpacked_ones_and_then_timed(variant) -> None:
     form = gpu_kernels.FORMS[variant]
     found = gpu_kernels.timed(LAYERS, form, 1, "cpu", rounds=2)
@@ -74,12 +89,66 @@ def test_packed_weights_are_held_against_unpacked_ones_and_then_timed(variant) -
 
 
 def test_wrong_products_of_packed_weights_are_told_and_not_timed(monkeypatch) -> None:
+    monkeypatch.setattr(few_bits, "product", not_a_number)
+    assert not gpu_kernels.timed(LAYERS, Format(4, 128), 1, "cpu", rounds=2).speeds
     monkeypatch.setattr(few_bits, "product", wrong)
     found = gpu_kernels.timed(LAYERS, Format(4, 128), 1, "cpu", rounds=2)
     assert found.apart > 0.004
     report, events = report_on("quantization")
     quantization.report_kernel(report, "int4 kernel", found, model="OPT-175B", tokens=1)
     assert metrics_of(events) == ["equality error"]
+
+
+def test_attention_over_blocks_is_held_against_float64_and_timed() -> None:
+    tokens = in_place.drawn(9, torch.Generator().manual_seed(0))
+    assert len(tokens) == 9
+    assert in_place.SHORTEST <= min(tokens) < max(tokens) <= in_place.LONGEST
+    found = in_place.compared(attend, [20, 5], 16, 2, "cpu")
+    assert found.keys() == {PAGED, IN_PLACE}
+    for apart, taken in found.values():
+        assert apart < 0.01
+        assert len(taken) == 2
+
+    def wrong(*given) -> torch.Tensor:
+        return 1.1 * paged.attend(*given)
+
+    apart, taken = in_place.compared(wrong, [20, 5], 16, 2, "cpu")[IN_PLACE]
+    assert apart > in_place.WRONG
+    assert not taken
+
+
+def test_bytes_that_must_be_moved_are_held_against_copying() -> None:
+    moved = 2 * 2 * 128 * (8 * 30 + 32 * 2)
+    assert in_place.share_of_copying([20, 10], 1e-3, "cpu") == pytest.approx(moved / 1e6)
+
+
+@pytest.mark.parametrize("factor", [1, 1.01])
+def test_attention_in_one_kernel_is_measured_if_it_is_right(factor) -> None:
+    report, events = report_on("fused-attention")
+    parameters, setup = FusedAttentionParameters(heads=1), Setup(device="cpu", seed=0)
+    bench = AttentionBench(parameters, setup, report, {})
+    bench.take(ONE_KERNEL, lambda q, k, v: factor * attention.attend(q, k, v))
+    assert metrics_of(events) == ["equality error"]
+    assert (ONE_KERNEL in bench.ways) == (factor == 1)
+
+
+def test_adapters_read_from_pages_are_those_that_are_merged() -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Linear(300, 70, bias=False).requires_grad_(False)
+    x = torch.randn(5, 300, generator=generator)
+    runs = layer_runs(layer, x, LowRank(3), generator, from_pages=True)
+    torch.testing.assert_close(runs[FROM_PAGES](), runs[SWITCH](), rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_that_fails_costs_a_run_nothing_else() -> None:
+    report, events = report_on("quantization")
+
+    def fail() -> None:
+        raise MemoryError("none left")
+
+    with attempting("int3 kernel", report.log):
+        fail()
+    assert events == [Log(text="int3 kernel: MemoryError: none left: not run")]
 
 
 @pytest.mark.parametrize(("claim", "row", "statuses"), [
@@ -102,6 +171,13 @@ def test_claims_are_decided_on_a_gpu_alone(claim, row, statuses) -> None:
         assert study.judge(on_a_gpu(on_cpu))[claim].status == status
     without = on_a_gpu(measured(study, []))
     assert study.judge(without)[claim].status == "not run"
+
+
+def test_experts_smaller_than_the_publications_decide_nothing() -> None:
+    study = STUDIES["qmoe"]
+    rows = [("product overhead", "paper", 1.0, {"tokens": 1})]
+    small = on_a_gpu(measured(study, rows, speed_size=48))
+    assert "smaller" in study.judge(small)["frantar2023qmoe-2"].reason
 
 
 def test_on_a_cpu_a_captured_run_is_the_run_and_copies_have_a_speed() -> None:

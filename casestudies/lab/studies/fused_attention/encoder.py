@@ -21,7 +21,7 @@ SHAPE = BertShape(layers=4, width=256, heads=4, vocabulary=256, positions=max(EN
 
 def by_definition(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return attention in both directions, which holds every score (B, H, T, T) at once."""
-    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     return scores.softmax(-1) @ value
 
 

@@ -59,10 +59,11 @@ def layer_runs(
 
     runs = {SWITCH: switched, LOOP: one_by_one, GATHERED: gathered}
     if from_pages:
-        from casestudies.lab.kernels import gathered_lora
 
         @torch.inference_mode()
         def read() -> Tensor:
+            from casestudies.lab.kernels import gathered_lora
+
             y = layer(x)
             pages = gathered_lora.Pages(pool.memory, pool.tables(tasks))
             own = gathered_lora.tiles([(task, 1) for task in tasks], x.device.type)

@@ -259,7 +259,8 @@ STUDY = Study(
             LOWER,
             "latency",
             "timed",
-            "wall clock of attention for a new token of each of 64 texts of 128 to 4,096 tokens in"
+            "wall clock of attention for a new token of each of 64 texts (of fewer, if there are"
+            " fewer requests) of 128 to 4,096 tokens in"
             " blocks, a layer of Llama's 8B shape in bfloat16; gathered text by text, or read in"
             " place; alternating, median of rounds",
         ),

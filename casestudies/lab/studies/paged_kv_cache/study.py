@@ -11,7 +11,6 @@ from casestudies.lab import kernels
 from casestudies.lab.contract import Setup
 from casestudies.lab.equations.inference_memory import kv_bytes_per_token
 from casestudies.lab.measure import rounds as timing
-from casestudies.lab.models import paged
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.paged import Blocks
 from casestudies.lab.report import Report
@@ -22,7 +21,7 @@ from casestudies.lab.serving.caches import InBlocks
 from casestudies.lab.serving.carrying import ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Served, serve, serving, together
 from casestudies.lab.studies.paged_kv_cache import in_place
-from casestudies.lab.studies.paged_kv_cache.about import BEAMS, IN_PLACE, PagedParameters
+from casestudies.lab.studies.paged_kv_cache.about import BEAMS, PagedParameters
 from casestudies.lab.studies.paged_kv_cache.claims import FEW, LONGEST, ORACLE, PAGED, POWER
 from casestudies.lab.studies.paged_kv_cache.reserving import Counted, in_blocks, in_pieces
 from casestudies.lab.studies.paged_kv_cache.sharing import COPIED, Prompts
@@ -201,21 +200,20 @@ def report_in_place(trace: Trace, device: str, report: Report) -> None:
     if reason := kernels.why_not(device):
         report.log(f"Blocks read in place: {reason}: not run")
         return
-    from casestudies.lab.kernels import paged_attention  # pragma: no cover - needs a GPU
+    texts = min(in_place.TEXTS, trace.p.requests)  # pragma: no cover - needs a GPU
+    tokens = in_place.drawn(texts, torch.Generator().manual_seed(trace.seed))  # pragma: no cover
+    with kernels.attempting("Blocks read in place", report.log):  # pragma: no cover - needs a GPU
+        from casestudies.lab.kernels.paged_attention import attend
 
-    ways = {PAGED: paged.attend, IN_PLACE: paged_attention.attend}  # pragma: no cover - a GPU
-    tokens = in_place.drawn(torch.Generator().manual_seed(trace.seed))  # pragma: no cover - a GPU
-    found = in_place.compared(  # pragma: no cover - needs a GPU
-        ways, tokens, trace.block, trace.p.rounds, device
-    )
-    for name, (apart, taken) in found.items():  # pragma: no cover - needs a GPU
-        report.measure("equality error", name, apart)
-        if not taken:
-            report.log(f"Attention, {name}, is wrong: not timed")
-            continue
-        report.measure("attention time", name, [MS * seconds for seconds in taken])
-        share = in_place.share_of_copying(tokens, statistics.median(taken), device)
-        report.log(f"Attention, {name}, at {100 * share:.0f} % of what this device copies")
+        found = in_place.compared(attend, tokens, trace.block, trace.p.rounds, device)
+        for name, (apart, taken) in found.items():
+            report.measure("equality error", name, apart)
+            if not taken:
+                report.log(f"Attention, {name}, is wrong: not timed")
+                continue
+            report.measure("attention time", name, [MS * seconds for seconds in taken])
+            share = in_place.share_of_copying(tokens, statistics.median(taken), device)
+            report.log(f"{name}: what must be moved is copied in {share:.0%} of the time")
 
 
 def verdict(trace: Trace, rounds: Sequence[Round], saved: float) -> str:

@@ -30,6 +30,7 @@ from casestudies.lab.result import Result
 SWITCH_C_EXPERTS = 30 * 2048 * 2 * 2080 * 6144
 SWITCH_C_PARAMETERS = 1_571e9
 DENSE_BITS = 16
+SWITCH_C_MIB = 49  # a matrix of an expert in float32
 MOST_OVERHEAD = 5  # percent
 # Packages whose docstrings are trained and evaluated on.
 DOCUMENTED = ("numpy", "pandas", "django")
@@ -142,6 +143,8 @@ def overhead_on_a_gpu(result: Result) -> Judgement:
     """Claim 2: running from the code takes at most 5 % longer than from bfloat16."""
     if result.environment.device == "cpu":
         return not_run("needs a GPU")
+    if int(result.parameters["speed_size"] or 0) < SWITCH_C_MIB:
+        return not_run("this run multiplied experts smaller than Switch-c2048’s")
     overhead = result.value("product overhead", "paper", tokens=1)
     return judged(
         Number("overhead of products from the publication’s code", overhead, "%", claimed=True),

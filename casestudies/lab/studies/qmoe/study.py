@@ -11,11 +11,11 @@ from torch import Tensor
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text, tokenizers
-from casestudies.lab.kernels import why_not
+from casestudies.lab.kernels import attempting, why_not
 from casestudies.lab.measure.cost import Measured
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.qmoe import compression, expert_products, model, speed, training
-from casestudies.lab.studies.qmoe.about import DENSE_BITS, DOCUMENTED, QMoeParameters
+from casestudies.lab.studies.qmoe.about import DENSE_BITS, DOCUMENTED, SWITCH_C_MIB, QMoeParameters
 from casestudies.lab.studies.qmoe.codes import container, dictionary
 from casestudies.lab.studies.qmoe.codes.container import CODES, Code
 from casestudies.lab.studies.qmoe.compression import Compressed
@@ -81,7 +81,7 @@ def run(parameters: QMoeParameters, setup: Setup, report: Report) -> str:
     with report.stage("measuring sizes and speeds of the codes", CODING):
         _report_sizes(report, setup)
         products = _report_products(report, setup, parameters.speed_size)
-        _report_overheads(report, setup)
+        _report_overheads(report, setup, parameters.speed_size)
     return verdict(parameters.clip, bench, outcomes, controls["experts zeroed"], products)
 
 
@@ -299,16 +299,22 @@ def _report_products(report: Report, setup: Setup, mebibytes: int) -> dict[str, 
     return medians
 
 
-def _report_overheads(report: Report, setup: Setup) -> None:
-    """Report what products from the codes cost a GPU; say why not where there is no kernel."""
+def _report_overheads(report: Report, setup: Setup, mebibytes: int) -> None:
+    """Report what products from the codes cost a GPU; say why not where there is no kernel.
+
+    Where the size is less than that of an expert of Switch-c2048, small ones are multiplied.
+    """
     if reason := why_not(setup.device):
         report.log(f"No product with experts of Switch-c2048’s shapes was timed: {reason}")
         return
-    matrices = expert_products.experts(setup.seed)  # pragma: no cover - needs a GPU
+    whole = mebibytes >= SWITCH_C_MIB  # pragma: no cover - needs a GPU
+    shapes = expert_products.SWITCH_C if whole else expert_products.SMALL
+    matrices = expert_products.experts(setup.seed, shapes)
     for code in expert_products.CODES:
         for tokens in expert_products.TOKENS:
-            found = expert_products.timed(matrices, code, tokens, setup.device)
-            report_overhead(report, code, tokens, found)
+            with attempting(f"{code}, {tokens} tokens", report.log):
+                found = expert_products.timed(matrices, code, tokens, setup.device)
+                report_overhead(report, code, tokens, found)
 
 
 def report_overhead(report: Report, code: Code, tokens: int, found: expert_products.Timed) -> None:
