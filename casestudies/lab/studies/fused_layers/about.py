@@ -113,7 +113,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1.5),
+        QUICK: Preset(1),
         CLAIMS: Preset(4, {"steps": 2, "rounds": 9, "claimed_shapes": True}),
         FULL: Preset(
             10,
