@@ -106,8 +106,7 @@ def in_words(packed: container.Packed, device: str) -> "Coded":
 def _table(code: Code, zeros: int, device: str) -> "Table":
     from casestudies.lab.kernels.code_words import Table
 
-    found = dictionary.paper() if code == "paper" else dictionary.tunstall(int(code[9:]), zeros)
-    table = Table.of(found.entries)
+    table = Table.of(container.dictionary_of(code, zeros).entries)
     return replace(table, words=table.words.to(device))
 
 

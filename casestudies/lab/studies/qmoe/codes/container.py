@@ -25,6 +25,7 @@ from casestudies.lab.studies.qmoe.codes.ternary import Floats, Ternary
 
 Code = Literal["paper", "tunstall-16", "tunstall-8", "rans"]
 CODES: tuple[Code, ...] = get_args(Code)
+WORD_BITS: dict[Code, int] = {"tunstall-16": 16, "tunstall-8": 8}  # of our dictionaries
 MAGIC, VERSION = b"TRIT", 1
 CHECK = struct.Struct("<I")
 MOST_COLUMNS = 2**24  # so that a false header cannot ask for more memory than there is
@@ -66,7 +67,7 @@ class Packed:
     @cached_property
     def dictionary(self) -> Dictionary:
         """Return the dictionary of the code words. Raises ValueError for the range code."""
-        return _dictionary(self.code, self.zeros)
+        return dictionary_of(self.code, self.zeros)
 
     @cached_property
     def starts(self) -> Counts:
@@ -121,7 +122,7 @@ def encode(matrix: Ternary, code: Code) -> Packed:
     if code == "rans":
         units, counts = rans.encode(matrix.trits, zeros)
     else:
-        units, counts = coding.encode(matrix.trits, _dictionary(code, zeros))
+        units, counts = coding.encode(matrix.trits, dictionary_of(code, zeros))
     return Packed(code, zeros, matrix.trits.shape[1], matrix.scales, counts, units)
 
 
@@ -189,17 +190,18 @@ def _zeros(trits: Trits, code: Code) -> int:
     return min(max(round(256 * share), 1), 255)
 
 
-def _dictionary(code: Code, zeros: int) -> Dictionary:
+def dictionary_of(code: Code, zeros: int) -> Dictionary:
+    """Return a code's dictionary. Raises ValueError for the range code, which has none."""
     if code == "paper":
         return dictionary.paper()
     if code == "rans":
         raise ValueError("the range code has no dictionary")
-    return dictionary.tunstall(int(code.removeprefix("tunstall-")), zeros)
+    return dictionary.tunstall(WORD_BITS[code], zeros)
 
 
 def _table_hash(code: Code, zeros: int) -> bytes:
     """Return 8 bytes that differ if the reader's tables are not the writer's."""
-    sha256 = rans.sha256(zeros) if code == "rans" else _dictionary(code, zeros).sha256
+    sha256 = rans.sha256(zeros) if code == "rans" else dictionary_of(code, zeros).sha256
     return sha256[:8]
 
 
