@@ -103,6 +103,7 @@ def run(
 
     The last event is Finished, which holds the result, or Failed; then the cause is raised.
     """
+    from casestudies.lab.measure.energy import Meter
     from casestudies.lab.measure.environment import environment
 
     head: dict[str, Any] = {
@@ -115,7 +116,8 @@ def run(
     report = Report(study, emit)
     measure: StudyRun = import_module(study.module).run
     try:
-        verdict = measure(parameters, setup, report)
+        with Meter(setup.device) as meter:
+            verdict = measure(parameters, setup, report)
     except Exception as error:
         emit(Failed(error=f"{type(error).__name__}: {error}"))
         raise
@@ -124,7 +126,9 @@ def run(
         sources["model"] = sources["model"].model_copy(update={"licence": setup.licence})
     result = Result(
         **head,
-        environment=found.model_copy(update={**sources, "precision": report.precision}),
+        environment=found.model_copy(
+            update={**sources, "precision": report.precision, "energy": meter.energy}
+        ),
         measurements=report.measurements,
         series=report.curves,
         verdict=verdict,

@@ -41,12 +41,18 @@ Scalar = bool | Integer | FiniteFloat | Name
 Settings = Annotated[dict[Name, Scalar], Field(max_length=20)]
 Parameters = Annotated[dict[Name, Scalar | None], Field(max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Form(BaseModel):
     """Base of all that a run says; a field that is not known is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _said(fields: dict[str, Any], *later: str) -> dict[str, Any]:
+    """Leave out what is None of fields that came later: older results stay as they are."""
+    return {name: fields[name] for name in fields if name not in later or fields[name] is not None}
 
 
 class MeasuredValue(Form):
@@ -62,7 +68,7 @@ class MeasuredValue(Form):
     value: FiniteFloat
     unit: Name
     n: Count
-    spread: Annotated[FiniteFloat, Field(ge=0)] | None
+    spread: NotNegative | None
 
     @property
     def key(self) -> tuple[str, str, frozenset[tuple[str, Any]]]:
@@ -88,17 +94,34 @@ class SourceFile(Form):
 
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Results from before licences were said stay the documents that they are.
-        return {name: value for name, value in write(self).items() if value is not None}
+        return _said(write(self), "licence")
 
 
 class Gpu(Form):
-    """A graphics processor."""
+    """A graphics processor; its clocks are those that were found when the run began."""
 
     name: Name
     memory_bytes: Bytes
     cuda: Name | None = None
     driver: Name | None = None
+    clock_mhz: NotNegative | None = None
+    memory_clock_mhz: NotNegative | None = None
+    power_limit_watts: NotNegative | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _said(write(self), "clock_mhz", "memory_clock_mhz", "power_limit_watts")
+
+
+class Energy(Form):
+    """Joules that the machine's counters say it took during a run, all other work included."""
+
+    gpu_joules: NotNegative | None = None
+    processor_joules: NotNegative | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _said(write(self), "gpu_joules", "processor_joules")
 
 
 class Environment(Form):
@@ -118,6 +141,11 @@ class Environment(Form):
     precision: Name | None = None
     model: SourceFile | None = None
     text: SourceFile | None = None
+    energy: Energy | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _said(write(self), "energy")
 
     @property
     def hardware(self) -> str:

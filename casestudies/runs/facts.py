@@ -11,8 +11,15 @@ from casestudies.models import Run
 
 SHOWN_FIRST = (
     *("processor", "cores", "threads", "memory_bytes", "gpu", "device", "precision"),
-    *("model", "text", "commit", "python", "libraries", "system"),
+    *("energy", "model", "text", "commit", "python", "libraries", "system"),
 )
+NAMES = {
+    "gpu": "GPU",
+    "memory_bytes": "memory",
+    "gpu_joules": "whole GPU (NVML)",
+    "processor_joules": "all processors (RAPL)",
+}
+UNITS = {"joules": "J", "mhz": "MHz", "watts": "W"}  # which end a name
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,8 @@ def environment(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _named(name: str) -> str:
-    words = {"gpu": "GPU", "memory_bytes": "memory"}
-    return words.get(name, name.replace("_", " "))
+    quantity, _, unit = name.rpartition("_")
+    return NAMES.get(name, (quantity if unit in UNITS else name).replace("_", " "))
 
 
 def _in_words(name: str, value: Any) -> str:
@@ -74,4 +81,6 @@ def _in_words(name: str, value: Any) -> str:
         return f"{value / GIB:.1f} GiB"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int | float) and (unit := UNITS.get(name.rpartition("_")[2])):
+        return f"{value:,.0f} {unit}"
     return "not reported" if value is None else str(value)

@@ -16,7 +16,7 @@ from django.utils import timezone
 from casestudies.choices import Device, State
 from casestudies.models import Run, RunEvent
 from casestudies.studies.reference_runs import FOLDER, load
-from tests.casestudies.making import NOON, a_finished_run, a_person, a_run
+from tests.casestudies.making import ENVIRONMENT, NOON, a_finished_run, a_person, a_run
 from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
@@ -146,6 +146,16 @@ def test_a_result_says_what_was_set_where_it_ran_and_how_to_repeat_it(client: Cl
     assert "Example-135M" in page
     assert "<td>wanda</td><td>0.5</td><td>25.2</td>" in page
     assert "<b>1.554</b>" in page
+
+
+def test_energy_and_clocks_are_shown_where_the_machine_tells_them(client: Client) -> None:
+    gpu = {"name": "Example GPU", "memory_bytes": 2**34, "clock_mhz": 1980.0}
+    energy = {"gpu_joules": 12_345.4}
+    run = a_finished_run(environment={**ENVIRONMENT, "gpu": gpu, "energy": energy})
+    page = page_of(run, client)
+    assert "<dt>Energy</dt><dd>whole GPU (NVML) 12,345 J</dd>" in page
+    assert "clock 1,980 MHz" in page
+    assert "<dt>Energy</dt>" not in page_of(a_finished_run(), client)
 
 
 def test_a_run_of_a_study_that_left_the_catalogue_is_still_readable(client: Client) -> None:

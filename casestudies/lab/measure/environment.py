@@ -1,11 +1,12 @@
 """The machine and the versions that a measurement belongs to."""
 
+import csv
 import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -14,6 +15,7 @@ from casestudies.lab.result import Environment, Gpu
 
 MOMENT = 0.5  # seconds in which it is seen how much the machine does
 LAB = Path(__file__).resolve().parents[1]
+ASKED = ("uuid", "driver_version", "clocks.sm", "clocks.mem", "power.limit")  # of nvidia-smi
 LIBRARIES = ("torch", "numpy", "numba", "gguf", "tokenizers")
 
 
@@ -56,13 +58,40 @@ def _processor() -> str | None:
 
 def _gpu() -> Gpu:  # pragma: no cover - needs a GPU
     properties = torch.cuda.get_device_properties(0)
-    question = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    asked = ["nvidia-smi", f"--query-gpu={','.join(ASKED)}", "--format=csv,noheader,nounits"]
     return Gpu(
         name=properties.name,
         memory_bytes=properties.total_memory,
         cuda=torch.version.cuda,
-        driver=_output_of(question),
+        **said_of_gpu(_output_of(asked) or "", str(getattr(properties, "uuid", ""))),
     )
+
+
+def said_of_gpu(table: str, uuid: str) -> dict[str, Any]:
+    """Return driver, clocks and power limit by their names in `Gpu`, as nvidia-smi's table has.
+
+    It has a row for each card, with what was `ASKED`; of an unknown card the first one speaks.
+    What is no number there, such as "[N/A]", is None.
+    """
+    rows = [[cell.strip() for cell in row] for row in csv.reader(table.splitlines())]
+    whole = [row for row in rows if len(row) == len(ASKED)]
+    if not whole:
+        return {}
+    driver, *numbers = next((row for row in whole if uuid and row[0].endswith(uuid)), whole[0])[1:]
+    clock, memory_clock, power_limit = map(_number, numbers)
+    return {
+        "driver": driver,
+        "clock_mhz": clock,
+        "memory_clock_mhz": memory_clock,
+        "power_limit_watts": power_limit,
+    }
+
+
+def _number(said: str) -> float | None:
+    try:
+        return float(said)
+    except ValueError:
+        return None
 
 
 def _commit() -> str | None:
@@ -78,4 +107,4 @@ def _output_of(command: list[str]) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip().split("\n")[0] or None
+    return done.stdout.strip() or None
