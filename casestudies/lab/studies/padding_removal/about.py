@@ -217,7 +217,7 @@ STUDY = Study(
             "attention time",
             "ms",
             LOWER,
-            "throughput",
+            "latency",
             "timed",
             "wall clock of attention alone over all texts of that length, median of rounds",
         ),
