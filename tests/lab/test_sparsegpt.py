@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.oracles import sparsegpt as oracle
+from casestudies.lab.measure import rounds
 from casestudies.lab.quantize.hessian import gram, inverse_factor
 from casestudies.lab.studies.sparsegpt import baselines, semi_structured, solver
 from casestudies.lab.studies.sparsegpt.about import ONE_KERNEL, SparseGptParameters
@@ -191,7 +192,7 @@ def test_products_of_two_in_four_are_held_against_the_weights_that_they_stand_fo
     monkeypatch,
 ) -> None:
     monkeypatch.setattr(semi_structured, "TOKENS", (1, 8))
-    monkeypatch.setattr(semi_structured, "TAKING_TURNS", 5000)
+    monkeypatch.setattr(rounds, "BEYOND_CACHES", 5000)
     layers = semi_structured.layers()
     assert layers["llama-8b up, 14336 x 4096"] == (14_336, 4_096)
     assert len(layers) == 6

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 Runs = Mapping[str, Callable[[], object]]
+BEYOND_CACHES = 2**28  # bytes
 
 
 def alternately(
@@ -84,6 +85,11 @@ def captured(run: Callable[[], object], device: str) -> Callable[[], object]:
     with torch.cuda.graph(graph):
         run()
     return graph.replay
+
+
+def copies(each: int, most: int) -> int:
+    """Return how many things of so many bytes take turns so that no cache holds them all."""
+    return min(most, -(-BEYOND_CACHES // each))
 
 
 def copied_bytes_a_second(device: str, size: int = 2**28, rounds: int = 5) -> float:

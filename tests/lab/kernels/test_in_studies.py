@@ -44,7 +44,7 @@ def _little_work(monkeypatch) -> None:
     """Take few matrices, and a speed of copying that is none, for measuring it takes seconds."""
     monkeypatch.setattr(expert_products, "COPIES", 2)
     monkeypatch.setattr(expert_products, "ROUNDS", 3)
-    monkeypatch.setattr(gpu_kernels, "TAKING_TURNS", 3000)
+    monkeypatch.setattr(rounds, "BEYOND_CACHES", 3000)
     monkeypatch.setattr(floor, "copied_bytes_a_second", lambda device: 1e9)
 
 

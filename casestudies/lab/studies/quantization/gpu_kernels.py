@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from casestudies.lab.measure.equality import TOLERANCES, relative
-from casestudies.lab.measure.rounds import alternately, captured, ratios
+from casestudies.lab.measure.rounds import alternately, captured, copies, ratios
 from casestudies.lab.quantize.quantized import Format
 
 # The linear layers of a block: how many there are of so many rows and columns. OPT: Zhang et al.,
@@ -26,7 +26,6 @@ LAYERS: dict[str, dict[tuple[int, int], int]] = {
 SMALL = {"small layers": {(512, 384): 1, (384, 512): 1}}
 FORMS = {f"int{bits} kernel": Format(bits, 128) for bits in (8, 4, 3)}
 TOKENS = (1, 16)
-TAKING_TURNS = 2**28  # bytes of packed weights
 MOST_COPIES = 128
 CHECKED = 64  # rows that are held against float64
 DTYPE = torch.float16
@@ -75,9 +74,9 @@ def _of_shape(shape: tuple[int, int], form: Format, tokens: int, device: str, ro
     apart = relative(few_bits.product(x, packed)[:, :CHECKED], exact.cpu())
     if not apart <= TOLERANCES[DTYPE]:  # NaN is no less wrong
         return Timed(apart)
-    copies = min(MOST_COPIES, -(-TAKING_TURNS // form.stored_bytes(*shape)))
-    matrices = [packed.mapped(torch.clone) for _ in range(copies)]
-    dense = [torch.randn(shape, dtype=DTYPE, device=device) for _ in range(copies)]
+    count = copies(form.stored_bytes(*shape), MOST_COPIES)
+    matrices = [packed.mapped(torch.clone) for _ in range(count)]
+    dense = [torch.randn(shape, dtype=DTYPE, device=device) for _ in range(count)]
 
     def in_float16() -> None:
         for w in dense:
@@ -89,6 +88,6 @@ def _of_shape(shape: tuple[int, int], form: Format, tokens: int, device: str, ro
 
     runs = {"float16": captured(in_float16, device), "packed": captured(as_packed, device)}
     taken = alternately(runs, rounds, device)
-    each = statistics.median(taken["packed"]) / copies
+    each = statistics.median(taken["packed"]) / count
     of_copying = few_bits.floor(*shape, form, tokens).share_of_copying(each, device)
     return Timed(apart, ratios(taken, to="float16")["packed"], of_copying)

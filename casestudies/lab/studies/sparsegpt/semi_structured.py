@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.measure.equality import TOLERANCES, relative
-from casestudies.lab.measure.rounds import alternately, captured, ratios
+from casestudies.lab.measure.rounds import alternately, captured, copies, ratios
 from casestudies.lab.models.shapes import SHAPES
 from casestudies.lab.studies.sparsegpt import baselines, masks
 from casestudies.lab.studies.sparsegpt.speed import ROUNDS
@@ -24,7 +24,6 @@ from casestudies.lab.studies.sparsegpt.speed import ROUNDS
 MODELS = ("llama-1b", "llama-8b")
 SMALL = {"small, 256 x 128": (256, 128)}  # of a run that only shows that all works
 TOKENS = (1, 512, 4096)
-TAKING_TURNS = 2**28  # bytes of compressed weights
 MOST_COPIES = 64
 Compress = Callable[[Tensor], Tensor]
 
@@ -69,8 +68,8 @@ def products(
     generator = torch.Generator(device).manual_seed(0)
     weight = torch.randn(size, generator=generator, device=device)
     dense = baselines.magnitude(weight, masks.parse("2:4", 0.5)).bfloat16()
-    copies = min(MOST_COPIES, -(-TAKING_TURNS // (dense.nbytes * 9 // 16)))
-    dense_ones = [dense.clone() for _ in range(copies)]
+    count = copies(dense.nbytes * 9 // 16, MOST_COPIES)  # as it is compressed
+    dense_ones = [dense.clone() for _ in range(count)]
     sparse_ones = [compress(each) for each in dense_ones]
     for tokens in TOKENS:
         x = torch.randn(tokens, size[1], generator=generator, device=device).bfloat16()
