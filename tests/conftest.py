@@ -25,6 +25,9 @@ THIS_MACHINE = ["127.0.0.1", "::1"]
 
 # Triton decides by it, when something imports it for the first time, whether it interprets.
 os.environ["TRITON_INTERPRET"] = "1"
+# Each parallel process has one core: threads of PyTorch that wait for each other, and for a core,
+# make some tests ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from casestudies.lab import batch
+from casestudies.lab import batch, threads
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import (
     PRESETS,
@@ -233,13 +233,9 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def _setup(options: argparse.Namespace) -> Setup:
-    # Both are read when PyTorch and NumPy are first imported, which is below. Threads that wait
-    # for each other must not spin: on a busy machine that takes the time from those that work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if options.threads is not None:
-        if options.threads < 1:
-            raise InvalidParameter("threads", f"{options.threads} is not valid; integer, 1 or more")
-        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    if options.threads is not None and options.threads < 1:
+        raise InvalidParameter("threads", f"{options.threads} is not valid; integer, 1 or more")
+    threads.prepare(options.threads)
     if not 0 <= options.seed <= LARGEST_SEED:
         raise InvalidParameter("seed", f"{options.seed} is not valid; integer, 0 to {LARGEST_SEED}")
     brought = {name: getattr(options, name, None) for name in ACCEPTED}

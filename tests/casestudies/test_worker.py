@@ -35,7 +35,7 @@ def start_worker() -> Iterator[Callable[..., Process]]:
 
     def start_one(*options: str) -> Process:
         command = [sys.executable, "manage.py", "worker", "--queues", "cpu", *options]
-        environment = {**os.environ, "DATABASE_URL": own, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "DATABASE_URL": own}
         workers.append(subprocess.Popen(command, env=environment))
         return workers[-1]
 

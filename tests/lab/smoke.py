@@ -1,7 +1,6 @@
 """One smoke run of all studies, for all tests that look at it."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,10 +31,7 @@ class SmokeRun:
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Return how `python -m casestudies.lab` with these arguments ended."""
     command = [sys.executable, "-m", "casestudies.lab", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 @dataclass(frozen=True)

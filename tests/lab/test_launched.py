@@ -1,7 +1,6 @@
 """A study whose ranks torchrun has started."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -19,7 +18,6 @@ def test_ranks_of_torchrun_give_one_result_and_it_is_that_of_ranks_started_here(
         text=True,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]

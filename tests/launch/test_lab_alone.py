@@ -17,7 +17,6 @@ TAKEN = ["Makefile", "casestudies/__init__.py", "casestudies/lab"]
 # What `make` and pytest set for themselves is not for another `make`; byte code is not waited for.
 ENVIRONMENT = {
     **{k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "PYTHONPATH")},
-    "OMP_NUM_THREADS": "1",
     "PIP_NO_COMPILE": "1",
 }
 
