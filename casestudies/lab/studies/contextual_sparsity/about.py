@@ -162,7 +162,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1),
+        QUICK: Preset(1.5, {"recorded_windows": 128, "rounds": 7}),
         CLAIMS: Preset(
             6,
             {

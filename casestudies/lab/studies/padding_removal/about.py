@@ -134,7 +134,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1.6),
+        QUICK: Preset(1.5, {"batches": 2}),
         CLAIMS: Preset(
             1,
             {

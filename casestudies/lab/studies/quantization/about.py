@@ -209,7 +209,16 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(2),
+        QUICK: Preset(
+            1.5,
+            {
+                "steps": 200,
+                "trained_evaluation_windows": 128,
+                "calibration_windows": 2,
+                "evaluation_windows": 3,
+                "rounds": 3,
+            },
+        ),
         CLAIMS: Preset(4, {"calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}),
         FULL: Preset(
             30,

@@ -201,7 +201,7 @@ STUDY = Study(
     parameters=SpeculativeParameters,
     presets={
         SMOKE: Preset(0.15, {"drafted": 2, "longest": 1, "steps": 2, "texts": 1, "tokens": 4}),
-        QUICK: Preset(1.5),
+        QUICK: Preset(1.5, {"steps": 100, "texts": 3}),
         CLAIMS: Preset(5, {"steps": 250, "texts": 12, "tokens": 48}),
         FULL: Preset(25, {"longest": 16, "steps": 1000, "texts": 32, "tokens": 96}),
     },

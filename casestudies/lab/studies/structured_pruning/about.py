@@ -127,7 +127,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1.5),
+        QUICK: Preset(1.5, {"calibration_windows": 4, "rounds": 3}),
         # The claim is counted; more text to fit to and to test on only makes the rest surer.
         CLAIMS: Preset(4, {"calibration_windows": 24, "evaluation_windows": 6, "rounds": 9}),
         FULL: Preset(
