@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from casestudies.lab import batch, threads
+from casestudies.lab import batch
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import (
     PRESETS,
@@ -28,7 +28,7 @@ from casestudies.lab.contract import (
     bounds_of,
 )
 from casestudies.lab.describe import describe
-from casestudies.lab.machine import Machine, launched_rank
+from casestudies.lab.machine import Machine, launched_rank, prepare_threads
 from casestudies.lab.models.offered import BUNDLED_LICENCE, offered
 from casestudies.lab.report import Report, StudyRun
 from casestudies.lab.result import LARGEST_SEED, Event, Failed, Finished, Result, Started
@@ -235,7 +235,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 def _setup(options: argparse.Namespace) -> Setup:
     if options.threads is not None and options.threads < 1:
         raise InvalidParameter("threads", f"{options.threads} is not valid; integer, 1 or more")
-    threads.prepare(options.threads)
+    prepare_threads(options.threads)
     if not 0 <= options.seed <= LARGEST_SEED:
         raise InvalidParameter("seed", f"{options.seed} is not valid; integer, 0 to {LARGEST_SEED}")
     brought = {name: getattr(options, name, None) for name in ACCEPTED}

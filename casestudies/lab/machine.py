@@ -1,4 +1,4 @@
-"""What a run needs of a machine, and what a machine offers; nothing here imports PyTorch."""
+"""What a run needs of a machine, what one offers, and how threads wait; no PyTorch is imported."""
 
 import os
 import re
@@ -9,7 +9,12 @@ from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from typing import Any
 
+import psutil
+
 GIB = 2**30
+SPINS = 100_000  # of GNU OpenMP, about a millisecond; between two operations less time passes
+BUSY = 15.0  # percent of all cores that other work takes
+MOMENT = 0.2  # seconds in which that is seen
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,23 @@ def gpus() -> tuple[str, ...]:
         return ()
     found = re.findall(r"^GPU \d+:.*\(UUID: (GPU-[0-9a-f-]+)\)", listed, flags=re.MULTILINE)
     return tuple(found)
+
+
+def prepare_threads(threads: int | None) -> None:
+    """Set how many threads compute, all cores for None, and whether they spin while they wait.
+
+    PyTorch and NumPy read both from the environment when they are first imported, so that this
+    comes before. On a busy machine a thread that spins takes the core from those that work. Where
+    cores are idle it must not sleep: waking it takes longer than many an operation, in a virtual
+    machine most of all. What the environment says of waiting stays as it is.
+    """
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "OMP_WAIT_POLICY" in os.environ:
+        return
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    if "GOMP_SPINCOUNT" not in os.environ and psutil.cpu_percent(MOMENT) < BUSY:
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
 
 
 def launched_rank() -> tuple[int, int] | None:

@@ -129,6 +129,7 @@ class Environment(Form):
 
     device: Literal["cpu", "cuda"]
     processor: Name | None = None
+    instructions: Annotated[list[Name], Field(max_length=20)] | None = None
     cores: Count
     threads: Count
     memory_bytes: Bytes
@@ -145,7 +146,7 @@ class Environment(Form):
 
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _said(write(self), "energy")
+        return _said(write(self), "instructions", "energy")
 
     @property
     def hardware(self) -> str:
@@ -153,6 +154,8 @@ class Environment(Form):
         if self.gpu:
             return self.gpu.name
         processor = self.processor or "unknown processor"
+        if self.instructions:
+            processor += f" ({', '.join(self.instructions)})"
         return f"{processor}, {self.cores} cores, {self.threads} threads"
 
     @property

@@ -1,6 +1,6 @@
 """The API keeps its description, whatever it is asked and whoever asks."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,9 @@ from rest_framework.throttling import SimpleRateThrottle
 from schemathesis import GenerationMode
 from schemathesis.config import GenerationConfig
 
+from casestudies import serializers
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import Study
 from casestudies.models import Run, Sweep
 from reviewapp.corpus.models import Review
 from reviewapp.wsgi import application
@@ -47,6 +50,22 @@ def _no_limits(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     for scope in SimpleRateThrottle.THROTTLE_RATES:
         monkeypatch.setitem(SimpleRateThrottle.THROTTLE_RATES, scope, None)
     settings.RUNS_QUEUED_PER_USER = 10**6
+
+
+@pytest.fixture
+def _few_studies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Describe the runs of three studies that have between them every kind of parameter."""
+    few = {slug: STUDIES[slug] for slug in ("sparsegpt", "decentralized", "zero")}
+    assert kinds_of_parameters(few.values()) == kinds_of_parameters(STUDIES.values())
+    assert {"model" in study.accepts for study in few.values()} == {True, False}
+    monkeypatch.setattr(serializers, "STUDIES", few)
+
+
+def kinds_of_parameters(studies: Iterable[Study]) -> set[tuple[str, frozenset[str]]]:
+    """Return type and kinds of bounds of each parameter."""
+    bounds = {"enum", "minimum", "maximum", "multipleOf"}
+    schemas = [schema for study in studies for schema in study.schemas.values()]
+    return {(schema["type"], frozenset(bounds & {*schema})) for schema in schemas}
 
 
 @pytest.fixture
@@ -109,7 +128,7 @@ def answers(
     return seen
 
 
-pytestmark = pytest.mark.usefixtures("_one_connection", "_no_limits")
+pytestmark = pytest.mark.usefixtures("_one_connection", "_no_limits", "_few_studies")
 
 
 def test_whatever_is_asked_is_answered_as_described(there: dict[str, dict[str, Any]]) -> None:

@@ -15,7 +15,6 @@ from casestudies.lab.quantize.reading import reading
 from casestudies.lab.studies.quantization import int8, sizes, speed
 from casestudies.lab.studies.quantization.about import STUDY
 from casestudies.lab.studies.quantization.awq import awq
-from casestudies.lab.studies.quantization.llm_int8 import OutliersApart
 from casestudies.lab.studies.quantization.smoothquant import smoothing
 from casestudies.lab.studies.quantization.study import with_rounded_cache
 from tests.lab.smoke import shares_the_smoke_run, smoke_run
@@ -61,13 +60,13 @@ def test_one_outlier_takes_all_tokens_numbers_but_with_a_scale_a_token_only_its_
 
 def test_outliers_apart_stay_as_they_are_and_the_rest_is_rounded_without_them() -> None:
     linear, x = layer(4, 30), with_outlier(8, 30, 3000.0)
-    apart = OutliersApart(6.0)
+    apart = int8.OutliersApart(6.0)
     found = apart(linear, x)
     assert found[:, 10].equal(x[:, 10])
     assert (found - x).abs().max() < 0.02
     assert apart.share == 29 / 30
     # Where there are none, all is in 8 bits.
-    assert OutliersApart(6.0)(linear, x[:4]).equal(int8.per_token(linear, x[:4]))
+    assert int8.OutliersApart(6.0)(linear, x[:4]).equal(int8.per_token(linear, x[:4]))
 
 
 @settings(deadline=None, max_examples=20)
@@ -77,7 +76,7 @@ def test_a_threshold_of_zero_is_the_exact_product_and_of_infinity_plain_int8(
 ) -> None:
     linear, x = layer(4, columns), 10 * normal(tokens, columns, seed=seed)
     for threshold, plain, share in ((0.0, x, 0), (math.inf, int8.per_token(linear, x), 1)):
-        apart = OutliersApart(threshold)
+        apart = int8.OutliersApart(threshold)
         with reading([linear], apart):
             assert linear(x).equal(plain @ linear.weight.T)
         assert apart.share == share

@@ -33,6 +33,22 @@ def data_dir() -> Iterator[Path]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture(scope="session")
+def after_first_start() -> Iterator[Path]:
+    """A folder as a first start leaves it, which takes much longer than any later one."""
+    with tempfile.TemporaryDirectory(prefix="peak-atlas-launch-") as folder:
+        prepared = Path(folder) / "da ta"
+        assert Launch(prepared).until_ready().end(signal.SIGINT) == (0, "")
+        yield prepared
+
+
+@pytest.fixture
+def used_dir(data_dir: Path, after_first_start: Path) -> Path:
+    """A folder of the test's own in which a site has run before."""
+    subprocess.run(["cp", "--archive", after_first_start, data_dir], check=True)
+    return data_dir
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
@@ -132,59 +148,58 @@ def replaced(launch: Launch, data_dir: Path, name: str, command: str) -> int:
     return oldest(data_dir, command)
 
 
-def test_what_is_killed_comes_back_and_takes_nothing_else_along(data_dir: Path) -> None:
-    launch = Launch(data_dir).until_ready()
+def test_what_is_killed_comes_back_and_takes_nothing_else_along(used_dir: Path) -> None:
+    launch = Launch(used_dir).until_ready()
     parts = {
         "Web server 1": "reviewapp.server.web",
         "The worker": "manage.py worker",
         "PostgreSQL": "bin/postgres",
     }
-    pids = {name: oldest(data_dir, command) for name, command in parts.items()}
+    pids = {name: oldest(used_dir, command) for name, command in parts.items()}
     for name, command in parts.items():
         others = [pid for other, pid in pids.items() if other != name]
-        pids[name] = replaced(launch, data_dir, name, command)
+        pids[name] = replaced(launch, used_dir, name, command)
         assert all(map(alive, others)), f"something ended with {name}"
     said = [line for line in launch.err.read_text().splitlines() if "started again" in line]
     assert [line.partition(" stopped")[0] for line in said] == list(parts)
     assert launch.end(signal.SIGINT)[0] == 0
-    assert processes_of(data_dir) == []
+    assert processes_of(used_dir) == []
 
 
-def test_what_does_nothing_but_end_is_given_up_with_the_reason(data_dir: Path) -> None:
-    launch = Launch(data_dir).until_ready()
-    configuration = data_dir / "postgres/data/postgresql.conf"
+def test_what_does_nothing_but_end_is_given_up_with_the_reason(used_dir: Path) -> None:
+    launch = Launch(used_dir).until_ready()
+    configuration = used_dir / "postgres/data/postgresql.conf"
     configuration.write_text("max_connections = nonsense")
-    os.kill(oldest(data_dir, "bin/postgres"), signal.SIGKILL)
+    os.kill(oldest(used_dir, "bin/postgres"), signal.SIGKILL)
     status, said = launch.end()
     assert status == 1
     reason = said.splitlines()[-1]
     assert reason.startswith("PostgreSQL stopped 6 times in a row")
     assert "max_connections" in reason or "configuration file" in reason
-    wait_until(lambda: not processes_of(data_dir))
+    wait_until(lambda: not processes_of(used_dir))
 
 
 @pytest.mark.parametrize("killed", ["make", "the launcher"])
-def test_a_kill_of_make_or_the_launcher_ends_everything(data_dir: Path, killed: str) -> None:
-    launch = Launch(data_dir, command=["make", "run"]).until_ready()
-    pid = launch.process.pid if killed == "make" else oldest(data_dir, "reviewapp.server.launch")
+def test_a_kill_of_make_or_the_launcher_ends_everything(used_dir: Path, killed: str) -> None:
+    launch = Launch(used_dir, command=["make", "run"]).until_ready()
+    pid = launch.process.pid if killed == "make" else oldest(used_dir, "reviewapp.server.launch")
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes_of(data_dir))
+    wait_until(lambda: not processes_of(used_dir))
     launch.end()
-    Launch(data_dir).until_ready().end(signal.SIGINT)
+    Launch(used_dir).until_ready().end(signal.SIGINT)
 
 
 @pytest.mark.parametrize("damage", ["", "1\n", "4294967296\nnonsense"])
 def test_what_a_killed_server_left_behind_does_not_stop_the_next_start(
-    data_dir: Path, damage: str
+    used_dir: Path, damage: str
 ) -> None:
-    Launch(data_dir).until_ready().end(signal.SIGINT)
     # Half written, or naming a process that somebody else has by now.
-    (data_dir / "postgres/data/postmaster.pid").write_text(damage)
-    (data_dir / "postgres/.s.PGSQL.5432.lock").write_text(damage)
-    (data_dir / "secret_key").write_text("")
-    launch = Launch(data_dir).until_ready()
+    (used_dir / "postgres/data/postmaster.pid").write_text(damage)
+    (used_dir / "postgres/.s.PGSQL.5432.lock").write_text(damage)
+    (used_dir / "secret_key").write_text("")
+    launch = Launch(used_dir).until_ready()
     assert launch.end(signal.SIGINT) == (0, "")
-    assert len((data_dir / "secret_key").read_text()) > 50
+    assert len((used_dir / "secret_key").read_text()) > 50
 
 
 def test_a_full_disk_is_named_as_the_reason(data_dir: Path) -> None:
@@ -194,11 +209,11 @@ def test_a_full_disk_is_named_as_the_reason(data_dir: Path) -> None:
     assert "File too large" in said
 
 
-def test_a_port_or_a_folder_in_use_is_refused(data_dir: Path) -> None:
-    running = Launch(data_dir).until_ready()
-    status, said = Launch(data_dir).end()
-    assert (status, said) == (1, f"DATA_DIR {data_dir} is in use by another running Peak Atlas\n")
-    status, said = Launch(data_dir.with_name("other"), PORT=str(running.port)).end()
+def test_a_port_or_a_folder_in_use_is_refused(used_dir: Path) -> None:
+    running = Launch(used_dir).until_ready()
+    status, said = Launch(used_dir).end()
+    assert (status, said) == (1, f"DATA_DIR {used_dir} is in use by another running Peak Atlas\n")
+    status, said = Launch(used_dir.with_name("other"), PORT=str(running.port)).end()
     assert status == 1
     assert said.startswith(f"Port {running.port} of 127.0.0.1 cannot be used: Address already in")
     assert said.count("\n") == 1

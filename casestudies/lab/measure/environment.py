@@ -16,6 +16,11 @@ from casestudies.lab.result import Environment, Gpu
 MOMENT = 0.5  # seconds in which it is seen how much the machine does
 LAB = Path(__file__).resolve().parents[1]
 ASKED = ("uuid", "driver_version", "clocks.sm", "clocks.mem", "power.limit")  # of nvidia-smi
+# Of two processors of one name these decide whether 8 and 16 bits are faster than 32, or slower.
+INSTRUCTIONS = (
+    *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimddp", "sve", "i8mm", "bf16"),
+)
 LIBRARIES = ("torch", "numpy", "numba", "gguf", "tokenizers")
 
 
@@ -28,7 +33,8 @@ def environment(device: Literal["cpu", "cuda"]) -> Environment:
     cores = os.cpu_count() or 1
     return Environment(
         device=device,
-        processor=_processor(),
+        processor=_said_of_processor("model name") or platform.processor() or None,
+        instructions=_instructions(),
         cores=cores,
         threads=torch.get_num_threads(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -48,12 +54,19 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _processor() -> str | None:
+def _said_of_processor(*names: str) -> str | None:
+    """Return what the system says of the first processor under the first of the names it knows."""
     description = Path("/proc/cpuinfo")
     if not description.exists():
-        return platform.processor() or None
+        return None
     rows = (row.split(":", 1) for row in description.read_text().splitlines() if ":" in row)
-    return next((value.strip() for name, value in rows if name.strip() == "model name"), None)
+    return next((value.strip() for name, value in rows if name.strip() in names), None)
+
+
+def _instructions() -> list[str] | None:
+    """Return the `INSTRUCTIONS` that the processor has; None where the system does not say."""
+    flags = _said_of_processor("flags", "Features")
+    return None if flags is None else [name for name in INSTRUCTIONS if name in flags.split()]
 
 
 def _gpu() -> Gpu:  # pragma: no cover - needs a GPU

@@ -154,7 +154,7 @@ STUDY = Study(
                 "steps": 2,
             },
         ),
-        QUICK: Preset(1.5, {"loads": 3}),
+        QUICK: Preset(1.5, {"loads": 3, "steps": 40}),
         CLAIMS: Preset(9, {"requests": 64, "loads": 6, "rounds": 5}),
         FULL: Preset(45, {"requests": 512, "slots": 16, "loads": 12, "rounds": 9, "steps": 1000}),
     },

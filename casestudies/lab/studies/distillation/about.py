@@ -198,7 +198,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1.5, {"teacher_steps": 300, "rounds": 5}),
+        QUICK: Preset(1.5, {"teacher_steps": 200, "timed_blocks": 8, "rounds": 3}),
         CLAIMS: Preset(4, {"teacher_steps": 600, "steps": 100, "repeats": 3, "rounds": 15}),
         FULL: Preset(
             60,

@@ -267,7 +267,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1.5, {"measured_blocks": 4, "training_steps": 300}),
+        QUICK: Preset(1.5, {"measured_blocks": 4, "training_steps": 300, "learning_rates": 2}),
         # The rules ask for counts and bytes, so that training is kept short.
         CLAIMS: Preset(1, {"training_steps": 50, "adapting_steps": 10, "learning_rates": 1}),
         FULL: Preset(

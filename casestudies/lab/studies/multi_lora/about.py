@@ -142,7 +142,7 @@ STUDY = Study(
                 "steps": 2,
             },
         ),
-        QUICK: Preset(1.5, {"requests_each": 2}),
+        QUICK: Preset(1.5, {"adapters": 48, "requests_each": 2, "longest_answer": 24, "steps": 40}),
         CLAIMS: Preset(5.5, {"rounds": 5}),
         # The same number of requests: four for each where 64 adapters are asked for.
         FULL: Preset(

@@ -146,7 +146,7 @@ STUDY = Study(
                 "steps": 2,
             },
         ),
-        QUICK: Preset(1.5, {"requests": 48, "forked_tokens": 32}),
+        QUICK: Preset(1.5, {"requests": 40, "forked_tokens": 32, "steps": 40}),
         CLAIMS: Preset(3.5, {"requests": 128, "rounds": 5}),
         FULL: Preset(30, {"requests": 512, "memory": 8, "rounds": 9, "steps": 1000}),
     },

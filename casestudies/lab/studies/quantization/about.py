@@ -212,11 +212,11 @@ STUDY = Study(
         QUICK: Preset(
             1.5,
             {
-                "steps": 200,
+                "steps": 150,
                 "trained_evaluation_windows": 128,
                 "calibration_windows": 2,
                 "evaluation_windows": 3,
-                "rounds": 3,
+                "rounds": 2,
             },
         ),
         CLAIMS: Preset(4, {"calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}),

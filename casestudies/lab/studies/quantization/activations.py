@@ -9,13 +9,13 @@ from casestudies.lab.quantize.reading import Reading, reading
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.quantization.about import QuantizationParameters
 from casestudies.lab.studies.quantization.int8 import (
+    OutliersApart,
     as_quantize_dynamic,
     per_tensor,
     per_token,
     rounded,
     unrounded,
 )
-from casestudies.lab.studies.quantization.llm_int8 import OutliersApart
 from casestudies.lab.studies.quantization.models import Bench
 from casestudies.lab.studies.quantization.smoothquant import calibrated, smoothed
 

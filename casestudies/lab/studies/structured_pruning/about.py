@@ -127,7 +127,16 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(1.5, {"calibration_windows": 4, "rounds": 3}),
+        QUICK: Preset(
+            1.5,
+            {
+                "shares": 1,
+                "length": 192,
+                "calibration_windows": 4,
+                "evaluation_windows": 3,
+                "rounds": 3,
+            },
+        ),
         # The claim is counted; more text to fit to and to test on only makes the rest surer.
         CLAIMS: Preset(4, {"calibration_windows": 24, "evaluation_windows": 6, "rounds": 9}),
         FULL: Preset(
