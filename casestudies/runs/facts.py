@@ -86,6 +86,8 @@ def _named(name: str) -> str:
 def _in_words(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{_named(key)} {_in_words(key, item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "none of those that matter"
     if name.endswith("_bytes") and isinstance(value, int):
         return f"{value / GIB:.1f} GiB"
     if isinstance(value, bool):

@@ -158,6 +158,13 @@ def test_energy_and_clocks_are_shown_where_the_machine_tells_them(client: Client
     assert "<dt>Energy</dt>" not in page_of(a_finished_run(), client)
 
 
+def test_the_instructions_of_the_processor_are_shown_where_the_run_tells_them(
+    client: Client,
+) -> None:
+    run = a_finished_run(environment={**ENVIRONMENT, "instructions": ["avx2", "avx512f"]})
+    assert "<dt>Instructions</dt><dd>avx2, avx512f</dd>" in page_of(run, client)
+
+
 def test_a_run_of_a_study_that_left_the_catalogue_is_still_readable(client: Client) -> None:
     run = a_run("gone", State.SUCCEEDED, parameters={"alpha": 1})
     page = page_of(run, client)

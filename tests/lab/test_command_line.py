@@ -1,9 +1,12 @@
 """`python -m casestudies.lab` as a child process, which is how the site runs it."""
 
 import json
+import os
 
+import psutil
 import pytest
 
+from casestudies.lab.machine import prepare_threads
 from tests.lab.smoke import lab, shares_the_smoke_run, smoke_run
 
 
@@ -51,3 +54,20 @@ def test_a_failed_run_says_why_in_its_last_event(tmp_path) -> None:
 def test_an_invalid_parameter_is_one_line_and_status_2(option, value, line) -> None:
     done = lab("run", "sparsegpt", option, value)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
+@pytest.mark.parametrize(("others_take", "spins"), [(2.0, True), (60.0, False)])
+def test_threads_that_wait_spin_only_where_cores_are_idle(
+    monkeypatch: pytest.MonkeyPatch, others_take: float, spins: bool
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(psutil, "cpu_percent", lambda moment: others_take)
+    prepare_threads(2)
+    assert ("GOMP_SPINCOUNT" in os.environ) is spins
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_what_the_environment_says_of_waiting_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "active"})
+    prepare_threads(None)
+    assert os.environ == {"OMP_WAIT_POLICY": "active"}

@@ -173,6 +173,15 @@ def test_a_result_comes_back_as_it_was_written() -> None:
     assert TOY.read(document(environment=with_gpu)).environment.hardware == "NVIDIA H100"
 
 
+def test_processors_of_one_name_with_other_instructions_are_other_hardware() -> None:
+    of_one_name = [
+        TOY.read(document(environment={**document()["environment"], **known})).environment.hardware
+        for known in ({}, {"instructions": ["avx2"]}, {"instructions": ["avx2", "avx512f"]})
+    ]
+    assert len(set(of_one_name)) == 3
+    assert "(avx2, avx512f), 2 cores" in of_one_name[-1]
+
+
 MEASURED, CURVE = document()["measurements"][0], document()["series"][0]
 
 

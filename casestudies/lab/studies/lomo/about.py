@@ -199,7 +199,7 @@ STUDY = Study(
                 "rounds": 1,
             },
         ),
-        QUICK: Preset(1.5, {"training_steps": 200, "measured_blocks": 4, "learning_rates": 2}),
+        QUICK: Preset(1.5),
         # The rule asks for bytes, so that training is kept short.
         CLAIMS: Preset(1, {"training_steps": 50, "tuning_steps": 10, "learning_rates": 1}),
         FULL: Preset(

@@ -194,7 +194,7 @@ STUDY = Study(
                 "speed_size": 1,
             },
         ),
-        QUICK: Preset(1.5, {"steps": 200, "window": 64}),
+        QUICK: Preset(4),
         # The rules ask for the codes' sizes on random weights, so training is kept short.
         CLAIMS: Preset(1, {"layers": 1, "steps": 50, "docstrings": False, "curve": False}),
         FULL: Preset(

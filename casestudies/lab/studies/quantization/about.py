@@ -209,16 +209,7 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(
-            1.5,
-            {
-                "steps": 150,
-                "trained_evaluation_windows": 128,
-                "calibration_windows": 2,
-                "evaluation_windows": 3,
-                "rounds": 2,
-            },
-        ),
+        QUICK: Preset(2),
         CLAIMS: Preset(4, {"calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}),
         FULL: Preset(
             30,

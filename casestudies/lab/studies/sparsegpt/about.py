@@ -197,7 +197,7 @@ STUDY = Study(
                 "curve": False,
             },
         ),
-        QUICK: Preset(1.5, {"calibration_windows": 4, "evaluation_windows": 4, "window": 256}),
+        QUICK: Preset(3, {"calibration_windows": 8, "evaluation_windows": 8, "window": 256}),
         CLAIMS: Preset(
             2,
             {
