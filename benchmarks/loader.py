@@ -1,7 +1,7 @@
 """`python -m benchmarks.loader`: our model and tokenizer held against those of transformers.
 
-Both read the same GGUF file. It needs `pip install transformers==5.23.0`, which nothing else here
-does; without it, it says so and returns 2. It takes about a minute.
+Both read the same GGUF file. It needs benchmarks/requirements-peers.txt, which `make bench`
+installs; without, it says so and returns 2. It takes about a minute.
 """
 
 import sys
@@ -21,7 +21,7 @@ def main() -> int:
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError:
-        print("This needs transformers: pip install transformers==5.23.0", file=sys.stderr)
+        print("This needs pip install -r benchmarks/requirements-peers.txt", file=sys.stderr)
         return 2
     file = model_files.bundled_model()
     where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}

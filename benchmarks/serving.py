@@ -1,8 +1,8 @@
 """`python -m benchmarks.serving`: our serving engine beside transformers' continuous batching.
 
 The same weights, requests, slots, threads and precision, in alternating rounds, everyone waiting
-from the start. It needs `pip install transformers==5.23.0 accelerate`, which nothing else here
-does; without them, it says so and returns 2. It takes about five minutes.
+from the start. It needs benchmarks/requirements-peers.txt, which `make bench` installs; without, it
+says so and returns 2. It takes about five minutes.
 """
 
 import statistics
@@ -34,9 +34,7 @@ def main() -> int:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError:
-        print(
-            "This needs transformers: pip install transformers==5.23.0 accelerate", file=sys.stderr
-        )
+        print("This needs pip install -r benchmarks/requirements-peers.txt", file=sys.stderr)
         return 2
     logging.set_verbosity_error()
     file = files.bundled_model()
