@@ -18,6 +18,7 @@ from typing import Any
 
 import django
 
+from casestudies.lab.machine import said_of_processor
 from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
 
 SMALL, LARGE = 1_000, 100_000
@@ -143,15 +144,7 @@ def report(small: dict[str, Timing], large: dict[str, Timing]) -> None:
 
 
 def platform_line() -> str:
-    model = next(
-        (
-            line.partition(": ")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown CPU",
-    )
-    return f"{os.cpu_count()} cores, {model}"
+    return f"{os.cpu_count()} cores, {said_of_processor().get('model name', 'unknown CPU')}"
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""Numbers that must lie between bounds."""
+"""Numbers that must lie between bounds, and what is said where there is no peer to hold them to."""
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,3 +34,9 @@ def all_reached(bars: Iterable[Bar]) -> bool:
         print(bar, flush=True)
         missed += not bar.reached
     return missed == 0
+
+
+def without_peers() -> int:
+    """Say what is to be installed, and return the exit status of a benchmark that lacks it."""
+    print("This needs pip install -r benchmarks/requirements-peers.txt", file=sys.stderr)
+    return 2

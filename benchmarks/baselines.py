@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.bars import Bar, all_reached
+from benchmarks.bars import Bar, all_reached, without_peers
 from casestudies.lab.data import text
 from casestudies.lab.generate.continuation import continued, with_cache
 from casestudies.lab.measure.rounds import Runs, alternately, ratios
@@ -31,8 +31,7 @@ def main() -> int:
     try:
         from transformers import AutoModelForCausalLM
     except ImportError:
-        print("This needs pip install -r benchmarks/requirements-peers.txt", file=sys.stderr)
-        return 2
+        return without_peers()
     file = files.bundled_model()
     theirs = AutoModelForCausalLM.from_pretrained(
         str(file.parent), gguf_file=file.name, dtype=torch.float32

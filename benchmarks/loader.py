@@ -8,6 +8,7 @@ import sys
 
 import torch
 
+from benchmarks.bars import without_peers
 from casestudies.lab.data import text
 from casestudies.lab.models import files as model_files
 
@@ -21,8 +22,7 @@ def main() -> int:
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError:
-        print("This needs pip install -r benchmarks/requirements-peers.txt", file=sys.stderr)
-        return 2
+        return without_peers()
     file = model_files.bundled_model()
     where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     reference = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)

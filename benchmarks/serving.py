@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.bars import Bar, all_reached
+from benchmarks.bars import Bar, all_reached, without_peers
 from casestudies.lab.data import text
 from casestudies.lab.measure.rounds import Runs, alternately, ratios
 from casestudies.lab.models import files
@@ -34,8 +34,7 @@ def main() -> int:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError:
-        print("This needs pip install -r benchmarks/requirements-peers.txt", file=sys.stderr)
-        return 2
+        return without_peers()
     logging.set_verbosity_error()
     file = files.bundled_model()
     theirs = AutoModelForCausalLM.from_pretrained(

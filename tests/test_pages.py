@@ -11,7 +11,7 @@ from pybtex.database import parse_string
 from reviewapp.corpus.models import Review
 from reviewapp.limits.counting import seconds_to_wait
 from reviewapp.limits.models import Count
-from reviewapp.limits.pages import EXPORTS_PER_MINUTE
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE, counted_as
 from reviewapp.wsgi import application
 from tests.casestudies.making import a_finished_run
 from tests.edge.addresses import every_address
@@ -93,8 +93,8 @@ def test_no_file_that_costs_much_is_without_a_limit(client: Client, review: Revi
     assert len(addresses) > 7
     # As if each had been asked for so often by this address; to make them all takes a minute.
     for address in addresses:
-        view = resolve(address).func
-        seconds_to_wait(f"{view.__module__}.{view.__name__}", "127.0.0.1", most=1, seconds=60)
+        name = counted_as(resolve(address).func)
+        seconds_to_wait(name, "127.0.0.1", most=1, seconds=60)
     Count.objects.update(n=EXPORTS_PER_MINUTE)
     answered = {address: client.get(address).status_code for address in addresses}
     assert answered == dict.fromkeys(addresses, 429)

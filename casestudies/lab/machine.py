@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -65,6 +66,15 @@ def gpus() -> tuple[str, ...]:
         return ()
     found = re.findall(r"^GPU \d+:.*\(UUID: (GPU-[0-9a-f-]+)\)", listed, flags=re.MULTILINE)
     return tuple(found)
+
+
+def said_of_processor() -> dict[str, str]:
+    """Return what Linux says of the first processor, by its own names; nothing elsewhere."""
+    description = Path("/proc/cpuinfo")
+    lines = description.read_text().splitlines() if description.exists() else []
+    rows = [line.partition(":") for line in lines]
+    # Each processor has the same names; of two rows the first is to stay.
+    return {name.strip(): value.strip() for name, _, value in reversed(rows)}
 
 
 def prepare_threads(threads: int | None) -> None:

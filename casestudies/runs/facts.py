@@ -10,16 +10,8 @@ from casestudies.lab.machine import GIB
 from casestudies.models import Run
 
 SHOWN_FIRST = (
-    *(
-        "processor",
-        "instructions",
-        "cores",
-        "threads",
-        "memory_bytes",
-        "gpu",
-        "device",
-        "precision",
-    ),
+    *("processor", "instructions", "cores", "threads", "memory_bytes"),
+    *("gpu", "device", "precision"),
     *("energy", "model", "text", "commit", "python", "libraries", "system"),
 )
 NAMES = {

@@ -20,6 +20,11 @@ P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
+def counted_as(view: Callable[..., object]) -> str:
+    """Return the name under which requests to the view are counted, be it limited already."""
+    return f"{view.__module__}.{view.__name__}"
+
+
 def limited(per_minute: int) -> Callable[[View[P]], View[P]]:
     """Return a decorator: more than `per_minute` requests of one address answer 429.
 
@@ -27,7 +32,7 @@ def limited(per_minute: int) -> Callable[[View[P]], View[P]]:
     """
 
     def decorate(view: View[P]) -> View[P]:
-        name = f"{view.__module__}.{view.__name__}"
+        name = counted_as(view)
 
         @wraps(view)
         def throttled(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:

@@ -4,6 +4,7 @@ import csv
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
+from casestudies.lab.machine import said_of_processor
 from casestudies.lab.result import Environment, Gpu
 
 MOMENT = 0.5  # seconds in which it is seen how much the machine does
@@ -30,11 +32,11 @@ def environment(device: Literal["cpu", "cuda"]) -> Environment:
     The load is how many cores are at work in a moment in which this process waits. The system's
     own average would hold what was run here in the minute before.
     """
-    cores = os.cpu_count() or 1
+    cores, said = os.cpu_count() or 1, said_of_processor()
     return Environment(
         device=device,
-        processor=_said_of_processor("model name") or platform.processor() or None,
-        instructions=_instructions(),
+        processor=said.get("model name") or platform.processor() or None,
+        instructions=_instructions(said),
         cores=cores,
         threads=torch.get_num_threads(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -54,18 +56,9 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _said_of_processor(*names: str) -> str | None:
-    """Return what the system says of the first processor under the first of the names it knows."""
-    description = Path("/proc/cpuinfo")
-    if not description.exists():
-        return None
-    rows = (row.split(":", 1) for row in description.read_text().splitlines() if ":" in row)
-    return next((value.strip() for name, value in rows if name.strip() in names), None)
-
-
-def _instructions() -> list[str] | None:
+def _instructions(said: Mapping[str, str]) -> list[str] | None:
     """Return the `INSTRUCTIONS` that the processor has; None where the system does not say."""
-    flags = _said_of_processor("flags", "Features")
+    flags = said.get("flags", said.get("Features"))
     return None if flags is None else [name for name in INSTRUCTIONS if name in flags.split()]
 
 
