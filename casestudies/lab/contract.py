@@ -366,6 +366,8 @@ class Study:
         name = ".".join(map(str, problem["loc"])) or "parameters"
         if name not in self.schemas:
             return InvalidParameter(name, problem["msg"])
+        if problem["type"] == "value_error":  # a study's own rule says what it asks for
+            return InvalidParameter(name, str(problem["ctx"]["error"]))
         bounds = bounds_of(self.schemas[name])
         return InvalidParameter(name, f"{problem['input']!r} is not valid; {bounds}")
 

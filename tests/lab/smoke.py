@@ -1,4 +1,4 @@
-"""One smoke run of all studies, for all tests that look at it."""
+"""One smoke run of each study, for all tests that look at it."""
 
 import json
 import subprocess
@@ -15,8 +15,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.result import EVENT, Event, Result, Started
 
 ROOT = Path(__file__).parents[2]
-# All tests that look at the smoke run go to one process, which makes it once.
-shares_the_smoke_run = pytest.mark.xdist_group("smoke run")
+PARTS = 2
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,20 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
+def _part_of(slug: str) -> int:
+    return list(STUDIES).index(slug) % PARTS
+
+
+def shares_the_smoke_run(slug: str) -> pytest.MarkDecorator:
+    """Send a test to the process that makes this study's smoke run, once with others of its part.
+
+    Two processes share the studies, so that the run of all keeps both cores busy.
+    """
+    return pytest.mark.xdist_group(f"smoke run, part {_part_of(slug) + 1}")
+
+
 @dataclass(frozen=True)
-class _RunOfAll:
+class _RunOfMany:
     """What each study said by its slug, what the report has of each, and standard error."""
 
     events: dict[str, list[Event]]
@@ -44,11 +55,12 @@ class _RunOfAll:
 
 
 @cache
-def _run_of_all() -> _RunOfAll:
-    """Run the smoke preset of every study, once in this process."""
+def _run_of_part(part: int) -> _RunOfMany:
+    """Run the smoke preset of every study of the part, once in this process."""
+    slugs = [slug for slug in STUDIES if _part_of(slug) == part]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
-        done = lab("run-all", "--report", str(path))
+        done = lab("run-all", *slugs, "--report", str(path))
         assert path.exists(), done.stderr
         rows = json.loads(path.read_text(encoding="utf-8"))
     events: dict[str, list[Event]] = {}
@@ -58,12 +70,12 @@ def _run_of_all() -> _RunOfAll:
         if isinstance(event, Started):
             study = event.study
         events.setdefault(study, []).append(event)
-    return _RunOfAll(events, {row["study"]: row for row in rows}, done.stderr)
+    return _RunOfMany(events, {row["study"]: row for row in rows}, done.stderr)
 
 
 def smoke_run(slug: str) -> SmokeRun:
     """Return the study's part of the smoke run; where it failed, the test does and says why."""
-    whole = _run_of_all()
+    whole = _run_of_part(_part_of(slug))
     document = whole.rows[slug]["result"]
     assert document, f"{whole.rows[slug]['reason']}\n{whole.errors}"
     return SmokeRun(whole.events[slug], document, STUDIES[slug].read(document))

@@ -196,7 +196,7 @@ def judged_with(ratios: tuple[float, ...], **parameters: int) -> Judgement:
     return STUDY.judge(other)["fan2020dapple-0"]
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run(STUDY.slug)
 @pytest.mark.parametrize(
     ("ratios", "status"),
     [
@@ -212,13 +212,13 @@ def test_the_claim_stands_as_its_rule_says(ratios: tuple[float, ...], status: st
     assert found.numbers[-1].value == max(ratios)
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run(STUDY.slug)
 @pytest.mark.parametrize(("name", "least"), LEAST.items())
 def test_a_small_workload_decides_no_claim(name: str, least: int) -> None:
     assert judged_with((1.5, 1.5, 1.5), **{name: least - 1}).status == "not run"
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run(STUDY.slug)
 def test_a_run_says_how_often_searches_were_wrong_and_that_like_plans_are_alike() -> None:
     result = smoke_run(STUDY.slug).result
     for search in ("stages", "degrees"):

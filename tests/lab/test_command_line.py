@@ -14,7 +14,7 @@ def test_list_names_the_studies() -> None:
     assert lab("list").stdout.startswith("sparsegpt\tSparseGPT: ")
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run("sparsegpt")
 def test_sparsegpt_prunes_the_bundled_model() -> None:
     found = smoke_run("sparsegpt").result
     assert found.environment.model

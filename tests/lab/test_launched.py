@@ -9,7 +9,7 @@ from tests.lab.smoke import ROOT, shares_the_smoke_run, smoke_run
 ZERO = ("run", "zero", "--preset", "smoke")
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run("zero")
 def test_ranks_of_torchrun_give_one_result_and_it_is_that_of_ranks_started_here() -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(

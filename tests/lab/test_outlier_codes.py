@@ -194,7 +194,7 @@ def test_victims_are_where_the_identifier_is() -> None:
     assert decode(encode(x)).tolist() == [0, 48, -24, 0, 7, -7]
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run(STUDY.slug)
 def test_a_run_writes_4_bits_and_a_scale_a_row_in_all_ways_alike() -> None:
     result = smoke_run(STUDY.slug).result
     bits = {result.value("bits per weight", name) for name in ROUNDINGS}

@@ -167,7 +167,7 @@ def judged_with(claim: str, factor: float, metric: str, variant: str) -> str:
     return STUDY.judge(other)[claim].status
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run(STUDY.slug)
 @pytest.mark.parametrize(
     ("claim", "factor", "metric", "variant", "status"),
     [

@@ -199,7 +199,7 @@ def test_rounded_keys_and_values_are_those_of_four_bits_in_groups_of_64() -> Non
         assert ((groups - wanted).abs() <= 0.52 * step[:, None]).all()
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run("quantization")
 def test_claims_that_bytes_decide_are_decided_by_any_run() -> None:
     found = STUDY.judge(smoke_run("quantization").result)
     status = {claim: judgement.status for claim, judgement in found.items()}
@@ -214,7 +214,7 @@ def test_claims_that_bytes_decide_are_decided_by_any_run() -> None:
     assert found["frantar2022gptq-0"].reason == "needs a GPU"
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run("quantization")
 def test_what_is_kept_as_it_is_is_no_worse_in_a_run() -> None:
     result = smoke_run("quantization").result
     rows = {"model": "pretrained", "bits": 8, "group": "whole rows"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from casestudies.lab.contract import Judgement
+from casestudies.lab.contract import InvalidParameter, Judgement
 from casestudies.lab.equations import activations, operations
 from casestudies.lab.measure.saved import SavedBytes
 from casestudies.lab.models.gpt import Dropout, Gpt, selective
@@ -124,3 +124,8 @@ def test_the_overhead_is_judged_by_its_rule() -> None:
     assert judged(6, 20).status == "not reproduced"
     assert judged(1, 14).status == "not reproduced"
     assert judged(1, 20, wide=512).status == "not run"
+
+
+def test_the_second_model_is_of_another_width() -> None:
+    with pytest.raises(InvalidParameter, match=r"^wide: 256 is the first model's width"):
+        STUDY.check("quick", {"width": "256", "wide": "256"})

@@ -21,8 +21,11 @@ from casestudies.lab.result import (
 )
 from tests.lab.smoke import ROOT, shares_the_smoke_run, smoke_run
 
-pytestmark = shares_the_smoke_run
-each_study = pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+each_study = pytest.mark.parametrize(
+    "study",
+    [pytest.param(study, marks=shares_the_smoke_run(slug)) for slug, study in STUDIES.items()],
+    ids=list(STUDIES),
+)
 
 
 @cache

@@ -6,8 +6,9 @@ in its calibration part too, which favours what learns by heart.
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -52,15 +53,18 @@ def docstrings(packages: Iterable[str]) -> list[Document]:
     return [document for package in packages for document in _docstrings_of(package)]
 
 
-def _docstrings_of(package: str) -> Iterator[Document]:
+@cache
+def _docstrings_of(package: str) -> tuple[Document, ...]:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(package)
     root = Path(spec.submodule_search_locations[0])
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root)
-        if "tests" not in name.parts and (text := _docstrings_in(path)):
-            yield Document(f"{package}/{name}", text)
+    paths = ((path, path.relative_to(root)) for path in sorted(root.rglob("*.py")))
+    return tuple(
+        Document(f"{package}/{name}", text)
+        for path, name in paths
+        if "tests" not in name.parts and (text := _docstrings_in(path))
+    )
 
 
 def _docstrings_in(path: Path) -> str:

@@ -14,7 +14,7 @@ from tests.lab.smoke import shares_the_smoke_run, smoke_run
 CODES = ("paper", "tunstall-16", "tunstall-8", "rans")
 
 
-@shares_the_smoke_run
+@shares_the_smoke_run("qmoe")
 def test_the_smoke_preset_trains_compresses_and_reports() -> None:
     found = smoke_run("qmoe").result
     # Only the curve, which the preset leaves out, finds where two losses match, and only a GPU

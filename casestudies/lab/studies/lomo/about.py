@@ -194,7 +194,7 @@ STUDY = Study(
                 "evaluation_windows": 8,
                 "learning_rates": 1,
                 "measured_blocks": 1,
-                "measured_tokens": 16,
+                "measured_tokens": 2,
                 "claimed_blocks": 2,
                 "rounds": 1,
             },

@@ -205,7 +205,7 @@ STUDY = Study(
                 "calibration_windows": 1,
                 "evaluation_windows": 1,
                 "blocks": 1,
-                "pretrained_bits": "3",
+                "pretrained_bits": "4",
                 "rounds": 2,
             },
         ),

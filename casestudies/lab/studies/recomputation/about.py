@@ -1,5 +1,7 @@
 """What the study is, what may be set, and what it measures."""
 
+from pydantic import ValidationInfo, field_validator
+
 from casestudies.lab import metrics
 from casestudies.lab.contract import (
     CLAIMS,
@@ -72,7 +74,7 @@ class RecomputationParameters(Parameters):
     wide: int = parameter(
         1024,
         "Width of a second model, of two layers and random weights, which a step of is timed in"
-        " sequences of 128: the wider, the smaller a part attention is",
+        " sequences of 128: the wider, the smaller a part attention is; not the first one’s width",
         unit="numbers",
         ge=64,
         le=8192,
@@ -82,6 +84,14 @@ class RecomputationParameters(Parameters):
     rounds: int = parameter(
         3, "Times that each step is measured", unit="rounds", ge=2, le=100, role="effort"
     )
+
+    @field_validator("wide")
+    @classmethod
+    def _is_another_width(cls, wide: int, others: ValidationInfo) -> int:
+        # What is measured of a model is told apart by its width.
+        if wide == others.data.get("width"):
+            raise ValueError(f"{wide} is the first model's width, too; the second needs another")
+        return wide
 
 
 def overhead_of_recomputation(result: Result) -> Judgement:
@@ -141,8 +151,8 @@ STUDY = Study(
             {
                 "width": 64,
                 "layers": 2,
-                "training_steps": 3,
-                "tokens": 256,
+                "training_steps": 2,
+                "tokens": 128,
                 "longest": 128,
                 "wide": 128,
                 "rounds": 2,
