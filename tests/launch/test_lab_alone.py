@@ -55,5 +55,5 @@ def test_make_lab_is_all_that_the_lab_needs(folder: Path) -> None:
     # Every module of every study, and a run from its first event to its result.
     modules = ", ".join(study.module for study in STUDIES.values())
     output_of(folder, lab[0], "-c", f"import {modules}")
-    events = output_of(folder, *lab, "run", "qmoe", "--preset", "smoke").splitlines()
+    events = output_of(folder, *lab, "run", "mixture-of-experts", "--preset", "smoke").splitlines()
     assert events[-1].startswith('{"event":"result"')

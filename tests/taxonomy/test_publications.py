@@ -238,8 +238,10 @@ def test_any_search_is_answered(client: Client, review: Review, words: str) -> N
         ("sort=random", "There is no sort order “random”."),
         ("from=soon", "“from”: Enter a whole number."),
         ("to=99999999999999999999", "“to”: Ensure this value is less than or equal to 2100."),
-        ("q=" + "a" * 10_000, "A search may have at most 200 characters."),
-        ("strategy=" + "a" * 10_000, "There is no strategy “aaa"),
+        pytest.param(
+            "q=" + "a" * 10_000, "A search may have at most 200 characters.", id="long search"
+        ),
+        pytest.param("strategy=" + "a" * 10_000, "There is no strategy “aaa", id="long strategy"),
         ("q=a%00b", "Null characters are not allowed."),
     ],
 )

@@ -209,7 +209,10 @@ STUDY = Study(
                 "rounds": 2,
             },
         ),
-        QUICK: Preset(2),
+        QUICK: Preset(
+            2,
+            {"trained_calibration_windows": 64, "trained_evaluation_windows": 128, "rounds": 3},
+        ),
         CLAIMS: Preset(4, {"calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}),
         FULL: Preset(
             30,
