@@ -56,6 +56,12 @@ def test_an_invalid_parameter_is_one_line_and_status_2(option, value, line) -> N
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
+def test_run_all_names_what_is_no_study() -> None:
+    done = lab("run-all", "lora", "nonsense")
+    said = "nonsense is no study; `list` names them\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
 @pytest.mark.parametrize(("others_take", "spins"), [(2.0, True), (60.0, False)])
 def test_threads_that_wait_spin_only_where_cores_are_idle(
     monkeypatch: pytest.MonkeyPatch, others_take: float, spins: bool

@@ -96,7 +96,7 @@ STUDY = Study(
             0.15,
             {"blocks": 1, "window": 32, "calibration_windows": 1, "evaluation_windows": 1},
         ),
-        QUICK: Preset(1.5, {"blocks": 8, "evaluation_windows": 4}),
+        QUICK: Preset(1.5, {"blocks": 8, "evaluation_windows": 3}),
         FULL: Preset(10, {"blocks": 0, "calibration_windows": 8, "evaluation_windows": 64}),
     },
     variants=(
