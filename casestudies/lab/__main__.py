@@ -142,13 +142,13 @@ def _run_all(options: argparse.Namespace) -> int:
     if launched_rank():
         sys.stderr.write("run-all is one process; torchrun may start `run` of a study\n")
         return NOT_VALID
+    if unknown := set(options.slugs) - set(STUDIES):
+        sys.stderr.write(f"{min(unknown)} is no study; `list` names them\n")
+        return NOT_VALID
     try:
         setup = replace(_setup(options), shared={})
     except InvalidParameter as error:
         sys.stderr.write(f"{error}\n")
-        return NOT_VALID
-    if unknown := set(options.slugs) - set(STUDIES):
-        sys.stderr.write(f"{min(unknown)} is no study; `list` names them\n")
         return NOT_VALID
     studies = [study for study in STUDIES.values() if study.slug in (options.slugs or STUDIES)]
     emit = _event_stream()

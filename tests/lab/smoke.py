@@ -57,7 +57,7 @@ class _RunOfMany:
 @cache
 def _run_of_part(part: int) -> _RunOfMany:
     """Run the smoke preset of every study of the part, once in this process."""
-    slugs = [slug for slug in STUDIES if _part_of(slug) == part]
+    slugs = list(STUDIES)[part::PARTS]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
         done = lab("run-all", *slugs, "--report", str(path))

@@ -179,7 +179,7 @@ def _dequantized(tensor: gguf.ReaderTensor) -> Tensor:
     """Return the tensor in float32, as the shape of its rows says."""
     rows = tensor.data if tensor.data.ndim > 1 else tensor.data[None]
     # The library decodes 16 rows at a time, which takes three times as long as with longer rows.
-    whole = max(1, math.gcd(len(rows), ROWS_AT_ONCE))
+    whole = math.gcd(len(rows), ROWS_AT_ONCE)
     decoded = gguf.dequantize(rows.reshape(len(rows) // whole, -1), tensor.tensor_type)
     shape = [int(size) for size in reversed(tensor.shape)]
     return torch.tensor(decoded.astype("float32", copy=False)).reshape(shape)
