@@ -10,6 +10,7 @@ from torch import Tensor
 from casestudies.lab.quantize.grid import Grid
 
 STEP_BITS = 16
+BITS_OF_BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,17 @@ def _whole_bytes(bits: int) -> int:
 
 
 def _pack_bits(codes: Tensor, bits: int) -> bytes:
+    whole = codes.cpu().numpy()
+    if bits == BITS_OF_BYTE:
+        return whole.tobytes()
     # Each code's lowest bits, one after another.
-    each = np.unpackbits(codes.cpu().numpy().reshape(-1, 1), axis=1, count=bits, bitorder="little")
+    each = np.unpackbits(whole.reshape(-1, 1), axis=1, count=bits, bitorder="little")
     return np.packbits(each, bitorder="little").tobytes()
 
 
 def _unpack_bits(data: bytes, rows: int, columns: int, bits: int) -> Tensor:
-    flat = np.frombuffer(data, np.uint8)
-    each = np.unpackbits(flat, count=rows * columns * bits, bitorder="little").reshape(-1, bits)
-    codes = np.packbits(each, axis=1, bitorder="little")
+    codes = np.frombuffer(data, np.uint8).copy()
+    if bits < BITS_OF_BYTE:
+        each = np.unpackbits(codes, count=rows * columns * bits, bitorder="little")
+        codes = np.packbits(each.reshape(-1, bits), axis=1, bitorder="little")
     return torch.from_numpy(codes.reshape(rows, columns))

@@ -211,7 +211,12 @@ STUDY = Study(
         ),
         QUICK: Preset(
             2,
-            {"trained_calibration_windows": 64, "trained_evaluation_windows": 128, "rounds": 3},
+            {
+                "trained_calibration_windows": 64,
+                "trained_evaluation_windows": 128,
+                "evaluation_windows": 2,
+                "rounds": 3,
+            },
         ),
         CLAIMS: Preset(4, {"calibration_windows": 8, "evaluation_windows": 16, "rounds": 2}),
         FULL: Preset(
