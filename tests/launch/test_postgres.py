@@ -29,6 +29,20 @@ def test_the_server_stops_with_its_last_user(folder: Path) -> None:
     assert not second.running()
 
 
+def test_what_a_killed_server_left_behind_does_not_stop_the_next_start(folder: Path) -> None:
+    server = EmbeddedServer(folder / "postgres", wheel_binaries())
+    # Half written, or naming a process that somebody else has by now.
+    server.start()
+    server.leave()
+    for damage in ("", "1\n", "4294967296\nnonsense"):
+        (server.data / "postmaster.pid").write_text(damage)
+        (server.folder / ".s.PGSQL.5432.lock").write_text(damage)
+        server.start()
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        server.leave()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
 def test_root_keeps_its_folders_closed_to_all_but_postgresql(folder: Path) -> None:
     server = EmbeddedServer(folder / "a" / "postgres", wheel_binaries())

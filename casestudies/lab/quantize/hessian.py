@@ -5,21 +5,23 @@ second derivative for every row of weights is the Gram matrix G = X^T X (the pap
 the factor cancels).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-BATCH = 4  # inputs joined for one product: large products are fast, but joining takes memory
+TOKENS = 1024  # joined for one product: large products are fast, but joining takes memory
 SMALL = 128  # columns below which halving no longer pays
 
 
 def gram(inputs: Sequence[Tensor]) -> Tensor:
     """Return X^T X over all inputs, each (..., tokens, columns)."""
-    columns = inputs[0].shape[-1]
+    *tokens, columns = inputs[0].shape
     total = inputs[0].new_zeros(columns, columns)
-    for start in range(0, len(inputs), BATCH):
-        x = torch.cat([part.flatten(0, -2) for part in inputs[start : start + BATCH]])
+    joined = max(1, TOKENS // max(1, math.prod(tokens)))
+    for start in range(0, len(inputs), joined):
+        x = torch.cat([part.flatten(0, -2) for part in inputs[start : start + joined]])
         # NumPy sees that both factors are one array and computes only half of the product.
         total += x.T @ x if x.is_cuda else torch.from_numpy(x.numpy().T @ x.numpy())
     return total

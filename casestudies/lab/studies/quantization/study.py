@@ -89,8 +89,8 @@ def unrounded(
 def plan(parameters: QuantizationParameters) -> Iterator[RoundingTrial]:
     """Yield the reader's own trials, then those of other bits and groups, and of both models.
 
-    The pretrained model's weights are rounded to the nearest value, or by all methods in so few
-    bits that it matters.
+    In 8 bits, which lose next to nothing, weights are rounded to the nearest value alone, and those
+    of the pretrained model by all methods only in as few bits as the reader asks for.
     """
     p = parameters
     for method in METHODS:
@@ -100,7 +100,8 @@ def plan(parameters: QuantizationParameters) -> Iterator[RoundingTrial]:
     forms = {(bits, group) for bits in BITS for group in (p.group, 0)} | {(NF4.bits, NF4.group)}
     for bits, group in sorted(forms - {own}, reverse=True):
         # Groups as small as NF4's are for rounding alone, to be held beside it.
-        for method in METHODS if group in (p.group, 0) else METHODS[:1]:
+        fitted = bits < BITS[0] and group in (p.group, 0)
+        for method in METHODS if fitted else METHODS[:1]:
             yield RoundingTrial(TRAINED, method, bits, group)
     for group in sorted({p.group, 0}):
         yield RoundingTrial(PRETRAINED, "rounded", 8, group)
