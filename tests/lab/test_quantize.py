@@ -67,6 +67,14 @@ def test_without_correlations_gptq_rounds_to_the_nearest(rows, columns, form) ->
     assert pack(found) == pack(rounded(weight, form))
 
 
+@settings(deadline=None, max_examples=40)
+@given(windows=st.integers(1, 30), tokens=st.integers(0, 700))
+def test_the_gram_matrix_is_that_of_all_inputs_together(windows: int, tokens: int) -> None:
+    inputs = normal(windows, tokens, 5).double()
+    together = inputs.flatten(0, 1)
+    torch.testing.assert_close(gram(list(inputs)), together.T @ together)
+
+
 @pytest.mark.parametrize("form", [Format(4, 16), Format(3, 48), Format(4, 1000)])
 def test_gptq_is_the_optimal_brain_surgeon_with_all_updates_at_once(form) -> None:
     weight, hessian = normal(6, 160), gram([correlated(160)])
