@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from casestudies.lab.distributed.collectives import all_gather_single, reduce_scatter_single
+
 Move = Callable[[Tensor], Tensor]
 
 
@@ -21,7 +23,7 @@ def gathered(x: Tensor, dim: int) -> Tensor:
     """Return the whole tensor of which x is the rank's part along the dimension."""
     world = dist.get_world_size()
     parts = x.new_empty(world * x.shape[0], *x.shape[1:])  # as Gloo wants it
-    dist.all_gather_single(parts, x.contiguous())
+    all_gather_single(parts, x.contiguous())
     return parts.unflatten(0, (world, -1)).movedim(0, dim).flatten(dim, dim + 1)
 
 
@@ -29,16 +31,16 @@ def reduced(x: Tensor, dim: int) -> Tensor:
     """Return the rank's part, along the dimension, of the sum of every rank's x."""
     parts = x.unflatten(dim, (dist.get_world_size(), -1)).movedim(dim, 0).contiguous()
     own = torch.empty_like(parts[0])
-    dist.reduce_scatter_single(own, parts.flatten(0, 1))
+    reduce_scatter_single(own, parts.flatten(0, 1))
     return own
 
 
 def exchanged(x: Tensor, scattered: int, gathered: int) -> Tensor:
     """Return x with one dimension divided among the ranks and another put together from them."""
-    parts = [part.contiguous() for part in x.chunk(dist.get_world_size(), scattered)]
-    found = [torch.empty_like(part) for part in parts]
-    dist.all_to_all(found, parts)
-    return torch.cat(found, gathered)
+    parts = torch.stack(x.chunk(dist.get_world_size(), scattered))
+    found = torch.empty_like(parts)
+    dist.all_to_all_single(found, parts)
+    return torch.cat(found.unbind(), gathered)
 
 
 def moved(x: Tensor, there: Move, back: Move) -> Tensor:

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from casestudies.lab.distributed.collectives import all_gather_single, reduce_scatter_single
 from casestudies.lab.distributed.launched import this_launch
 from casestudies.lab.distributed.ranks import RanksFailed
 from casestudies.lab.distributed.supervised import Generation, in_generations
@@ -151,7 +152,7 @@ class Training:
         """Take the step with all ranks; return the loss of all."""
         dist.all_reduce(loss)
         own = torch.empty_like(self.share.weights)
-        dist.reduce_scatter_single(own, gradient)
+        reduce_scatter_single(own, gradient)
         schedule = loop.Schedule(self.task.steps)
         rate = schedule.peak_rate * schedule.rate(self.share.step)
         self.share.step += 1
@@ -175,7 +176,7 @@ class Training:
         return self._row[: self._numbers].numpy().copy()
 
     def _gather(self) -> None:
-        dist.all_gather_single(self._row, self.share.weights)
+        all_gather_single(self._row, self.share.weights)
 
     @torch.no_grad()
     def _make_views(self) -> None:

@@ -22,6 +22,7 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import init_device_mesh
 
 from casestudies.lab.distributed.codes import Code
+from casestudies.lab.distributed.collectives import all_gather_single
 
 
 class Nodes:
@@ -69,7 +70,7 @@ class Nodes:
         found = sent.new_empty(group.size(), *sent.shape)
         into, own = found.view(-1), sent.view(-1)
         with self.over:
-            dist.all_gather_single(into, own, group=group)
+            all_gather_single(into, own, group=group)
         return found
 
     def _exchanged(self, parts: Tensor, group: ProcessGroup, code: Code) -> Tensor:
