@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dj_database_url
+import hypothesis
 import pytest
 import pytest_django
 import pytest_socket
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 THIS_MACHINE = ["127.0.0.1", "::1"]
 
+# A busy machine makes no test fail.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 # Triton decides by it, when something imports it for the first time, whether it interprets.
 os.environ["TRITON_INTERPRET"] = "1"
 # Each parallel process has one core: threads of PyTorch that wait for each other, and for a core,

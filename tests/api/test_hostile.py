@@ -49,7 +49,7 @@ def error(response: Any, status: int) -> dict[str, Any]:
 
 def often(strategy: st.SearchStrategy[str], ask: Callable[[str], None]) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-    how = settings(max_examples=60, deadline=None, suppress_health_check=checks)
+    how = settings(max_examples=60, suppress_health_check=checks)
     how(given(strategy)(ask))()
 
 

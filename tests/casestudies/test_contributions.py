@@ -447,7 +447,6 @@ def mutated(changes: list[tuple[tuple[Any, ...], Any]]) -> Any:
 
 @settings(
     max_examples=60,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

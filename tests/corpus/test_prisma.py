@@ -108,7 +108,7 @@ def test_the_smallest_template_with_room_for_the_numbers_is_found():
     assert variant_for(FILLED).slug == "updated-v2"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(flows(any_label))
 def test_json_gives_back_the_same_flow(flow):
     assert Flow.from_json(json.loads(json.dumps(flow.to_json()))) == flow

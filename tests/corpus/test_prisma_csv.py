@@ -65,7 +65,6 @@ def test_only_the_numbers_differ_from_the_template():
     )
 
 
-@settings(deadline=None)
 @given(flows(any_label))
 def test_what_is_written_is_read_and_written_the_same(flow):
     first = write(flow)
@@ -76,7 +75,6 @@ def test_what_is_written_is_read_and_written_the_same(flow):
     }
 
 
-@settings(deadline=None)
 @given(flows(st.text("aB9=+-@'\"<é汉 ", min_size=1, max_size=12).filter(visible)))
 def test_labels_without_separators_come_back_with_blanks_as_one(flow):
     parsed = read(write(flow)).flow
@@ -370,7 +368,6 @@ def test_a_missing_row_is_not_reported():
     assert parsed.flow["duplicates"].origin == "not reported"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=300))
 def test_any_file_is_read_or_refused_in_words(data):
     with suppress(PrismaCsvError):
@@ -380,7 +377,7 @@ def test_any_file_is_read_or_refused_in_words(data):
 CELLS = st.text("aB19,;:. ()=nx'@\u00a0é汉-", max_size=16) | st.text(max_size=12)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.dictionaries(st.integers(1, len(ROWS) - 1), st.tuples(CELLS, CELLS, CELLS, CELLS)),
     st.sampled_from(",;\t"),

@@ -136,7 +136,7 @@ def test_hostile_labels_stay_text():
     assert PdfReader(io.BytesIO(pdf(text))).pages
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(flows(any_label))
 def test_any_label_gives_a_well_formed_drawing(flow):
     parsed(svg(flow, VARIANTS["updated-v2"], title="t"))

@@ -32,7 +32,7 @@ def link(page: str) -> str:
     return unescape(found[1])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(flows(any_label))
 def test_a_file_comes_out_of_the_fields_as_it_went_in(flow):
     parsed = read(write(flow, {"database_results": ("Libraries, all", "tip", "a.html")}))

@@ -168,7 +168,6 @@ def ask(site: Site, method: str, target: str, headers: list[tuple[str, str]], bo
 
 # Shrinking takes minutes through a real server, and what was sent is in the failure.
 SENT = settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )

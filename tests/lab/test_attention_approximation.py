@@ -50,7 +50,7 @@ def one_by_one(make: Callable[[], LayerCache], text: Tensor) -> tuple[Tensor, li
     return model.logits(torch.cat(hidden, dim=1)), caches
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(more=st.integers(0, 3), sinks=st.integers(0, 5))
 def test_room_for_the_whole_text_changes_no_logit(more: int, sinks: int) -> None:
     text, budget = tiny_windows(2, LENGTH), LENGTH + more
@@ -59,7 +59,7 @@ def test_room_for_the_whole_text_changes_no_logit(more: int, sinks: int) -> None
     torch.testing.assert_close(at_once(HeavyHitters(budget, BASE), text), own)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(budget=st.integers(2, LENGTH), sinks=st.integers(0, 5))
 def test_a_cache_gives_what_hiding_dropped_tokens_from_a_whole_text_gives(
     budget: int, sinks: int

@@ -33,7 +33,7 @@ problems = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problem=problems)
 def test_the_dynamic_program_finds_what_trying_all_plans_does(problem: Problem) -> None:
     found, best = stages.search(problem), stages.exhaustive(problem)
@@ -44,7 +44,7 @@ def test_the_dynamic_program_finds_what_trying_all_plans_does(problem: Problem) 
         assert problem.step_seconds(found) == pytest.approx(problem.step_seconds(best))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problem=problems)
 def test_pipedreams_planner_makes_the_slowest_stage_as_fast_as_any_plan_does(
     problem: Problem,

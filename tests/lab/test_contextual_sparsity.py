@@ -96,7 +96,7 @@ def test_silent_neurons_add_nothing() -> None:
     assert left_out > tokens().numel() * CONFIG.layers * CONFIG.feed_forward // 4
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     ahead=st.integers(0, 3),
     neurons=st.integers(1, CONFIG.feed_forward),
@@ -178,7 +178,7 @@ def test_predictors_learn_what_can_be_known() -> None:
     assert right > 0.9 > always_silent + 0.1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(batch=st.integers(1, 6), count=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_together_reads_the_union_and_gives_no_less(batch: int, count: int, seed: int) -> None:
     x, up, down = (

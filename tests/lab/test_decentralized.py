@@ -128,7 +128,7 @@ def test_rounding_is_met_where_it_is_sent_and_gone_afterwards(task: Task) -> Non
 sizes = st.integers(1, 4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     stages=sizes,
     peers=sizes,

@@ -42,7 +42,7 @@ def every_chain(network: Network, swarm: Swarm) -> Iterator[Chain]:
                 yield list(map(Leg, servers, legs))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 10_000), blocks=st.integers(2, 8))
 def test_the_shortest_path_is_the_quickest_of_all_chains(seed: int, blocks: int) -> None:
     luck = np.random.default_rng(seed)

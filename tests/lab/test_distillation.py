@@ -74,7 +74,7 @@ def test_with_the_texts_own_loss_alone_it_is_training_without_a_teacher() -> Non
     assert (loss.of_tokens + loss.penalty).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), tokens=st.integers(2, 50), size=st.floats(0.1, 10))
 def test_the_soft_gradient_goes_to_matching_logits_as_one_over_the_temperature(
     seed: int, tokens: int, size: float

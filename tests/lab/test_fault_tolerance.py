@@ -29,7 +29,7 @@ def test_an_interval_counts_once_it_is_saved() -> None:
     assert time_over_work([5], 3, 1, 2) == float("inf")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(save=st.floats(0.01, 5), restart=st.floats(0.1, 20), interval=st.floats(1, 100))
 def test_the_replay_of_many_failures_is_what_dalys_formula_expects(save, restart, interval) -> None:
     expected = duration.expected_seconds(

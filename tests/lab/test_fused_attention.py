@@ -24,7 +24,7 @@ def inputs(queries: int, keys: int, shared: int = 1, heads: int = 1) -> tuple[Te
     return 9 * q, 9 * k, v
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     queries=st.integers(1, 40),
     before=st.integers(0, 25),

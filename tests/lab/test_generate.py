@@ -17,7 +17,7 @@ def continuation(prompt: torch.Tensor, tokens: int, cache: KeyValueCache | None)
     return torch.cat(list(continued(talkative_model(), prompt, tokens, cache)), dim=1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(sequences=st.integers(1, 3), prompt=st.integers(1, 12), tokens=st.integers(1, 8))
 def test_a_cache_changes_no_token(sequences: int, prompt: int, tokens: int) -> None:
     start = tiny_windows(sequences, prompt)
@@ -33,7 +33,7 @@ def test_the_tokens_that_a_cache_must_not_change_are_several() -> None:
     assert len(continuation(tiny_windows(1, 9), 16, None).unique()) > 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.sets(st.integers(1, 23), max_size=4))
 def test_a_text_may_be_read_in_pieces(cuts: set[int]) -> None:
     model, text = tiny_model(), tiny_windows(2, 24)
@@ -55,7 +55,7 @@ def test_what_is_rewound_is_forgotten_and_a_full_cache_says_so() -> None:
         cache.rewind(13)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(queries=st.integers(1, 9), before=st.integers(0, 9), shared=st.sampled_from([1, 2, 4]))
 def test_attention_by_its_definition_and_by_the_library_agree(
     queries: int, before: int, shared: int

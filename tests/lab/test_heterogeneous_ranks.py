@@ -29,11 +29,11 @@ LAYERS, MICRO_BATCHES, SEQUENCES, TOKENS, WIDTH, FLOAT32 = 5, 6, 2, 8, 32, 4
 WINDOWS = np.random.default_rng(0).integers(0, 60, (3, MICRO_BATCHES, SEQUENCES, TOKENS + 1))
 TASK = Task(60, WIDTH, LAYERS, 0, WINDOWS)
 
-unhurried = settings(deadline=None, max_examples=60)
+few_examples = settings(max_examples=60)
 times = st.floats(0.01, 10)
 
 
-@unhurried
+@few_examples
 @given(st.lists(times, min_size=1, max_size=9), st.lists(times, min_size=1, max_size=4))
 def test_the_dynamic_program_finds_what_trying_all_finds(costs, slowdowns) -> None:
     if len(costs) < len(slowdowns):
@@ -51,7 +51,7 @@ def test_the_dynamic_program_finds_what_trying_all_finds(costs, slowdowns) -> No
     assert slowest(found) <= slowest(partition.evenly(len(costs), len(slowdowns))) * (1 + 1e-9)
 
 
-@unhurried
+@few_examples
 @given(st.integers(1, 60), st.integers(1, 8))
 def test_even_shares_differ_by_one_and_spare_the_last_rank(pieces, among) -> None:
     found = partition.evenly(pieces, among)
@@ -60,7 +60,7 @@ def test_even_shares_differ_by_one_and_spare_the_last_rank(pieces, among) -> Non
     assert max(found) - min(found) <= 1
 
 
-@unhurried
+@few_examples
 @given(st.lists(st.tuples(times, times), min_size=1, max_size=5), st.integers(1, 9))
 def test_the_bound_is_what_a_replay_of_gpipe_takes(stages, micro_batches) -> None:
     forward, backward = zip(*stages, strict=True)
@@ -73,7 +73,7 @@ def test_the_bound_is_what_a_replay_of_gpipe_takes(stages, micro_batches) -> Non
     assert found == pytest.approx(partition.bound(forward, backward, micro_batches))
 
 
-@unhurried
+@few_examples
 @given(st.floats(1, 8), st.integers(2, 12))
 def test_balanced_shares_wait_less_and_nothing_beats_both_ranks_together(slowdown, m) -> None:
     ways = shares(TASK, m, slowdown)

@@ -50,7 +50,7 @@ def test_clipping_changes_a_step_whose_gradient_is_long() -> None:
     assert apart(stepped(start, "lomo, clipped"), stepped(start, "lomo")) > 1e-4
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(widths=st.lists(st.integers(1, 12), min_size=2, max_size=5), seed=st.integers(0, 999))
 def test_any_chain_of_layers_is_trained_alike(widths: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

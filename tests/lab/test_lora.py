@@ -85,7 +85,7 @@ def test_what_is_frozen_gets_no_gradient_and_does_not_move(method: str) -> None:
     assert moved == {n for n, w in training.model.named_parameters() if w.requires_grad}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(outputs=st.integers(1, 40), inputs=st.integers(1, 40), rank=st.integers(1, 20))
 def test_an_adapter_has_r_times_both_sides_parameters(outputs: int, inputs: int, rank: int) -> None:
     adapter = adapters.LowRank(nn.Linear(inputs, outputs, bias=False), rank, generator())
@@ -144,7 +144,7 @@ def test_a_product_with_nf4_has_the_gradient_of_the_plain_one() -> None:
     torch.testing.assert_close(found, expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000))
 def test_binary_codes_find_what_is_made_of_them_and_more_are_closer(seed: int) -> None:
     signs = torch.randint(0, 2, (5, 40, 2), generator=generator(seed)) * 2.0 - 1
@@ -155,7 +155,7 @@ def test_binary_codes_find_what_is_made_of_them_and_more_are_closer(seed: int) -
     assert errors == sorted(errors, reverse=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(outputs=st.integers(1, 9), inputs=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_alphatuning_keeps_a_bit_a_code_and_computes_with_them(
     outputs: int, inputs: int, seed: int

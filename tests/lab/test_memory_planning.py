@@ -52,7 +52,7 @@ def shared(lives: Sequence[Life], plan: Plan) -> int:
 
 
 @pytest.mark.parametrize("planner", ONE_BUFFER.values(), ids=list(ONE_BUFFER))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lives=st.lists(LIFE, min_size=1, max_size=12))
 def test_no_two_tensors_share_bytes_and_the_bound_holds(
     planner: Planner, lives: list[Life]
@@ -64,7 +64,7 @@ def test_no_two_tensors_share_bytes_and_the_bound_holds(
     assert plans.most_alive(lives) <= plan.bytes <= sum(life.size for life in lives)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lives=st.lists(LIFE, min_size=1, max_size=10), spots=st.data())
 def test_what_overlaps_is_found(lives: list[Life], spots: st.DataObject) -> None:
     offsets = [64 * spots.draw(st.integers(0, 60)) for _ in lives]
@@ -72,7 +72,7 @@ def test_what_overlaps_is_found(lives: list[Life], spots: st.DataObject) -> None
     assert plans.overlaps(lives, plan) == shared(lives, plan)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(requests=st.lists(st.lists(LIFE, min_size=1, max_size=8), min_size=1, max_size=4))
 def test_chunks_serve_request_after_request(requests: list[list[Life]]) -> None:
     plan = Plan((), ())
@@ -232,7 +232,7 @@ def test_the_smallest_free_block_is_taken() -> None:
     assert cache.take(11 * MIB).segment is large.segment
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     requests=st.lists(st.lists(LIFE, min_size=1, max_size=12), min_size=1, max_size=3),
     scale=st.sampled_from([1, 300, 5000]),

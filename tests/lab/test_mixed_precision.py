@@ -47,7 +47,7 @@ def test_weights_without_masters_mostly_stay_as_they_are_and_masters_move() -> N
     assert min(moved[1:]) > 0.99  # not the embedding: most of its rows are read by the head alone
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 5))
 def test_the_scale_moves_as_that_of_pytorch(overflows: list[bool], growth: int) -> None:
     ours = LossScale(1024.0, growth)

@@ -83,7 +83,7 @@ def test_one_expert_is_the_dense_model_to_the_last_bit_forward_and_backward() ->
     torch.testing.assert_close(ours[0], theirs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some_experts, st.integers(1, 20), st.booleans())
 def test_each_token_goes_through_its_expert_alone(experts, count, residual) -> None:
     made, x = mixture(experts, residual=residual), tokens(count)
@@ -108,7 +108,7 @@ def test_an_expert_takes_the_first_tokens_that_it_has_places_for(chosen, capacit
     assert kept.count(False) == dropped
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 6), st.integers(1, 40), st.sampled_from([0.25, 0.5, 1.0, 1.25, 2.0]))
 def test_what_is_dropped_is_what_exceeds_the_capacity_and_gets_nothing(
     experts, count, factor

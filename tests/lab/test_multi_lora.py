@@ -90,7 +90,7 @@ def ways(slots: int, spare: int) -> list[tuple[Policy, Carrying]]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(KINDS),
     size=st.builds(Size, d=st.integers(1, 40), k=st.integers(1, 40)),
@@ -114,7 +114,7 @@ def test_the_batched_product_is_that_of_merged_weights(kind, size, texts, tokens
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(row=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4)), min_size=1, max_size=6))
 def test_a_row_of_segments_is_read_as_each_by_a_merged_copy(one_by_one, row) -> None:
     many = ManyTasks(MODEL, Pool.with_room_for(6, ADAPTERS, "cpu"), one_by_one=one_by_one)
@@ -129,7 +129,7 @@ def test_a_row_of_segments_is_read_as_each_by_a_merged_copy(one_by_one, row) -> 
     assert all(map(torch.equal, MODEL.parameters(), before.parameters()))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 5), st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=9
@@ -170,7 +170,6 @@ def test_the_weights_are_shared_and_not_copied() -> None:
     }
 
 
-@settings(deadline=None)
 @given(
     batches=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=3), max_size=12),
     room=st.integers(3, 7),
@@ -247,7 +246,7 @@ def test_each_adapter_is_asked_for_by_as_many_and_bytes_held_are_of_the_whole_en
     assert held[4][GATHERED] >= held[2][GATHERED] + bench.adapter_bytes + 2 * cache
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.integers(1, 6), seed=st.integers(0, 99))
 def test_a_layer_is_timed_at_the_same_product_in_every_way(rows: int, seed: int) -> None:
     layer, generator = MODEL.linears()["0.up"], torch.Generator().manual_seed(seed)

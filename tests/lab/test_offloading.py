@@ -31,7 +31,7 @@ def size(*tensors: torch.Tensor) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     batches=st.integers(1, 4),
     sequences=st.integers(1, 3),
@@ -133,7 +133,7 @@ def test_a_step_unit_by_unit_is_a_step_of_the_whole_model() -> None:
     assert (moved.sign() == -gradients[clear].sign()).float().mean() > 0.99
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(device=st.integers(40, 160), host=st.integers(0, 160))
 def test_chunks_train_alike_in_any_memory_that_is_enough_or_are_refused(
     device: int, host: int

@@ -78,7 +78,7 @@ def test_every_byte_but_three_is_written_for_its_own_pair() -> None:
     assert decode(encode(x)).equal(x)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(*2 * [st.floats(-300, 300, width=16)]), min_size=1, max_size=30),
     st.booleans(),
@@ -93,7 +93,7 @@ def test_any_pattern_of_outliers_is_written_by_the_definition(pairs, outliers) -
     assert decode(codes.flip(0)).unflatten(0, (-1, 2)).flip(0).tolist() == found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 70),
     columns=st.integers(1, 100),
@@ -127,7 +127,7 @@ def test_a_changed_byte_or_number_breaks_the_promise() -> None:
         check(x, packed, ROUNDINGS[OLIVE])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 99), share=st.sampled_from([0.0, 0.02, 0.2]), columns=st.integers(2, 90))
 def test_a_search_that_tries_plain_roundings_scale_is_no_worse(seed, share, columns) -> None:
     x = heavy(5, columns, seed, share)

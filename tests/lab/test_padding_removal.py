@@ -67,7 +67,7 @@ def test_a_text_without_tokens_is_refused(lengths: list[int]) -> None:
 
 
 @torch.inference_mode()
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(lengths=SOME_LENGTHS)
 def test_every_way_gives_what_a_text_alone_gives(lengths: list[int]) -> None:
     one = reader()
@@ -171,7 +171,6 @@ def test_a_layer_of_bert_multiplies_what_the_equation_says() -> None:
     )
 
 
-@settings(deadline=None)
 @given(
     rows=st.integers(1, 6).flatmap(
         lambda size: st.lists(

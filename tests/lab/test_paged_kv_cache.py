@@ -119,7 +119,7 @@ class SharedBlocks(RuleBasedStateMachine):
             assert self.blocks.used == 0
 
 
-SharedBlocks.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+SharedBlocks.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 test_shared_blocks = SharedBlocks.TestCase
 
 
@@ -133,7 +133,7 @@ def test_memory_in_blocks_has_the_bytes_of_its_tokens_and_no_more_are_to_be_had(
     assert blocks.take() == held[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     sizes=SIZES,
     block=st.integers(1, 7),

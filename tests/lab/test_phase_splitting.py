@@ -55,7 +55,7 @@ def asked(sizes: list[tuple[int, int, float]]) -> list[Asked]:
     return found
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=REQUESTS, slots=st.integers(1, 4))
 def test_a_machine_on_paper_serves_as_the_engine_does(sizes, slots) -> None:
     requests = asked(sizes)
@@ -70,7 +70,7 @@ def test_a_machine_on_paper_serves_as_the_engine_does(sizes, slots) -> None:
         assert one.last == pytest.approx(job.times[-1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=REQUESTS, prompts=st.integers(1, 3), tokens=st.integers(1, 3))
 def test_apart_no_phase_begins_before_the_one_before_has_ended(sizes, prompts, tokens) -> None:
     requests = asked(sizes)

@@ -33,7 +33,7 @@ def lasting(forward: int, backward: int):
     return lambda slot: forward if slot.kind == "forward" else backward
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(p=workers, m=micro_batches, forward=durations, backward=durations)
 def test_gpipe_and_1f1b_wait_equally_long_and_hold_what_the_papers_say(
     p: int, m: int, forward: int, backward: int
@@ -47,7 +47,7 @@ def test_gpipe_and_1f1b_wait_equally_long_and_hold_what_the_papers_say(
     assert [held(slots) for slots in early] == [min(m, p - rank) for rank in range(p)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(p=workers, v=st.integers(1, 4), k=st.integers(1, 4), forward=durations, backward=durations)
 def test_interleaving_divides_the_waiting_by_the_stages_of_a_worker(
     p: int, v: int, k: int, forward: int, backward: int
@@ -76,7 +76,7 @@ def test_micro_batches_that_cannot_be_shared_evenly_are_refused() -> None:
         schedules.bidirectional(5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(half=st.integers(1, 16), forward=durations, backward=durations)
 def test_two_directions_leave_two_slots_less_than_stages_idle(
     half: int, forward: int, backward: int

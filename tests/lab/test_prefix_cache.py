@@ -44,7 +44,7 @@ def common(text: Sequence[int], others: Sequence[Sequence[int]]) -> int:
     return max((sum(run) for run in same), default=0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=TEXTS, size=st.integers(1, 3), kept=st.lists(st.booleans(), min_size=10, max_size=10))
 def test_the_tree_knows_full_blocks_of_all_it_was_told_and_holds_each_once(
     texts, size, kept
@@ -108,7 +108,7 @@ def served(
     return serve(requests, slots, server.choose, server.carry)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     texts=TEXTS,
     slots=st.integers(1, 5),
@@ -125,7 +125,7 @@ def test_each_request_gets_the_tokens_that_it_gets_alone(
     assert [job.said for job in found.jobs] == [answer(tiny_model(), r) for r in requests]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(texts=TEXTS)
 def test_one_at_a_time_each_beginning_is_read_once(texts) -> None:
     before, expected = list[list[int]](), 0

@@ -38,7 +38,7 @@ def with_outlier(tokens: int, columns: int, size: float) -> Tensor:
     return x
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 9), st.integers(1, 40), st.sampled_from([1e-4, 1.0, 1e4]))
 def test_no_activation_moves_further_than_half_a_scale(tokens, columns, width) -> None:
     linear, x = layer(4, columns), width * normal(tokens, columns)
@@ -69,7 +69,7 @@ def test_outliers_apart_stay_as_they_are_and_the_rest_is_rounded_without_them() 
     assert int8.OutliersApart(6.0)(linear, x[:4]).equal(int8.per_token(linear, x[:4]))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(tokens=st.integers(1, 9), columns=st.integers(1, 40), seed=st.integers(0, 99))
 def test_a_threshold_of_zero_is_the_exact_product_and_of_infinity_plain_int8(
     tokens, columns, seed
@@ -106,7 +106,7 @@ def error_of(x: Tensor, d: Tensor) -> float:
     return (x @ d.T).square().sum().item()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(columns=st.integers(1, 80), bits=st.integers(3, 8), group=st.sampled_from([16, 64, 100]))
 def test_awq_changes_what_layers_say_no_more_than_rounding(columns, bits, group) -> None:
     weights, x = [normal(6, columns), normal(3, columns, seed=5)], normal(50, columns, seed=1)
@@ -132,7 +132,7 @@ def test_scales_of_awq_change_no_product_before_rounding() -> None:
     torch.testing.assert_close((x / s) @ (weight * s).T, x @ weight.T)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(strength=st.sampled_from([0.0, 0.3, 0.5, 0.8, 1.0]), seed=st.integers(0, 99))
 def test_smoothing_changes_no_product_before_rounding(strength, seed) -> None:
     weight, x = normal(6, 20, seed=seed).double(), with_outlier(9, 20, 200.0).double()

@@ -31,7 +31,7 @@ def correlated(columns: int, tokens: int = 512) -> Tensor:
     return normal(tokens, columns, seed=1) @ normal(columns, columns, seed=2) / columns**0.5
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.integers(1, 5), columns=st.integers(1, 200), form=formats, width=WIDTHS)
 def test_no_weight_moves_further_than_half_a_step(rows, columns, form, width) -> None:
     weight = width * normal(rows, columns) + width
@@ -40,7 +40,7 @@ def test_no_weight_moves_further_than_half_a_step(rows, columns, form, width) ->
     assert ((found.weights() - weight).abs() <= 0.501 * steps).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.integers(1, 5), columns=st.integers(1, 200), form=formats)
 def test_bytes_are_as_many_as_counted_and_bring_the_same_weights_back(rows, columns, form) -> None:
     matrix = rounded(normal(rows, columns), form)
@@ -59,7 +59,7 @@ def test_bits_of_a_weight_with_its_share_of_step_and_zero() -> None:
     assert 8 * Format(8, 4096).stored_bytes(1024, 4096) / (1024 * 4096) == 8 + 24 / 4096
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=st.integers(1, 6), columns=st.integers(1, 300), form=formats)
 def test_without_correlations_gptq_rounds_to_the_nearest(rows, columns, form) -> None:
     weight = normal(rows, columns)
@@ -67,7 +67,7 @@ def test_without_correlations_gptq_rounds_to_the_nearest(rows, columns, form) ->
     assert pack(found) == pack(rounded(weight, form))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(windows=st.integers(1, 30), tokens=st.integers(0, 700))
 def test_the_gram_matrix_is_that_of_all_inputs_together(windows: int, tokens: int) -> None:
     inputs = normal(windows, tokens, 5).double()
@@ -135,7 +135,7 @@ def test_nf4_has_the_published_levels() -> None:
     assert nf4.levels().tolist() == pytest.approx(PUBLISHED_LEVELS, abs=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(outputs=st.integers(1, 70), inputs=st.integers(1, 70), scale=st.floats(1e-3, 1e3))
 def test_nf4_is_off_by_half_a_gap_at_most(outputs: int, inputs: int, scale: float) -> None:
     weight = scale * normal(outputs, inputs, seed=outputs)

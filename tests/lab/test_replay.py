@@ -21,7 +21,7 @@ def workers_with_events(draw: st.DrawFn) -> list[list[Event]]:
     return workers
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(workers=workers_with_events())
 def test_an_event_ends_when_the_longest_way_to_it_does(workers: list[list[Event]]) -> None:
     before: dict[object, tuple[Event, tuple[object, ...]]] = {}

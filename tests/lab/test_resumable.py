@@ -61,7 +61,7 @@ def failing(generation: int) -> int:
     return generation
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(first=st.integers(0, 12), count=st.integers(1, 14))
 def test_any_part_is_read_from_whichever_files_hold_it(saved: Path, first, count) -> None:
     found = checkpoints.load(saved, first, count)

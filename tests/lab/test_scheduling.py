@@ -47,7 +47,7 @@ def queued(sizes: Sequence[int], queue: Queue, gap: float = 0.0) -> Served:
 
 
 @each_queue
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     sizes=SIZES,
     slots=st.integers(1, 4),
@@ -87,7 +87,7 @@ def test_no_order_of_seven_has_a_shorter_mean_completion_than_shortest_first(siz
     assert statistics.mean(map(completion, came.jobs)) > least
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=ANSWERS, gap=GAPS)
 def test_on_one_slot_no_order_changes_when_all_is_done(sizes, gap) -> None:
     ends = {queued(sizes, make(), gap).seconds for make in QUEUES.values()}
@@ -99,7 +99,7 @@ def test_on_one_slot_no_order_changes_when_all_is_done(sizes, gap) -> None:
     [lambda: iteration_level, *(lambda q=q: with_room(q()) for q in QUEUES.values())],
     ids=["iteration-level", *QUEUES],
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=ANSWERS, slots=st.integers(1, 4), gap=GAPS)
 def test_no_slot_is_empty_while_someone_waits(make, sizes, slots, gap) -> None:
     served = on_paper(sizes, slots, make(), gap)

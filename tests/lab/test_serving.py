@@ -58,7 +58,7 @@ def on_paper(sizes: Sequence[int], slots: int, policy=iteration_level, gap: floa
     return serve(asked([(1, size) for size in sizes], gap), slots, policy, PricedPasses(1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pieces=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=5))
 def test_pieces_of_several_texts_are_read_as_each_by_itself(pieces: list[tuple[int, int]]) -> None:
     model, texts = tiny_model(), tiny_windows(len(pieces), 18)
@@ -74,7 +74,7 @@ def test_pieces_of_several_texts_are_read_as_each_by_itself(pieces: list[tuple[i
 
 
 @each_policy
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sizes=SIZES, slots=st.integers(1, 4), gap=st.sampled_from([0.0, 1e-4, 1e-2]))
 def test_each_request_gets_the_tokens_that_it_gets_alone(policy, sizes, slots, gap) -> None:
     requests = asked(sizes, gap)
@@ -89,7 +89,7 @@ def test_a_verdict_says_that_all_tokens_are_the_same_or_how_many() -> None:
     assert same_tokens(0.987) == "98.7 % of the tokens are the same"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=12), slots=st.integers(1, 5))
 def test_passes_are_as_many_as_can_be_counted_by_hand(sizes: list[int], slots: int) -> None:
     # Batches that stay together take as long as their longest.
@@ -117,7 +117,7 @@ def test_who_has_the_last_token_leaves_a_padded_batch_only_with_the_others() -> 
     assert on_paper([2, 5], 2, request_level_padded).tokens == 7
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=SIZES, slots=st.integers(1, 4), chunk=st.integers(1, 8))
 def test_with_chunks_no_answer_waits_longer_than_for_a_chunk_and_the_answers(
     sizes, slots, chunk

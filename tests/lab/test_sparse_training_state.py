@@ -33,7 +33,7 @@ def batch(seed: int = 0) -> torch.Tensor:
     return torch.randint(60, (4, 13), generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(sparsity=st.floats(0, 0.95))
 def test_a_step_is_that_of_dense_state_with_zeros(sparsity: float) -> None:
     ours, masked = begun(COMPRESSED, sparsity), begun(MASKED, sparsity)
@@ -55,7 +55,7 @@ def test_what_is_pruned_stays_zero_and_norms_are_whole() -> None:
             assert (weight == 0).float().mean().item() == pytest.approx(0.75, abs=0.01)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sparsity=st.floats(0, 0.95))
 def test_bytes_are_two_for_each_weight_and_eighteen_for_each_that_is_kept(
     sparsity: float,

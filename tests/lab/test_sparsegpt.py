@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -84,7 +84,6 @@ def test_layers_pruned_together_are_pruned_as_if_alone() -> None:
         torch.testing.assert_close(found, expected)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     rows=st.integers(1, 9),
     groups=st.integers(1, 12),
@@ -164,7 +163,6 @@ scores = st.lists(st.integers(0, 5), min_size=1, max_size=40).map(
 )
 
 
-@settings(deadline=None)
 @given(scores, st.data())
 def test_masks_take_exactly_the_smallest_scores_ties_included(values, data) -> None:
     count = data.draw(st.integers(0, len(values)))

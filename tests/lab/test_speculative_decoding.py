@@ -85,7 +85,7 @@ def drafts_for(prompt: list[int], tokens: int) -> dict[str, Draft]:
     }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 23), tokens=st.integers(1, 16), drafted=st.integers(1, 6))
 def test_the_likeliest_tokens_are_those_of_plain_decoding(
     seed: int, tokens: int, drafted: int
@@ -188,7 +188,6 @@ def test_tokens_of_a_step_are_those_of_equation_1() -> None:
     assert abs(mean.mean().item() - expected) < 3 * error
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), sure=st.floats(0.1, 30))
 def test_what_is_emitted_has_the_models_probabilities(seed: int, sure: float) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -103,7 +103,7 @@ def test_a_trace_is_as_bursty_as_asked_and_asks_all_models_alike(variation) -> N
         assert len(gaps) == pytest.approx(10_000, rel=0.15)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(deadline=st.floats(2, 40), variation=st.sampled_from([1.0, 3.0]))
 def test_at_the_highest_load_requests_are_in_time_and_above_it_they_are_not(
     deadline, variation

@@ -62,7 +62,7 @@ def test_a_cache_of_uneven_layers_gives_what_reading_all_gives(part: removing.Pa
     assert cache.bytes == windows.numel() * kept * of_head
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     width=st.integers(1, 3),
@@ -132,7 +132,7 @@ def test_every_block_keeps_its_dearest_group_of_heads() -> None:
     assert [len(one) for one in choosing.lowest(costs, "neurons", 0.34)] == [1, 1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000),
     rows=st.integers(1, 9),

@@ -108,7 +108,7 @@ def test_ranks_start_the_collectives_and_have_the_weights_of_the_split() -> None
         assert sent == pytest.approx(all_reduce_bytes(ranks=world, payload_bytes=gradients), 0.01)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.sampled_from([2, 3, 4, 6, 8, 12, 24, 48, 64]),
     st.integers(1, 3),

@@ -74,9 +74,7 @@ def shown_axes(page: str) -> list[str]:
     return re.findall(r'<figure class="chart" id="([^"]+)"', page)
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_number_under_a_strategy_is_attributed_to_it_and_of_its_row(
     client: Client, review: Review, data: st.DataObject

@@ -214,9 +214,7 @@ def test_an_excluded_word_stays_excluded(client: Client, review: Review) -> None
     assert "73 publications" not in sentence(page(client, "q=-memory"))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(
         st.one_of(st.sampled_from("'\":*!&|()<->\\ ab"), st.characters(exclude_categories=["Cs"])),

@@ -253,9 +253,7 @@ def test_what_no_search_can_be_is_refused(client: Client) -> None:
         assert client.get("/search/", query).status_code == 400
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.sampled_from(

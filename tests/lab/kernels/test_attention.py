@@ -14,7 +14,7 @@ from casestudies.lab.models import attention, paged
 DTYPES = st.sampled_from(sorted(ROUNDED_TWICE, key=str))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     batch=st.integers(1, 2),
     shared=st.integers(1, 2),
@@ -49,7 +49,7 @@ def test_inputs_that_ask_for_gradients_are_refused() -> None:
         assert kernel.attend(q, q, q).isfinite().all()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     lengths=st.lists(st.integers(1, 200), min_size=1, max_size=3),
     shared=st.integers(1, 2),

@@ -27,7 +27,7 @@ def coded(packed: container.Packed) -> Coded:
     return Coded.of(packed.units, packed.counts, packed.scales, of_code, packed.columns)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @example("paper", 0.0, 3, 41, 1, torch.float32, 0)
 @example("tunstall-8", 1.0, 3, 700, 3, torch.float16, 0)
 @given(

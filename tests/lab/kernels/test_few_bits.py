@@ -11,7 +11,7 @@ from casestudies.lab.measure.equality import TOLERANCES, relative
 from casestudies.lab.quantize.quantized import Format, rounded
 
 
-@settings(deadline=None, max_examples=14)
+@settings(max_examples=14)
 @given(
     st.sampled_from([8, 4, 3]),
     st.sampled_from([64, 128, 192, 400]),

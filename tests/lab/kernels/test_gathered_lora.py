@@ -10,7 +10,7 @@ from casestudies.lab.kernels.gathered_lora import Pages
 from casestudies.lab.measure.equality import TOLERANCES, relative
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(
     segments=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=4),
     k=st.integers(1, 700),

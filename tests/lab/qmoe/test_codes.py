@@ -40,7 +40,7 @@ def check(matrix: Ternary, code: container.Code) -> Packed:
 
 @pytest.mark.parametrize("code", CODES)
 # The first example waits for the compiler, and each share of zeros for a dictionary of its own.
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(matrix=matrices)
 def test_every_matrix_comes_back_and_none_takes_more_than_base_3(code, matrix) -> None:
     check(matrix, code)
@@ -144,7 +144,6 @@ SOUND = {code: pack(ternary((6, 131), "half zeros"), code) for code in CODES}
 
 
 @pytest.mark.parametrize("code", CODES)
-@settings(deadline=None)
 @given(st.data())
 def test_any_changed_byte_and_any_missing_end_is_noticed(code, data) -> None:
     sound = SOUND[code]
@@ -162,7 +161,6 @@ def signed(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("code", CODES)
-@settings(deadline=None)
 @given(st.data())
 def test_bytes_with_a_right_checksum_decode_in_bounds_or_not_at_all(code, data) -> None:
     body = bytearray(SOUND[code][:-4])
