@@ -2,7 +2,9 @@
 
 What is broken is a clone of what is committed, never the working tree. All tests run once unbroken,
 which tells which of them run what. A mutant then meets the tests that run its function, those first
-that run least; outside of functions, all that run anything of its file. It takes an hour or two.
+that run least; outside of functions, all that run anything of its file. What these leave of a study
+meets its smoke run, a process of its own, of which nothing tells which tests it is for. It takes an
+hour or two.
 
     python -m benchmarks.mutants [--places N] [--seed N] [--map FILE]
 """
@@ -43,6 +45,7 @@ FAR_FETCHED = re.compile(
     r"_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow)_(LShift|RShift|BitOr|BitAnd|BitXor|Pow)$"
     r"|_Is(Not)?_(Eq|NotEq|[LG]tE?)$|_(Eq|NotEq|[LG]tE?)_Is(Not)?$"
 )
+STUDY = re.compile(r"casestudies/lab/studies/(\w+)/")
 TESTS_FAILED = (1, 2)  # pytest's exit statuses; 2 where a module cannot even be imported
 MOST_TESTS = 60  # what only the others would notice counts as survived
 SECONDS_TO_GIVE_UP = 900
@@ -142,24 +145,37 @@ def record(clone: Path, file: Path) -> None:
 def noticed(clone: Path, tests: list[str]) -> bool:
     """Return whether one of the tests fails, or they do not end."""
     options = ["-x", "-n0", "-p", "no:randomly"]
+    return bool(tests) and _status(clone, "pytest", *options, *tests) in TESTS_FAILED
+
+
+def smoke_run_fails(clone: Path, path: str) -> bool:
+    """Return whether the file is of a study that does not come through its smoke run any more."""
+    found = STUDY.match(path)
+    return found is not None and bool(
+        _status(clone, "casestudies.lab", "run-all", found[1].replace("_", "-"))
+    )
+
+
+def _status(clone: Path, *module_and_arguments: str) -> int:
+    """Return how it ends; what does not end has failed."""
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options, *tests],
+        [sys.executable, "-m", *module_and_arguments],
         cwd=clone,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as running:
         with suppress(subprocess.TimeoutExpired):
-            return running.wait(SECONDS_TO_GIVE_UP) in TESTS_FAILED
+            return running.wait(SECONDS_TO_GIVE_UP)
         os.killpg(running.pid, signal.SIGKILL)
-    return True
+    return TESTS_FAILED[0]
 
 
 def survives(clone: Path, mutant: Mutant, tests: list[str]) -> bool:
     """Break the clone while the tests run; print what was changed if they do not notice."""
     file, operator = clone / mutant.path, get_operator(mutant.operator)()
     with use_mutation(file, operator, mutant.occurrence) as (before, after):
-        if tests and noticed(clone, tests):
+        if noticed(clone, tests) or smoke_run_fails(clone, mutant.path):
             return False
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     print(f"{mutant.path}:{mutant.line}", *list(lines)[3:], sep="\n", flush=True)

@@ -67,7 +67,7 @@ def _sentence(claims: Claims, item: int, tried: Sequence[Standing]) -> str:
 
 
 def _best(claims: Claims, item: int, scope: Scope) -> str:
-    """Return the factors of the quantity that most claims of the scope are about."""
+    """Return the factors of the quantity that most claims of the scope are about, or the first."""
     found = [
         (tally, axis)
         for axis in claims.axes
@@ -76,7 +76,7 @@ def _best(claims: Claims, item: int, scope: Scope) -> str:
     ]
     if not found:
         return ", none a factor"
-    tally, axis = max(found, key=lambda one: (one[0].drawn, -one[1].quantity.position))
+    tally, axis = max(found, key=lambda one: one[0].drawn)
     highest = next(one for one in claims.examples[axis.pk, item] if one.scope == scope)
     return f", {_factors(tally, highest)} x {_lower(axis)}"
 

@@ -13,6 +13,7 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reviewapp.corpus.choices import Membership
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import Scope, Status
 from taxonomy.claims.outcomes import Finding, Judged, keep
@@ -206,6 +207,11 @@ def test_classes_families_and_groups_are_compared_by_their_counts(
         for slug, cell in zip(slugs, rows["Publications counted"]["cells"], strict=True):
             counted = Publication.objects.in_review().filter(classes__slug=slug).count()
             assert cell["amount"] == counted
+        for status, label in Membership.choices:
+            cells = rows[f"Publications, {label.lower()}"]["cells"]
+            for slug, cell in zip(slugs, cells, strict=True):
+                filed = Publication.objects.filter(classes__slug=slug, membership=status)
+                assert cell["amount"] == filed.count()
         claims = Claim.objects.filter(publication__classes__slug="serving")
         scopes = [row for label, row in rows.items() if label.startswith("Claims, ")]
         assert sum(row["cells"][1]["amount"] for row in scopes) == claims.count()
