@@ -252,6 +252,19 @@ def test_the_page_tells_each_value_with_its_result_or_that_there_is_none(client:
     ]
 
 
+def test_a_study_shows_its_newest_sweeps_and_leads_to_all_once_there_are_more(
+    client: Client,
+) -> None:
+    owner, all_of_them = a_person(), "All sweeps of this study"
+    for note in "abcde":
+        swept([0.5], State.QUEUED, a_sweep(owner=owner, note=f"note {note}"))
+    assert all_of_them not in client.get("/case-studies/sparsegpt/").text
+    swept([0.5], State.QUEUED, a_sweep(owner=owner, note="note f"))
+    page = client.get("/case-studies/sparsegpt/").text
+    assert all_of_them in page
+    assert re.findall(r"<bdi>note (.)</bdi>", page) == list("fedcb")
+
+
 def test_values_that_are_no_numbers_are_rows_and_what_is_not_run_draws_nothing(
     client: Client,
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from reviewapp.corpus.models import Review
-from taxonomy.answers.answer import answer_to, verdict
+from taxonomy.answers.answer import answer_to, context_of, verdict
 from taxonomy.answers.overview import overview
 from taxonomy.answers.question import OWN, Question
 from taxonomy.answers.wording import counted
@@ -61,7 +61,10 @@ def test_every_question_is_answered_as_the_fixtures_count(review: Review) -> Non
         }
         unstated = sum(not (c.hardware or c.hardware_implied) for c in mine)
         assert answer.counts.unstated == unstated
-        assert answer.counts.unsized == sum(c.parameters_billion is None for c in mine)
+        unsized = sum(c.parameters_billion is None for c in mine)
+        assert answer.counts.unsized == unsized
+        told = "how large the model is" in context_of(answer.question, answer.counts)
+        assert told == bool(parameters and unsized), "asked of a size"
         listed_here = [s.claim.pk for s in [*answer.fitting, *answer.elsewhere]]
         assert len(listed_here) == len(set(listed_here)) <= len(mine)
 

@@ -68,6 +68,18 @@ def test_the_list_shows_all_and_says_how_many_the_review_counts(
     assert len(titles(page(client, "page=3"))) == 23
 
 
+def test_the_largest_models_come_first_and_those_of_no_known_size_last(
+    client: Client, review: Review
+) -> None:
+    for key, size in (("small", 1), ("unknown", None), ("large", 70)):
+        publication(key=key, title=f"Zebra {key}", max_params_billion=size)
+    assert titles(page(client, "q=zebra&sort=size")) == [
+        "Zebra large",
+        "Zebra small",
+        "Zebra unknown",
+    ]
+
+
 def results(html: str) -> list[str]:
     return re.findall(r'<li class="result">(.*?)\n</li>', html, re.DOTALL)
 
