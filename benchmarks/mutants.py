@@ -39,7 +39,6 @@ CODE_LEFT_OUT = re.compile(r"/migrations/|/management/|reviewapp/server/")
 # The last two hold bounds of time and of files that do not hold where it is recorded what runs.
 TESTS_LEFT_OUT = ["tests/browser", "tests/edge", "tests/launch"]
 TESTS_LEFT_OUT += ["tests/corpus/test_prisma_load.py", "tests/deploy/test_backup.py"]
-TESTS_IGNORED = [f"--ignore={path}" for path in TESTS_LEFT_OUT]
 # No slip of the pen makes these: bits of what is counted, and identity for equality or order.
 FAR_FETCHED = re.compile(
     r"_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow)_(LShift|RShift|BitOr|BitAnd|BitXor|Pow)$"
@@ -131,13 +130,12 @@ def record(clone: Path, file: Path) -> None:
     """Run all tests unbroken and write to the file which of them ran what."""
     made = clone / ".coverage"
     settings = {"COVERAGE_PROCESS_START": clone / "pyproject.toml", "COVERAGE_FILE": made}
-    options = ["--cov", "--cov-context=test", "--cov-report=", *TESTS_IGNORED]
-    command = [sys.executable, "-m", "pytest", *options]
-    recording = os.environ | {n: str(v) for n, v in settings.items()}
-    failed = subprocess.call(command, cwd=clone, env=recording)
+    tests = [sys.executable, "-m", "pytest", *(f"--ignore={path}" for path in TESTS_LEFT_OUT)]
+    recorded = [*tests, "--cov", "--cov-context=test", "--cov-report="]
+    environment = os.environ | {n: str(v) for n, v in settings.items()}
+    failed = subprocess.call(recorded, cwd=clone, env=environment)
     # Some fail only since they are slower while it is recorded what they run.
-    again = [sys.executable, "-m", "pytest", "-n0", "--last-failed", *TESTS_IGNORED]
-    if failed and subprocess.call(again, cwd=clone):
+    if failed and subprocess.call([*tests, "-n0", "--last-failed"], cwd=clone):
         sys.exit("Tests fail on what is committed, so they cannot tell what is broken")
     shutil.copyfile(made, file)
 

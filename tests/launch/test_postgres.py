@@ -31,9 +31,9 @@ def test_the_server_stops_with_its_last_user(folder: Path) -> None:
 
 def test_what_a_killed_server_left_behind_does_not_stop_the_next_start(folder: Path) -> None:
     server = EmbeddedServer(folder / "postgres", wheel_binaries())
-    # Half written, or naming a process that somebody else has by now.
     server.start()
     server.leave()
+    # Half written, or naming a process that somebody else has by now.
     for damage in ("", "1\n", "4294967296\nnonsense"):
         (server.data / "postmaster.pid").write_text(damage)
         (server.folder / ".s.PGSQL.5432.lock").write_text(damage)

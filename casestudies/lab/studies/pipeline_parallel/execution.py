@@ -219,7 +219,7 @@ class Pipeline:
         own = range(dist.get_rank(), stages, dist.get_world_size())
         self._chunks = [Chunk(model, stage, stages, name == "gpipe, recomputed") for stage in own]
         self.log.saved.leave_out(self.weights())
-        tokens = _read(self._first[: len(self._first) // self._micro_batches])
+        tokens = _inputs_of(self._first[: len(self._first) // self._micro_batches])
         self.log.stages = [WatchedStage(chunk, tokens, self.log) for chunk in self._chunks]
         self._schedule = self._scheduled(name)
         self.optimizer = torch.optim.AdamW(self.weights(), RATE)
@@ -234,7 +234,7 @@ class Pipeline:
     def step(self, batch: Tensor | None = None) -> float | None:
         """Add the gradients of a batch, else of the first; return its loss at the last stage."""
         batch = self._first if batch is None else batch
-        inputs = [_read(batch)] if self._has(0) else []
+        inputs = [_inputs_of(batch)] if self._has(0) else []
         if not self._has(self._chunks[0].stages - 1):
             self._schedule.step(*inputs, return_outputs=False)
             return None
@@ -260,7 +260,7 @@ class Pipeline:
         return loss
 
 
-def _read(batch: Tensor) -> Tensor:
+def _inputs_of(batch: Tensor) -> Tensor:
     # PyTorch 2.11 holds the strides of what a stage is given against those it was made with, also
     # where there is one row, which is contiguous whatever its stride.
     return batch[:, :-1].clone(memory_format=torch.contiguous_format)
