@@ -102,11 +102,22 @@ class Variant:
 
 @dataclass(frozen=True)
 class Setting:
-    """A condition under which a variant is measured more than once, such as a number of tokens."""
+    """A condition under which a variant is measured more than once, such as a number of tokens.
+
+    `one` is the unit of a single one where the word is another.
+    """
 
     name: str
     meaning: str
     unit: str = ""
+    one: str = ""
+
+    def in_words(self, value: Any) -> str:
+        """Return a value with its unit: "128 tokens"; a text alone, which speaks for itself."""
+        if isinstance(value, str):
+            return value
+        unit = self.one if value == 1 and self.one else self.unit
+        return f"{value} {unit}" if unit else f"{self.name} {value}"
 
 
 @dataclass(frozen=True)
@@ -279,7 +290,7 @@ class Study:
     def conditions(self, settings: Mapping[str, Any]) -> str:
         """Return settings in words, in the declared order: "paper" or "128 MiB"."""
         declared = (setting for setting in self.settings if setting.name in settings)
-        return ", ".join(self._in_words(setting, settings[setting.name]) for setting in declared)
+        return ", ".join(setting.in_words(settings[setting.name]) for setting in declared)
 
     def with_role(self, role: ParameterRole) -> list[str]:
         """Return the names of the parameters of a role."""
@@ -349,12 +360,6 @@ class Study:
     def judge(self, result: Result) -> dict[str, Judgement]:
         """Return by claim how each claim that the study answers stands beside the result."""
         return {answer.claim: answer.judgement(result) for answer in self.answers}
-
-    def _in_words(self, setting: Setting, value: Any) -> str:
-        # A text speaks for itself, a number without a unit does not.
-        if isinstance(value, str):
-            return value
-        return f"{value} {setting.unit}" if setting.unit else f"{setting.name} {value}"
 
     def _check_variant(self, variant: str, settings: Mapping[str, Any]) -> None:
         if variant not in {declared.name for declared in self.variants}:

@@ -1,6 +1,7 @@
 """The API keeps its description, whatever it is asked and whoever asks."""
 
 from collections.abc import Container, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ HOW = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+READ_EVERY = 3  # lists have many filters with many choices
 
 
 @pytest.fixture
@@ -95,9 +97,9 @@ def answers(
 ) -> dict[str, set[int]]:
     """Ask each operation what its description allows, and what is next to that, as `who`.
 
-    Thoroughly is each choice, bound, format and method in turn, thousands of requests; always some
-    at random of what is there. Return what statuses each has answered with; raise where an answer
-    is not as described.
+    Thoroughly is each choice, bound, format and method in turn, thousands of requests, of which
+    those that only read are thinned out; always some at random of what is there. Return what
+    statuses each has answered with; raise where an answer is not as described.
     """
     token = Token.objects.create(user=who).key if who else ""
     headers = {"Authorization": f"Token {token}"} if token else {}
@@ -114,9 +116,10 @@ def answers(
             continue
         modes = list(GenerationMode)
         if thorough:
-            for case in schema.iter_coverage_cases(
+            covering = schema.iter_coverage_cases(
                 operation, generation_modes=modes, generation_config=GenerationConfig()
-            ):
+            )
+            for case in islice(covering, 0, None, READ_EVERY if operation.method == "get" else 1):
                 ask(case)
         if not operation.body:
             # In an address all is text: a null that should be wrong is the word "null".

@@ -50,7 +50,10 @@ TOY = Study(
     parameters=ToyParameters,
     presets={SMOKE: Preset(0.1, {"tokens": 2}), QUICK: Preset(1), "claims": Preset(1)},
     variants=(Variant("theirs", "as it was", "baseline"), Variant("ours", "the method")),
-    settings=(Setting("code", "how it is written"), Setting("batch", "at once", "sequences")),
+    settings=(
+        Setting("code", "how it is written"),
+        Setting("batch", "at once", "sequences", one="sequence"),
+    ),
     metrics=(SIZE, metrics.PERPLEXITY),
     series=(Series("size by share", "share", "fraction", "size"),),
     headline=(("size", "ours"),),

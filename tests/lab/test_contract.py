@@ -115,6 +115,7 @@ def test_a_report_keeps_median_number_spread_and_settings() -> None:
     assert (one.value, one.n, one.spread) == (12.5, 1, None)
     assert (several.value, several.n, several.spread) == (14.0, 3, 5.0)
     assert TOY.label(several.variant, several.settings) == "ours, short, 4 sequences"
+    assert TOY.label("ours", {"batch": 1}) == "ours, 1 sequence"
     assert report.curves[0].points == [(0.25, 13.0), (0.5, 14.0)]
     progress = [(e.done, e.stage, e.step) for e in events if e.event == "progress"]
     assert progress == [(0, "first", ""), (0.5, "second", ""), (0.75, "second", "half")]

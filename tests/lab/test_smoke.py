@@ -19,6 +19,7 @@ from casestudies.lab.result import (
     Result,
     Started,
 )
+from tests.lab import counts
 from tests.lab.smoke import ROOT, shares_the_smoke_run, smoke_run
 
 each_study = pytest.mark.parametrize(
@@ -109,6 +110,11 @@ def test_what_it_declares_is_measured_here_or_in_a_run_that_ships(study: Study) 
     used = {setting for entry in entries for setting in entry.settings}
     assert all_but(study.settings, used)
     assert {curve.name for curve in curves} == {series.name for series in study.series}
+
+
+@each_study
+def test_it_counts_what_it_always_counted(study: Study) -> None:
+    assert counts.changes(study, smoke_run(study.slug).result) == []
 
 
 @each_study

@@ -22,6 +22,8 @@ from tests.waiting import alive, wait_until
 SECONDS = 120.0
 CREATE_RUNNER = ["create_runner", "anna"]
 LAUNCH = [sys.executable, "-m", "reviewapp.server.launch"]
+# Of each process of the tests that needs the first start one would be made.
+shares_the_first_start = pytest.mark.xdist_group("first start")
 
 
 @pytest.fixture
@@ -130,6 +132,7 @@ def oldest(data_dir: Path, command: str) -> int:
     return min(found, key=lambda process: (process.create_time(), process.pid)).pid if found else 0
 
 
+@shares_the_first_start
 def test_ctrl_c_stops_everything_and_the_next_start_is_quick(
     first_start: FirstStart, used_dir: Path
 ) -> None:
@@ -160,6 +163,7 @@ def replaced(launch: Launch, data_dir: Path, name: str, command: str) -> int:
     return oldest(data_dir, command)
 
 
+@shares_the_first_start
 def test_what_is_killed_comes_back_and_takes_nothing_else_along(used_dir: Path) -> None:
     launch = Launch(used_dir).until_ready()
     parts = {
@@ -178,6 +182,7 @@ def test_what_is_killed_comes_back_and_takes_nothing_else_along(used_dir: Path) 
     assert processes_of(used_dir) == []
 
 
+@shares_the_first_start
 def test_what_does_nothing_but_end_is_given_up_with_the_reason(used_dir: Path) -> None:
     launch = Launch(used_dir).until_ready()
     configuration = used_dir / "postgres/data/postgresql.conf"
@@ -191,6 +196,7 @@ def test_what_does_nothing_but_end_is_given_up_with_the_reason(used_dir: Path) -
     wait_until(lambda: not processes_of(used_dir))
 
 
+@shares_the_first_start
 @pytest.mark.parametrize("killed", ["make", "the launcher"])
 def test_a_kill_of_make_or_the_launcher_ends_everything(used_dir: Path, killed: str) -> None:
     launch = Launch(used_dir, command=["make", "run"]).until_ready()
@@ -212,6 +218,7 @@ def test_a_full_disk_is_named_as_the_reason(data_dir: Path) -> None:
     assert "File too large" in said
 
 
+@shares_the_first_start
 def test_a_port_or_a_folder_in_use_is_refused(used_dir: Path) -> None:
     running = Launch(used_dir).until_ready()
     status, said = Launch(used_dir).end()

@@ -210,10 +210,15 @@ STUDY = Study(
         Variant(BY_BATCH, "a layer with one wider key-value head, some sequences on each rank"),
     ),
     settings=(
-        Setting("budget", "most tokens of a text that the cache holds or a window has", "tokens"),
-        Setting("sequences", "sequences that take a step together", "sequences"),
+        Setting(
+            "budget",
+            "most tokens of a text that the cache holds or a window has",
+            "tokens",
+            one="token",
+        ),
+        Setting("sequences", "sequences that take a step together", "sequences", one="sequence"),
         Setting("when", "before or after a twentieth more steps of training"),
-        Setting("ranks", "devices that share the cache", "ranks"),
+        Setting("ranks", "devices that share the cache", "ranks", one="rank"),
     ),
     metrics=(
         metrics.PERPLEXITY.measured(

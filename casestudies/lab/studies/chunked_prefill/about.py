@@ -141,6 +141,7 @@ STUDY = Study(
             "chunk",
             "tokens of prompts that a pass reads at most, where not those asked for",
             "tokens",
+            one="token",
         ),
     ),
     metrics=(

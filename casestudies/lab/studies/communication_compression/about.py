@@ -211,7 +211,7 @@ STUDY = Study(
         Variant("qgZ", "ZeRO-3 where gradients are reduced in blocks of 4 bits", "ablation"),
     ),
     settings=(
-        Setting("ranks", "processes that train together", "ranks"),
+        Setting("ranks", "processes that train together", "ranks", one="rank"),
         Setting("link", "what a node sends in a second, by an emulated link", EMULATED),
     ),
     metrics=(

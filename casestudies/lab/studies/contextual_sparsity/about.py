@@ -201,7 +201,7 @@ STUDY = Study(
     ),
     settings=(
         Setting("block", "of which block, the first being 1"),
-        Setting("batch", "that are decoded together", "sequences"),
+        Setting("batch", "that are decoded together", "sequences", one="sequence"),
     ),
     metrics=(
         metrics.TIME_PER_TOKEN.measured(

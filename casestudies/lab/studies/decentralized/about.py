@@ -178,7 +178,7 @@ STUDY = Study(
         Setting("round_trip", "of the emulated link", "ms round trip"),
         Setting("computing", "what a token’s pass through weights takes"),
         Setting("losses", "times that a peer is lost in 1,000 passes", "losses in 1,000 passes"),
-        Setting("clients", "clients at once", "clients"),
+        Setting("clients", "clients at once", "clients", one="client"),
         Setting("width", "numbers of a token’s hidden state", "wide"),
     ),
     metrics=(

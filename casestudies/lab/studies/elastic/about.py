@@ -167,7 +167,7 @@ STUDY = Study(
         Variant(MIGRATED, "weights and caches move, and answers go on (SpotServe); replayed"),
     ),
     settings=(
-        Setting("ranks", "processes that train together", "ranks"),
+        Setting("ranks", "processes that train together", "ranks", one="rank"),
         Setting("change", "how the number of ranks changes"),
         Setting("trace", "when instances come and go"),
     ),

@@ -154,7 +154,7 @@ STUDY = Study(
         Variant("stock", "PyTorch’s fused kernel"),
         Variant(ONE_KERNEL, "the loop over tiles as one kernel of ours, in Triton; on a GPU only"),
     ),
-    settings=(Setting("length", "tokens of the text", "tokens"),),
+    settings=(Setting("length", "tokens of the text", "tokens", one="token"),),
     metrics=(
         metrics.EQUALITY_ERROR.measured(
             "largest difference from the definition in float64, of random queries, keys and values"
@@ -169,7 +169,7 @@ STUDY = Study(
             "MiB",
             LOWER,
             "memory",
-            "counted",
+            "timed",  # PyTorch's kernel has a buffer for each thread
             "most bytes that one call of attention holds at one time beyond its inputs, by the"
             " allocator",
         ),

@@ -145,7 +145,7 @@ STUDY = Study(
             " optimizer",
         ),
         Setting("model", "the one trained on text, or a shape of the claims on random tokens"),
-        Setting("batch", "sequences of a step", "sequences"),
+        Setting("batch", "sequences of a step", "sequences", one="sequence"),
     ),
     metrics=(
         metrics.LOSS.measured(

@@ -81,7 +81,7 @@ STUDY = Study(
             "control",
         ),
     ),
-    settings=(Setting("context", "tokens before the one that is computed", "tokens"),),
+    settings=(Setting("context", "tokens before the one that is computed", "tokens", one="token"),),
     metrics=(
         metrics.SAME_TOKENS.measured(
             "tokens that are those of the method without a cache, up to the first that is not,"

@@ -147,7 +147,7 @@ STUDY = Study(
     ),
     settings=(
         Setting("work", "what is computed"),
-        Setting("length", "tokens of a request, or of a step’s sequences", "tokens"),
+        Setting("length", "tokens of a request, or of a step’s sequences", "tokens", one="token"),
     ),
     metrics=(
         metrics.EQUALITY_ERROR.measured(

@@ -287,8 +287,8 @@ STUDY = Study(
         ),
     ),
     settings=(
-        Setting("batches", "batches that one load of a block serves", "batches"),
-        Setting("blocks", "blocks of a deep model with random weights", "blocks"),
+        Setting("batches", "batches that one load of a block serves", "batches", one="batch"),
+        Setting("blocks", "blocks of a deep model with random weights", "blocks", one="block"),
         Setting("host", "the host’s memory, divided by the device’s", "x the device"),
     ),
     metrics=(

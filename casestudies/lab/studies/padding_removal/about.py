@@ -172,7 +172,7 @@ STUDY = Study(
     ),
     settings=(
         Setting("fill", "mean length divided by the longest", "%"),
-        Setting("length", "longest text whose attention alone is measured", "tokens"),
+        Setting("length", "longest text whose attention alone is measured", "tokens", one="token"),
     ),
     metrics=(
         metrics.EQUALITY_ERROR.measured(

@@ -171,8 +171,8 @@ STUDY = Study(
         ),
     ),
     settings=(
-        Setting("ranks", "processes, or workers of a replay", "ranks"),
-        Setting("micro-batches", "parts of a step's batch", "micro-batches"),
+        Setting("ranks", "processes, or workers of a replay", "ranks", one="rank"),
+        Setting("micro-batches", "parts of a step's batch", "micro-batches", one="micro-batch"),
         Setting("rank", "the rank, from 0 where the model begins"),
         Setting(
             "slots",
@@ -190,6 +190,14 @@ STUDY = Study(
         metrics.IDLE_SHARE.measured(
             "slots in which ranks wait, divided by all slots, in a replay of the order of passes:"
             " the order that the ranks carried out where they did, else the schedule's own"
+        ),
+        Metric(
+            "idle time",
+            "fraction",
+            LOWER,
+            "scale",
+            "timed",
+            "the same share where every pass takes the processor's time that it took",
         ),
         Metric(
             "idle slots",

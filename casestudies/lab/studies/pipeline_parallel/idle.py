@@ -34,12 +34,14 @@ def report_carried_out(
         order = [[slot for slot, _ in rank.slots] for rank in observed[name]]
         seconds = {slot: taken for rank in observed[name] for slot, taken in rank.slots}
         p = len(order)
-        with_equal_slots[name] = replayed(order, p * stages_of(name), equal).idle_share
-        for slots, duration in (("equal", equal), ("measured", seconds.__getitem__)):
-            share = replayed(order, p * stages_of(name), duration).idle_share
-            at = {"ranks": p, "micro-batches": m, "slots": f"{slots} slots"}
-            report.measure("idle share", name, share, **at)
-            report.point("idle share by micro-batches", name, m, share, slots=f"{slots} slots")
+        counted = replayed(order, p * stages_of(name), equal).idle_share
+        timed = replayed(order, p * stages_of(name), seconds.__getitem__).idle_share
+        at = {"ranks": p, "micro-batches": m}
+        report.measure("idle share", name, counted, **at, slots="equal slots")
+        report.measure("idle time", name, timed, **at)
+        for slots, share in (("equal slots", counted), ("measured slots", timed)):
+            report.point("idle share by micro-batches", name, m, share, slots=slots)
+        with_equal_slots[name] = counted
     return with_equal_slots
 
 

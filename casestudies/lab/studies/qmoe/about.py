@@ -228,7 +228,7 @@ STUDY = Study(
     ),
     settings=(
         Setting("code", "the code in which the rounded experts are stored"),
-        Setting("tokens", "tokens multiplied at once", "tokens"),
+        Setting("tokens", "tokens multiplied at once", "tokens", one="token"),
         Setting("size", "size in float32 of the matrix that is multiplied", "MiB"),
     ),
     metrics=(

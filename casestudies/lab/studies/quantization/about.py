@@ -174,7 +174,7 @@ STUDY = Study(
     limits=(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
         " it: the trained model is the fair one, but small and trained for a minute. Perplexities"
-        " of rounded activations are computed in float32, and integer products timed by themselves."
+        " of all that is rounded are computed in float32, and integer products timed by themselves."
         " Kernels for 3 bits, and those of 4 at published shapes, need a GPU. Not seen are kernels"
         " of NF4, the speed of a whole model, or anything of 175 billion parameters but its bytes"
         " and a layer’s product."
@@ -237,7 +237,9 @@ STUDY = Study(
     },
     variants=(
         Variant("float32", "the model as it is", "baseline"),
-        Variant("bfloat16", "all of the model in 16 bits, unrounded", "baseline"),
+        Variant(
+            "bfloat16", "all weights in 16 bits; where time is taken, activations, too", "baseline"
+        ),
         Variant("rounded", "each weight to the nearest value of its group's grid", "baseline"),
         Variant("gptq", "weights rounded column by column, later columns making up for the error"),
         Variant("awq", "columns that large activations meet scaled up before they are rounded"),
@@ -274,10 +276,10 @@ STUDY = Study(
             "model",
             "pretrained: SmolLM2, or the reader's; trained: in the run; or a published shape",
         ),
-        Setting("bits", "bits of a weight", "bits"),
+        Setting("bits", "bits of a weight", "bits", one="bit"),
         Setting("group", "weights that share a step and a zero"),
         Setting("part", "what is counted of the model"),
-        Setting("tokens", "tokens multiplied at once", "tokens"),
+        Setting("tokens", "tokens multiplied at once", "tokens", one="token"),
     ),
     metrics=(
         metrics.PERPLEXITY.measured(
@@ -295,7 +297,7 @@ STUDY = Study(
             LOWER,
             "quality",
             "computed",
-            "perplexity divided by the unrounded model's in bfloat16 on the same text; the"
+            "perplexity divided by that with weights in bfloat16 on the same text; the"
             " pretrained one with 8 bits, the trained one with 4",
             relative_to="bfloat16",
         ),

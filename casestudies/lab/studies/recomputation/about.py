@@ -191,7 +191,7 @@ STUDY = Study(
         ),
     ),
     settings=(
-        Setting("length", "tokens of a sequence", "tokens"),
+        Setting("length", "tokens of a sequence", "tokens", one="token"),
         Setting("width", "width of the model", "numbers wide"),
     ),
     metrics=(

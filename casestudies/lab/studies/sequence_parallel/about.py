@@ -265,9 +265,9 @@ STUDY = Study(
         ),
     ),
     settings=(
-        Setting("ranks", "processes that share a sequence", "ranks"),
+        Setting("ranks", "processes that share a sequence", "ranks", one="rank"),
         Setting("rank", "which of four it is, from 0"),
-        Setting("length", "tokens of a sequence", "tokens"),
+        Setting("length", "tokens of a sequence", "tokens", one="token"),
     ),
     metrics=(
         metrics.LOSS.measured(
@@ -338,7 +338,7 @@ STUDY = Study(
             "MiB",
             LOWER,
             "memory",
-            "counted",
+            "timed",  # what arrives early is held longer
             "most bytes that a rank’s forward and backward pass hold at one time beyond weights, by"
             f" the allocator, in float32; {COUNTED} ranks",
         ),

@@ -189,9 +189,9 @@ STUDY = Study(
     settings=(
         Setting("burstiness", "coefficient of variation of the times between a model's requests"),
         Setting("deadline", "times the time of a whole model alone"),
-        Setting("room", "whole models that a device has room for", "models"),
+        Setting("room", "whole models that a device has room for", "models", one="model"),
         Setting("load", "requests a second, divided by what whole models serve if never idle"),
-        Setting("stages", "parts of a model, one on each device of a group", "stages"),
+        Setting("stages", "parts of a model, one on each device of a group", "stages", one="stage"),
     ),
     metrics=(
         metrics.SAME_TOKENS.measured(

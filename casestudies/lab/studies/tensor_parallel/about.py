@@ -155,7 +155,7 @@ STUDY = Study(
         ),
     ),
     settings=(
-        Setting("ranks", "processes that share a model", "ranks"),
+        Setting("ranks", "processes that share a model", "ranks", one="rank"),
         Setting("link", "what a rank sends in a second, by an emulated link", EMULATED),
         Setting("model", "the model whose block is counted, if not the one that is trained"),
     ),

@@ -212,7 +212,7 @@ STUDY = Study(
         ),
         Variant("FSDP2", "FSDP2's fully_shard: stage 3, gathered block by block"),
     ),
-    settings=(Setting("ranks", "processes that train together", "ranks"),),
+    settings=(Setting("ranks", "processes that train together", "ranks", one="rank"),),
     metrics=(
         Metric(
             "model states",
