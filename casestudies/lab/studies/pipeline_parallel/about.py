@@ -232,7 +232,7 @@ STUDY = Study(
             "MiB",
             LOWER,
             "memory",
-            "counted",
+            "timed",  # what arrives early is held longer
             "largest bytes that a rank holds in a step: weights, gradients, AdamW's state,"
             " activations, what operations need meanwhile and what is received; mean of ranks",
         ),
