@@ -10,6 +10,7 @@ every parent folder to every user of the machine, and a killed process stays in 
 """
 
 import atexit
+import errno
 import fcntl
 import importlib.util
 import os
@@ -30,7 +31,8 @@ from reviewapp.server import system_user
 OLDEST_SUPPORTED = 15
 SECONDS_TO_END = 10
 LOG_READ = 10_000  # bytes at the end of a log in which a cause is looked for
-CAUSE = re.compile(r"\b(FATAL|PANIC|error):")
+# What tells a cause in a log, the surer first: of a full disk much else is said afterwards.
+CAUSES = (re.compile(os.strerror(errno.ENOSPC)), re.compile(r"\b(FATAL|PANIC|error):"))
 SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107  # bytes that Linux keeps for the address of a Unix socket
 QUIET: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
@@ -162,6 +164,10 @@ class EmbeddedServer:
         except OSError:
             return False
 
+    def last_problem(self) -> str:
+        """Return in one line the last cause that the server's log names."""
+        return f"PostgreSQL failed ({_cause(_lines(self.log))}); its log: {self.log}"
+
     def leave(self) -> None:
         """Give up this process's use of the server; the last user to leave stops it."""
         if self._lock is None:
@@ -256,12 +262,13 @@ class EmbeddedServer:
 
     def _call(self, program: str, *arguments: str | Path) -> None:
         log = self.folder / "setup.log"
+        said_before = self.log.stat().st_size if self.log.exists() else 0
         with log.open("wb") as output:
             command = [self.binaries / program, *arguments]
             streams: Any = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
             done = subprocess.run(command, check=False, **streams, **self._as_owner())
         if done.returncode:
-            reason = _last_error(log, self.log)
+            reason = _cause(_lines(log) + _lines(self.log, said_before))
             raise StartProblem(f"PostgreSQL did not start ({reason}); its logs: {self.folder}/*log")
 
     def _as_owner(self) -> dict[str, Any]:
@@ -274,16 +281,18 @@ class EmbeddedServer:
         return {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
 
 
-def _last_error(*logs: Path) -> str:
-    """Return the last line of the logs that names a cause, else their last line."""
-    lines = [line for log in logs if log.exists() for line in _lines(log)]
-    causes = [line for line in lines if CAUSE.search(line)]
-    return (causes or lines or ["it said nothing"])[-1]
+def _cause(lines: list[str]) -> str:
+    """Return the last of a log's lines that names a cause, else its last line."""
+    named = ([line for line in lines if cause.search(line)] for cause in CAUSES)
+    return next(filter(None, named), lines or ["it said nothing"])[-1]
 
 
-def _lines(log: Path) -> list[str]:
+def _lines(log: Path, since: int = 0) -> list[str]:
+    """Return the last lines of the file, of what was written after so many bytes."""
+    if not log.exists():
+        return []
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_READ))
+        file.seek(max(since, log.stat().st_size - LOG_READ))
         return file.read().decode("utf-8", "replace").strip().splitlines()
 
 

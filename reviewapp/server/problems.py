@@ -32,8 +32,10 @@ def in_one_line() -> Iterator[None]:
 
 def _why(error: OperationalError) -> str:
     """Return the cause, which a connection that waited in vain does not know."""
+    url = os.environ["DATABASE_URL"]
     try:
-        postgres.check_version(os.environ["DATABASE_URL"])
+        postgres.check_version(url)
     except postgres.StartProblem as problem:
-        return str(problem)
+        server = postgres.embedded_server()
+        return server.last_problem() if url == server.url else str(problem)
     return "The database failed: " + str(error).partition("\n")[0]

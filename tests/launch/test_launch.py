@@ -211,7 +211,23 @@ def test_a_kill_of_make_or_the_launcher_ends_everything(used_dir: Path, killed: 
     assert len((used_dir / "secret_key").read_text()) > 50
 
 
-def test_a_full_disk_is_named_as_the_reason(data_dir: Path) -> None:
+@pytest.mark.parametrize("megabytes", [20, 50])
+def test_a_full_disk_is_named_as_the_reason(data_dir: Path, megabytes: int) -> None:
+    """When PostgreSQL is made it is full, or when the site's tables are."""
+    data_dir.mkdir()
+    disk: list[str | Path] = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", data_dir]
+    if subprocess.run(disk, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("a small disk may not be mounted here")
+    try:
+        status, said = Launch(data_dir).end()
+        wait_until(lambda: not processes_of(data_dir))
+    finally:
+        subprocess.run(["umount", "--lazy", data_dir], check=True)
+    assert (status, said.count("\n")) == (1, 1), said
+    assert "No space left on device" in said
+
+
+def test_a_file_that_may_not_grow_is_named_as_the_reason(data_dir: Path) -> None:
     limited = ["prlimit", "--fsize=1000000", sys.executable, "-m", "reviewapp.server.launch"]
     status, said = Launch(data_dir, command=limited).end()
     assert (status, said.count("\n")) == (1, 1), said
