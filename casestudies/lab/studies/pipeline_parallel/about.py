@@ -287,7 +287,7 @@ STUDY = Study(
             "curves",
             "More micro-batches leave less waiting. With equal slots GPipe and 1F1B wait equally"
             " long, on one curve, and interleaving about halves it. By the times that passes took,"
-            " which are never quite equal, all wait longer.",
+            " which are never quite equal, most wait longer.",
             series="idle share by micro-batches",
         ),
         StudyChart(
