@@ -21,7 +21,6 @@ OF_THE_DATABASE = (
     "taxonomy/test_loading.py",
     "taxonomy/test_publications.py",
     "taxonomy/test_search.py",
-    "test_corpus_size.py",
     "test_pages.py",
 )
 

@@ -13,6 +13,7 @@ from casestudies.lab.studies.fault_tolerance.claims import GAIN, REDUNDANT, REST
 from casestudies.lab.studies.fault_tolerance.intervals import gaps, kept, time_over_work
 from casestudies.lab.studies.fault_tolerance.redundancy import Fleet, Loss, Pipeline, losses
 from tests.lab.declared import statuses
+from tests.lab.smoke import shares_the_smoke_run, smoke_run
 
 # Two pipelines of four stages; a step is 4 F + 3 (F + B) long, and nothing else takes time.
 FLEET = Fleet(Pipeline(4, 4, 1.0, 2.0, 0.0), 2, 1.0, 1.0, 99.0, 0.0)
@@ -127,3 +128,16 @@ def test_bamboo_is_judged_by_the_rule(slow, fast, apart, status) -> None:
     ]
     rows.append(("equality error", RESTARTED, apart, {}))
     assert statuses(STUDY, rows) == {"thorpe2022bamboo-0": status}
+
+
+@shares_the_smoke_run("fault-tolerance")
+def test_what_redundancy_gains_is_of_the_samples_that_stand_beside_it() -> None:
+    result = smoke_run("fault-tolerance").result
+    gains = [row for row in result.measurements if row.metric == GAIN]
+    assert gains
+    for gain in gains:
+        redundant, restarted = (
+            result.value("samples, by replay", variant, **gain.settings)
+            for variant in (REDUNDANT, RESTARTED)
+        )
+        assert gain.value == pytest.approx(redundant / restarted)
