@@ -5,15 +5,15 @@ python -m tests.lab.counts --write [STUDY ...]   what they count is right from n
 """
 
 import json
+import math
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.result import Result
-from tests.lab.smoke import lab
+from tests.lab.smoke import report_of
 
 WRITTEN = Path(__file__).with_suffix(".json")
 # Of numbers that a count is divided by or into.
@@ -65,18 +65,15 @@ def _by_key(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], float]:
 
 def _same(before: float | None, now: float | None) -> bool:
     if before is None or now is None:
-        return before is now
-    return abs(before - now) <= ROUNDING * abs(before)
+        return False
+    return math.isclose(before, now, rel_tol=ROUNDING)
 
 
 def results(*slugs: str) -> dict[str, Result]:
     """Return what the smoke runs of these studies, or of all, found; exit where one fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        done = lab("run-all", *slugs, "--report", str(report))
-        if done.returncode:
-            sys.exit(done.stderr)
-        rows = json.loads(report.read_text(encoding="utf-8"))
+    done, rows = report_of(*slugs)
+    if done.returncode:
+        sys.exit(done.stderr)
     return {row["study"]: STUDIES[row["study"]].read(row["result"]) for row in rows}
 
 

@@ -33,6 +33,15 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
+def report_of(*slugs: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+    """Return how the smoke runs of these studies, or of all, ended, and the rows of the report."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"
+        done = lab("run-all", *slugs, "--report", str(path))
+        assert path.exists(), done.stderr
+        return done, json.loads(path.read_text(encoding="utf-8"))
+
+
 def _part_of(slug: str) -> int:
     return list(STUDIES).index(slug) % PARTS
 
@@ -57,12 +66,7 @@ class _RunOfMany:
 @cache
 def _run_of_part(part: int) -> _RunOfMany:
     """Run the smoke preset of every study of the part, once in this process."""
-    slugs = list(STUDIES)[part::PARTS]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "report.json"
-        done = lab("run-all", *slugs, "--report", str(path))
-        assert path.exists(), done.stderr
-        rows = json.loads(path.read_text(encoding="utf-8"))
+    done, rows = report_of(*list(STUDIES)[part::PARTS])
     events: dict[str, list[Event]] = {}
     study = ""
     for line in done.stdout.splitlines():
