@@ -62,7 +62,7 @@ class LomoParameters(Parameters):
         role="workload",
     )
     tuning_steps: int = parameter(
-        40,
+        30,
         "Steps of fine-tuning on the new text, of 16 windows each, the same for every method",
         unit="steps",
         ge=1,
@@ -106,7 +106,7 @@ class LomoParameters(Parameters):
         role="workload",
     )
     measured_tokens: int = parameter(
-        128, "Tokens of that step", unit="tokens", ge=1, le=2048, role="workload"
+        32, "Tokens of that step", unit="tokens", ge=1, le=2048, role="workload"
     )
     claimed_blocks: int = parameter(
         LLAMA_BLOCKS,
@@ -199,7 +199,7 @@ STUDY = Study(
                 "rounds": 1,
             },
         ),
-        QUICK: Preset(1.5),
+        QUICK: Preset(2),
         # The rule asks for bytes, so that training is kept short.
         CLAIMS: Preset(1, {"training_steps": 50, "tuning_steps": 10, "learning_rates": 1}),
         FULL: Preset(

@@ -14,6 +14,7 @@ from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import Config, LanguageModel
 from casestudies.lab.studies.lomo.gradients import Gradients
 from casestudies.lab.studies.lomo.methods import METHODS, Training
+from casestudies.lab.train import sixteen_bits
 
 RATE = 1e-5
 # Touvron et al., 2023, table 2 (arXiv 2302.13971): all layers without weights, a head of its own.
@@ -53,7 +54,8 @@ class AtSmolLM2:
         """Return what each method holds in a step."""
         found = {}
         for method, training in self._trainings.items():
-            training.step(self._batch, RATE)  # in which an optimizer makes its state
+            with sixteen_bits.linears(self._device):
+                training.step(self._batch, RATE)  # in which an optimizer makes its state
             with training.counting_gradients() as gradients:
                 step = peak_bytes(partial(training.step, self._batch, RATE), self._device)
             found[method] = _held(training, gradients, step)
@@ -62,7 +64,8 @@ class AtSmolLM2:
     def times(self, rounds: int) -> dict[str, list[float]]:
         """Return the seconds of each method's step, in rounds in which each takes one in turn."""
         steps = {name: partial(t.step, self._batch, RATE) for name, t in self._trainings.items()}
-        return alternately(steps, rounds, self._device)
+        with sixteen_bits.linears(self._device):
+            return alternately(steps, rounds, self._device)
 
 
 def held_at_llama(layers: int, tokens: int) -> Mapping[str, Held]:

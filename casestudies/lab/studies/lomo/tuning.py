@@ -14,10 +14,10 @@ from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.lomo.about import LomoParameters
 from casestudies.lab.studies.lomo.methods import METHODS, Training
-from casestudies.lab.train import loop
+from casestudies.lab.train import loop, sixteen_bits
 
 VOCABULARY = 1024
-LOOKS = 6  # points of a curve
+LOOKS = 5  # points of a curve
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,13 @@ class Comparison:
         training, steps = Training(self.start, method), self.parameters.tuning_steps
         schedule = loop.Schedule(steps, rate)
         batches = loop.drawn(self.texts.new, _generator(self.seed + repeat))
-        curve = [(0, loop.mean_loss(training.model, self.texts.kept))]
-        for step, batch in zip(range(1, steps + 1), batches, strict=False):
-            training.step(batch, rate * schedule.rate(step - 1))
-            if step % -(-steps // LOOKS) == 0 or step == steps:
-                curve.append((step, loop.mean_loss(training.model, self.texts.kept)))
-        chosen_by = loop.mean_loss(training.model, self.texts.choosing)
+        with sixteen_bits.linears(self.texts.new.device.type):
+            curve = [(0, loop.mean_loss(training.model, self.texts.kept))]
+            for step, batch in zip(range(1, steps + 1), batches, strict=False):
+                training.step(batch, rate * schedule.rate(step - 1))
+                if step % -(-steps // LOOKS) == 0 or step == steps:
+                    curve.append((step, loop.mean_loss(training.model, self.texts.kept)))
+            chosen_by = loop.mean_loss(training.model, self.texts.choosing)
         return Tuned(training.model, rate, curve[-1][1], chosen_by, curve)
 
 

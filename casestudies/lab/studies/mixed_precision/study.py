@@ -14,7 +14,7 @@ from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.mixed_precision.about import MixedPrecisionParameters
 from casestudies.lab.studies.mixed_precision.mixed import RECIPES, Training, lost_to_zero
-from casestudies.lab.train import loop
+from casestudies.lab.train import loop, sixteen_bits
 
 VOCABULARY = 1024
 EVALUATED = 64  # windows
@@ -111,7 +111,8 @@ class Bench:
         training = self._beginning(start, variant)
         batches = loop.drawn(self._training, generator)
         for step, batch in zip(range(1, p.steps + 1), batches, strict=False):
-            training.step(batch)
+            with sixteen_bits.linears(self.setup.device):
+                training.step(batch)
             if repeat == 0 and (step % -(-p.steps // LOOKS) == 0 or step == p.steps):
                 self.report.point("loss by step", variant, step, self._loss(training))
         if repeat == 0:

@@ -47,7 +47,7 @@ class RecomputationParameters(Parameters):
     )
     layers: int = parameter(3, "Layers of that model", unit="layers", ge=2, le=48, role="workload")
     training_steps: int = parameter(
-        40,
+        30,
         "Steps of training, each on eight windows of 128 tokens",
         unit="steps",
         ge=1,
@@ -55,7 +55,7 @@ class RecomputationParameters(Parameters):
         role="effort",
     )
     tokens: int = parameter(
-        2048,
+        1024,
         "Tokens of a step that is measured, in sequences of one length after another",
         unit="tokens",
         ge=SHORTEST,
@@ -72,7 +72,7 @@ class RecomputationParameters(Parameters):
         role="workload",
     )
     wide: int = parameter(
-        1024,
+        768,
         "Width of a second model, of two layers and random weights, which a step of is timed in"
         " sequences of 128: the wider, the smaller a part attention is; not the first one’s width",
         unit="numbers",
@@ -137,10 +137,12 @@ STUDY = Study(
         " published formula, and measures what a step takes as sequences grow."
     ),
     limits=(
-        "Small models in bfloat16 on one device, without tensor or sequence parallelism. Whether"
-        " computing again costs little depends on how fast scores, softmax and dropout are beside"
-        " matrix products, which is another ratio on a GPU; and what is not kept buys speed only"
-        " where memory was short. The generator’s state, 5 KB a layer on a CPU, is not counted."
+        "Small models on one device, without tensor or sequence parallelism. What a layer keeps is"
+        " counted in bfloat16, as it is published; on a CPU steps are taken in float32, and hold"
+        " about twice as much. Whether computing again costs little depends on how fast scores,"
+        " softmax and dropout are beside matrix products, which is another ratio on a GPU; and what"
+        " is not kept buys speed only where memory was short. The generator’s state, 5 KB a layer"
+        " on a CPU, is not counted."
     ),
     publications=("korthikanti2022reducing", "huang2018gpipe", "dao2022flashattention"),
     strategies=("activation-recomputation",),
@@ -159,7 +161,7 @@ STUDY = Study(
             },
         ),
         QUICK: Preset(1.5),
-        CLAIMS: Preset(1.5, {"training_steps": 4, "longest": 128, "rounds": 15}),
+        CLAIMS: Preset(3, {"training_steps": 4, "longest": 128, "wide": 1024, "rounds": 15}),
         FULL: Preset(
             15,
             {
@@ -218,8 +220,8 @@ STUDY = Study(
             LOWER,
             "memory",
             "counted",
-            "bytes that autograd keeps of a layer between forward and backward pass, weights left"
-            " out, divided by the tokens",
+            "bytes that autograd keeps of a layer in bfloat16 between forward and backward pass,"
+            " weights left out, divided by the tokens",
         ),
         Metric(
             "kept beyond the formula",
@@ -237,7 +239,8 @@ STUDY = Study(
             "memory",
             "counted",
             "most bytes that a step holds at one time beyond weights and Adam’s state, by the"
-            " allocator: activations, gradients, and what operations need meanwhile",
+            " allocator: activations, gradients, and what operations need meanwhile; in float32 on"
+            " a CPU, in bfloat16 on a GPU",
         ),
         metrics.OPERATIONS.measured(
             "multiplications and additions of a step’s matrix products, counted as they are called"

@@ -132,8 +132,8 @@ STUDY = Study(
     parameters=SparseTrainingStateParameters,
     presets={
         SMOKE: Preset(0.2, {"width": 32, "layers": 1, "steps": 5, "rounds": 2}),
-        QUICK: Preset(1),
-        CLAIMS: Preset(2, {"steps": 300, "rounds": 15}),
+        QUICK: Preset(1.5),
+        CLAIMS: Preset(3, {"steps": 300, "rounds": 15}),
         FULL: Preset(20, {"width": 256, "layers": 6, "steps": 1500, "rounds": 31}),
     },
     variants=(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.sparse_training_state.about import COMPRESSED, DENSE
-from casestudies.lab.train import loop
+from casestudies.lab.train import loop, sixteen_bits
 from casestudies.lab.train.adamw import adamw
 
 COMPUTES_IN = torch.bfloat16
@@ -101,8 +101,9 @@ class Training:
 
     def backward(self, batch: Tensor) -> float:
         """Leave the gradients of the batch (B, T); return its loss."""
-        loss = loop.next_token_loss(self.model, batch)
-        loss.backward()
+        with sixteen_bits.linears(batch.device.type):
+            loss = loop.next_token_loss(self.model, batch)
+            loss.backward()
         return loss.item()
 
     def change(self, rate: float) -> None:

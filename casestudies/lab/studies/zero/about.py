@@ -60,7 +60,7 @@ class ZeroParameters(Parameters):
     )
     rate: float = parameter(0.001, "Learning rate of AdamW", role="workload", ge=0.00001, le=0.01)
     steps: int = parameter(
-        8, "Steps on 2 ranks; those after the first are timed", role="effort", ge=3, le=1000
+        6, "Steps on 2 ranks; those after the first are timed", role="effort", ge=3, le=1000
     )
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.studies.zero import ring
 from casestudies.lab.studies.zero.held import Held
-from casestudies.lab.train import loop
+from casestudies.lab.train import loop, sixteen_bits
 from casestudies.lab.train.adamw import adamw
 
 OPTIMIZER, GRADIENTS, WEIGHTS = 1, 2, 3  # the stages from which each is shared out
@@ -115,8 +115,9 @@ class Stage:
         for weight in self.shared:
             if weight not in self.linears:
                 self._gather(weight)
-        loss = loop.next_token_loss(self.model, batch)
-        loss.backward()
+        with sixteen_bits.linears(batch.device.type):
+            loss = loop.next_token_loss(self.model, batch)
+            loss.backward()
         self._look()
         with torch.no_grad():
             for shared in self.shared.values():
