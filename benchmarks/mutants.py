@@ -150,7 +150,7 @@ def smoke_run_fails(clone: Path, path: str) -> bool:
     """Return whether the file is of a study whose smoke run fails now, or counts otherwise."""
     found = STUDY.match(path)
     return found is not None and bool(
-        _status(clone, "tests.lab.counts", found[1].replace("_", "-"))
+        _status(clone, "tests.lab.numbers", found[1].replace("_", "-"))
     )
 
 

@@ -371,22 +371,29 @@ class Run(models.Model):
         self.environment = environment.model_dump(mode="json", exclude_none=True)
         self.hardware = environment.hardware
 
+    def take_over(self, result: Result) -> list["Measurement"]:
+        """Take over the result without saving anything; return its measurements."""
+        self.keep_environment(result.environment)
+        self.series = [curve.model_dump(mode="json") for curve in result.series]
+        self.verdict, self.done, self.stage, self.step = result.verdict, 1, "", ""
+        return [Measurement(run=self, **measured.model_dump()) for measured in result.measurements]
+
     def keep_result(self, result: Result) -> None:
         """Store the result with its measurements and outcomes; the caller's transaction holds all.
 
         The run must be saved already; its state is the caller's to set.
         """
-        self.keep_environment(result.environment)
-        self.series = [curve.model_dump(mode="json") for curve in result.series]
-        self.verdict, self.done, self.stage, self.step = result.verdict, 1, "", ""
+        measurements = self.take_over(result)
         self.save()
-        Measurement.objects.bulk_create(
-            Measurement(run=self, **measurement.model_dump()) for measurement in result.measurements
-        )
+        Measurement.objects.bulk_create(measurements)
         self.keep_outcomes(result)
 
     def keep_outcomes(self, result: Result) -> None:
         """Replace what the run found of claims, by the rules that its study implements."""
+        outcomes.keep([self.judged(result)])
+
+    def judged(self, result: Result) -> tuple[outcomes.Judged, list[outcomes.Finding]]:
+        """Return what the run is to claims, and what its result says of each."""
         judged = self.definition.judge(result) if self.definition else {}
         findings = [
             outcomes.Finding(
@@ -397,13 +404,8 @@ class Run(models.Model):
             )
             for claim, found in judged.items()
         ]
-        weight = outcomes.Judged(
-            self.pk,
-            self.study,
-            result.environment.hardware_class,
-            **self.weight,
-        )
-        outcomes.keep(weight, findings)
+        hardware = result.environment.hardware_class
+        return outcomes.Judged(self.pk, self.study, hardware, **self.weight), findings
 
     @property
     def weight(self) -> dict[str, Any]:

@@ -4,8 +4,10 @@ Each file in `fixtures/runs` is what one preset printed on the machine that it n
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from django.db import transaction
 from casestudies.choices import State
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.result import Result
-from casestudies.models import Run
+from casestudies.models import Measurement, Run
+from taxonomy.claims import outcomes
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "runs"
 
@@ -51,16 +54,28 @@ class RecordedRun:
 def load(folder: Path = FOLDER) -> int:
     """Make the reference runs those of `folder`, in one transaction, and return how many.
 
-    Runs that are already there with the same date keep their addresses. Raises InvalidRun.
+    Runs that are already there with the same date keep their addresses. All are judged, since
+    rules may have changed. Raises InvalidRun.
     """
     shipped = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
     with transaction.atomic():
         here = Run.objects.exclude(reference=None)
         here.exclude(reference__in=shipped).delete()
-        for name, record in shipped.items():
-            here.filter(reference=name).exclude(finished=record.finished).delete()
-            _store(name, record)
+        runs = {run.reference: run for run in here.prefetch_related("measurements")}
+        for name, run in list(runs.items()):
+            if run.finished != shipped[name].finished:
+                runs.pop(name).delete()
+            elif not _is(run, shipped[name]):
+                runs[name] = _rewritten(run, shipped[name])
+        added = {name: record for name, record in shipped.items() if name not in runs}
+        runs |= _added(added)
+        outcomes.keep(runs[name].judged(record.result) for name, record in shipped.items())
     return len(shipped)
+
+
+def _is(run: Run, record: RecordedRun) -> bool:
+    same = all(getattr(run, column) == value for column, value in record.values.items())
+    return same and run.result == record.result
 
 
 def _read(path: Path) -> RecordedRun:
@@ -77,8 +92,19 @@ def _read(path: Path) -> RecordedRun:
         raise InvalidRun(f"{path}: {error}") from None
 
 
-def _store(name: str, shipped: RecordedRun) -> None:
-    """Write the run as the file has it, into the row that it has already if there is one."""
-    run, _ = Run.objects.update_or_create(reference=name, defaults=shipped.values)
+def _rewritten(run: Run, record: RecordedRun) -> Run:
+    """Return the run, stored as the file has it now."""
+    for column, value in record.values.items():
+        setattr(run, column, value)
     run.measurements.all().delete()
-    run.keep_result(shipped.result)
+    run.keep_result(record.result)
+    return run
+
+
+def _added(records: Mapping[str, RecordedRun]) -> dict[str, Run]:
+    """Return runs that are new, stored in two queries."""
+    runs = {name: Run(reference=name, **record.values) for name, record in records.items()}
+    measurements = [runs[name].take_over(record.result) for name, record in records.items()]
+    Run.objects.bulk_create(runs.values())
+    Measurement.objects.bulk_create(chain.from_iterable(measurements))
+    return runs

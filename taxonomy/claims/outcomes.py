@@ -55,14 +55,15 @@ class Judged:
     counts: bool = True
 
 
-def keep(judged: Judged, findings: Iterable[Finding]) -> list[Outcome]:
-    """Replace the outcomes of the run, in the caller's transaction, and return them.
+def keep(found: Iterable[tuple[Judged, Iterable[Finding]]]) -> list[Outcome]:
+    """Replace the outcomes of these runs, in the caller's transaction, and return them.
 
     Claims that this site has not loaded are left out: a run must not fail because of them.
     """
-    by_code = {finding.claim: finding for finding in findings}
-    claims = Claim.objects.by_code(by_code).select_related("publication")
-    Outcome.objects.filter(run=judged.run).delete()
+    by_run = {judged: {one.claim: one for one in findings} for judged, findings in found}
+    codes = {code for by_code in by_run.values() for code in by_code}
+    claims = Claim.objects.by_code(codes).select_related("publication")
+    Outcome.objects.filter(run__in=[judged.run for judged in by_run]).delete()
     return Outcome.objects.bulk_create(
         Outcome(
             claim=claim,
@@ -72,8 +73,9 @@ def keep(judged: Judged, findings: Iterable[Finding]) -> list[Outcome]:
             numbers=[asdict(number) for number in finding.numbers],
             rule_written=claim.rule_written,
         )
+        for judged, by_code in by_run.items()
         for claim in claims
-        for finding in [by_code[claim.code]]
+        if (finding := by_code.get(claim.code))
     )
 
 

@@ -65,12 +65,15 @@ def test_a_run_is_made_kept_and_not_repeated_at_the_same_commit(
     )
 
 
-def test_loading_again_changes_only_what_the_files_have_changed(tmp_path: Path) -> None:
+def test_loading_again_changes_only_what_the_files_have_changed(
+    tmp_path: Path, django_assert_max_num_queries
+) -> None:
     own = a_finished_run()
     folder = Path(shutil.copytree(reference_runs.FOLDER, tmp_path / "runs"))
     reference_runs.load(folder)
     before = dict(Run.objects.exclude(reference=None).values_list("reference", "pk"))
-    reference_runs.load(folder)
+    with django_assert_max_num_queries(12):
+        reference_runs.load(folder)
     assert dict(Run.objects.exclude(reference=None).values_list("reference", "pk")) == before
 
     # A file that was corrected is a row that was: with its address, and not twice its numbers.

@@ -19,7 +19,7 @@ from casestudies.lab.result import (
     Result,
     Started,
 )
-from tests.lab import counts
+from tests.lab import numbers
 from tests.lab.smoke import ROOT, shares_the_smoke_run, smoke_run
 
 each_study = pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_what_it_declares_is_measured_here_or_in_a_run_that_ships(study: Study) 
 
 
 @each_study
-def test_it_counts_what_it_always_counted(study: Study) -> None:
-    assert counts.changes(study, smoke_run(study.slug).result) == []
+def test_it_counts_and_computes_what_it_always_did(study: Study) -> None:
+    assert numbers.changes(study, smoke_run(study.slug).result) == []
 
 
 @each_study

@@ -73,7 +73,7 @@ def test_a_page_shows_every_run_and_says_which_do_not_count(client: Client, revi
     ]
     statuses = [Status.SUPPORTED, Status.NOT_REPRODUCED, Status.NOT_REPRODUCED, Status.SUPPORTED]
     for judged, status in zip(said, statuses, strict=True):
-        outcomes.keep(judged, [Finding(SPARSITY, status, "", (Number("sparsity", 0.612345),))])
+        outcomes.keep([(judged, [Finding(SPARSITY, status, "", (Number("sparsity", 0.612345),))])])
     html = main(client, SPARSITY)
     rows = [
         text(row) for row in re.findall(r"<tr>\s*<th scope=\"row\">(.*?)</tr>", html, re.DOTALL)

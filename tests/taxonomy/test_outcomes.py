@@ -36,7 +36,7 @@ def test_claims_tried_here_are_found_by_status(review: Review) -> None:
     first, second = a_finished_run(), a_finished_run()
     for run in (first, second):
         found = [Finding(SPARSITY, Status.SUPPORTED), Finding(TIME, Status.NOT_RUN, "needs a GPU")]
-        outcomes.keep(by(run), found)
+        outcomes.keep([(by(run), found)])
     assert codes(Claim.objects.tried()) == [SPARSITY, TIME]
     assert codes(Claim.objects.tried([Status.SUPPORTED])) == [SPARSITY]
     assert not Claim.objects.tried([Status.NOT_REPRODUCED]).exists()
@@ -45,7 +45,7 @@ def test_claims_tried_here_are_found_by_status(review: Review) -> None:
 def test_an_outcome_keeps_its_numbers_and_the_date_of_its_rule(review: Review) -> None:
     run = a_finished_run()
     numbers = (Number("sparsity", 0.6), Number("pruning time", 15.3, "s"))
-    outcomes.keep(by(run), [Finding(SPARSITY, Status.SUPPORTED, "", numbers)])
+    outcomes.keep([(by(run), [Finding(SPARSITY, Status.SUPPORTED, "", numbers)])])
     kept = claim(SPARSITY).outcomes.get()
     assert (kept.run, kept.study, kept.hardware) == (run.pk, "sparsegpt", CPU)
     assert kept.numbers == [
@@ -59,8 +59,8 @@ def test_writing_again_replaces_the_outcomes_of_that_run_only(review: Review) ->
     first, second = a_finished_run(), a_finished_run()
     for run in (first, second):
         found = [Finding(SPARSITY, Status.SUPPORTED), Finding(TIME, Status.NOT_COMPARABLE)]
-        outcomes.keep(by(run), found)
-    outcomes.keep(by(first), [Finding(TIME, Status.SUPPORTED)])
+        outcomes.keep([(by(run), found)])
+    outcomes.keep([(by(first), [Finding(TIME, Status.SUPPORTED)])])
     assert codes(Claim.objects.filter(outcomes__run=first.pk)) == [TIME]
     assert codes(Claim.objects.filter(outcomes__run=second.pk)) == [SPARSITY, TIME]
 
@@ -68,7 +68,7 @@ def test_writing_again_replaces_the_outcomes_of_that_run_only(review: Review) ->
 def test_a_claim_that_is_not_loaded_is_left_out(review: Review) -> None:
     run = a_finished_run()
     found = [Finding(SPARSITY, Status.SUPPORTED), Finding("nobody2023-0", Status.SUPPORTED)]
-    outcomes.keep(by(run), found)
+    outcomes.keep([(by(run), found)])
     assert codes(Claim.objects.tried()) == [SPARSITY]
 
 
@@ -83,9 +83,9 @@ def test_what_came_of_a_claim_is_said_in_words(review: Review) -> None:
     assert in_words(unasked.code) == "no study speaks to this"
     assert in_words(TIME) == "not run: no run yet"
     run = a_finished_run()
-    outcomes.keep(by(run), [Finding(TIME, Status.NOT_RUN, "needs a GPU")])
+    outcomes.keep([(by(run), [Finding(TIME, Status.NOT_RUN, "needs a GPU")])])
     assert in_words(TIME) == "not run: needs a GPU"
-    outcomes.keep(by(run), [Finding(TIME, Status.SUPPORTED)])
+    outcomes.keep([(by(run), [Finding(TIME, Status.SUPPORTED)])])
     assert in_words(TIME) == "supported"
 
 
@@ -97,21 +97,21 @@ def test_of_several_runs_the_latest_that_speaks_and_ranks_highest_stands(review:
         (third, Status.NOT_RUN, 2),
         (fourth, Status.SUPPORTED, 0),
     ):
-        outcomes.keep(Judged(run.pk, "sparsegpt", CPU, rank), [Finding(TIME, status)])
+        outcomes.keep([(Judged(run.pk, "sparsegpt", CPU, rank), [Finding(TIME, status)])])
     assert in_words(TIME) == "not reproduced"
 
 
 def test_runs_on_two_kinds_of_hardware_that_differ_are_both_said(review: Review) -> None:
     first, second = a_finished_run(), a_finished_run()
-    outcomes.keep(by(first), [Finding(TIME, Status.NOT_REPRODUCED)])
-    outcomes.keep(by(second, "H100"), [Finding(TIME, Status.SUPPORTED)])
+    outcomes.keep([(by(first), [Finding(TIME, Status.NOT_REPRODUCED)])])
+    outcomes.keep([(by(second, "H100"), [Finding(TIME, Status.SUPPORTED)])])
     assert in_words(TIME) == f"supported on H100; not reproduced on {CPU}"
 
 
 def test_a_run_that_does_not_count_is_kept_and_never_stands(review: Review) -> None:
     run = a_finished_run()
     changed = Judged(run.pk, "sparsegpt", CPU, counts=False)
-    outcomes.keep(changed, [Finding(TIME, Status.SUPPORTED)])
+    outcomes.keep([(changed, [Finding(TIME, Status.SUPPORTED)])])
     assert claim(TIME).outcomes.count() == 1
     assert in_words(TIME) == "not run: no run yet"
 
@@ -120,7 +120,7 @@ def test_a_publication_and_the_api_say_what_came_of_each_claim(
     client: Client, review: Review
 ) -> None:
     run = a_finished_run()
-    outcomes.keep(by(run), [Finding(TIME, Status.NOT_RUN, "needs a GPU")])
+    outcomes.keep([(by(run), [Finding(TIME, Status.NOT_RUN, "needs a GPU")])])
     page = client.get("/publications/frantar2023sparsegpt/").content.decode()
     [row] = [row for row in page.split("<tr>") if "4.5" in row and "</th>" in row]
     words = " ".join(re.sub(r"<[^>]+>", " ", row).split())
@@ -165,12 +165,12 @@ def test_outcomes_cost_as_many_queries_however_many_there_are(
     for _ in range(3):
         run = a_finished_run()
         found = [Finding(code, Status.SUPPORTED) for code in codes(Claim.objects.all())]
-        outcomes.keep(by(run), found)
+        outcomes.keep([(by(run), found)])
     assert queries() == before
 
 
 def test_the_database_refuses_an_unknown_status(review: Review) -> None:
     run = a_finished_run()
-    [kept] = outcomes.keep(by(run), [Finding(TIME, Status.SUPPORTED)])
+    [kept] = outcomes.keep([(by(run), [Finding(TIME, Status.SUPPORTED)])])
     with pytest.raises(IntegrityError), transaction.atomic():
         Outcome.objects.filter(pk=kept.pk).update(status="perhaps")

@@ -45,7 +45,7 @@ def try_three() -> None:
         run = a_finished_run()
         findings = [Finding(SPARSITY, status), Finding(QMOE, Status.SUPPORTED)]
         findings.append(Finding(TIME, Status.NOT_RUN, "needs a GPU"))
-        outcomes.keep(Judged(run.pk, "sparsegpt", hardware), findings)
+        outcomes.keep([(Judged(run.pk, "sparsegpt", hardware), findings)])
 
 
 def test_each_claim_is_counted_once_by_what_the_fixtures_say(

@@ -198,7 +198,7 @@ STUDY = Study(
             "s",
             LOWER,
             "scale",
-            "computed",
+            "timed",
             "time that all stages of the pipeline wait, together, by replay with costs of the"
             " passes that were carried out",
         ),
@@ -207,7 +207,7 @@ STUDY = Study(
             "request/s",
             HIGHER,
             "throughput",
-            "computed",
+            "timed",
             "requests of all batches of the pipeline, divided by the replay's time",
         ),
         metrics.PREDICTION_ERROR.measured(

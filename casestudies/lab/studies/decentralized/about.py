@@ -274,7 +274,7 @@ STUDY = Study(
             "fraction",
             HIGHER,
             "scale",
-            "computed",
+            "timed",
             "batches divided by what the living peers of the narrowest stage could have passed in"
             " the same time; more than 1 is impossible",
         ),
@@ -283,7 +283,7 @@ STUDY = Study(
             "fraction",
             HIGHER,
             "throughput",
-            "computed",
+            "timed",
             "tokens of all clients, divided by those if all servers always had work; median of"
             " swarms that are drawn; more than 1 is impossible",
         ),
