@@ -169,7 +169,7 @@ STUDY = Study(
                 "ranks": 2,
             },
         ),
-        QUICK: Preset(1.5, {"length": 384, "context": 1024}),
+        QUICK: Preset(1.5, {"length": 320, "context": 1024, "steps": 160}),
         CLAIMS: Preset(4, {"length": 1024, "largest_window": 1024, "sequences": 4, "steps": 600}),
         FULL: Preset(
             30,

@@ -1,5 +1,7 @@
 """What the study is, what may be set, and what it measures."""
 
+from dataclasses import replace
+
 from casestudies.lab import metrics
 from casestudies.lab.contract import (
     CLAIMS,
@@ -199,9 +201,12 @@ STUDY = Study(
             "largest relative difference from one process: of the loss, or of the gradient of a"
             " weight matrix, by norms"
         ),
-        metrics.BYTES_SENT.measured(
-            "bytes that a rank sends to others in a step, mean of ranks; as the equations say, or"
-            " the run fails"
+        replace(
+            metrics.BYTES_SENT.measured(
+                "bytes that a rank sends to others in a step, mean of ranks; as the equations say,"
+                " or the run fails. By the plan that this machine's times made the planner choose"
+            ),
+            evidence="timed",
         ),
         Metric(
             "predicted step time",

@@ -212,6 +212,7 @@ STUDY = Study(
         QUICK: Preset(
             2,
             {
+                "trained_window": 48,
                 "trained_calibration_windows": 64,
                 "trained_evaluation_windows": 128,
                 "evaluation_windows": 2,
