@@ -178,7 +178,7 @@ def test_what_runs_here_found_is_told_at_once(client: Client, review: Review):
     isolated = claimed.filter(scope=Scope.ISOLATED).earliest("pk")
     other = claimed.exclude(scope=Scope.ISOLATED).earliest("pk")
     found = [Finding(one.code, Status.SUPPORTED) for one in (isolated, other)]
-    keep(Judged(run.pk, "sparsegpt", "CPU"), found)
+    keep([(Judged(run.pk, "sparsegpt", "CPU"), found)])
     rows = rows_of(client, "strategies=pruning,quantization")
     assert rows["Tried here"]["Pruning"] == "supported ×2"
     assert "; one of them tried here." in rows["Bottom line"]["Pruning"], "of the isolated claims"

@@ -319,16 +319,16 @@ def test_what_runs_here_found_shows_at_once(client: Client, review: Review) -> N
     about = Judged(a_finished_run().pk, "sparsegpt", "CPU, 2 cores")
     place = "pruning", claim.objective
     before = cell_of(client, *place)
-    keep(about, [Finding(claim.code, Status.NOT_RUN, "needs a GPU")])
+    keep([(about, [Finding(claim.code, Status.NOT_RUN, "needs a GPU")])])
     assert cell_of(client, *place) == before, "a claim that no run judged may still be tried"
-    keep(about, [Finding(claim.code, Status.NOT_REPRODUCED)])
+    keep([(about, [Finding(claim.code, Status.NOT_REPRODUCED)])])
     refuted = cell_of(client, *place)
     assert refuted["strongest"] == before["strongest"], "no stronger than before"
     assert refuted["tried"] == "not reproduced"
     assert int(refuted["claims_for_cpu"]) == int(before["claims_for_cpu"]) - 1
-    keep(about, [Finding(claim.code, Status.DIRECTION_AGREES)])
+    keep([(about, [Finding(claim.code, Status.DIRECTION_AGREES)])])
     assert cell_of(client, *place)["strongest"] == "tried here"
-    keep(replace(about, counts=False), [Finding(claim.code, Status.NOT_REPRODUCED)])
+    keep([(replace(about, counts=False), [Finding(claim.code, Status.NOT_REPRODUCED)])])
     assert cell_of(client, *place) == before, "a changed run is listed and no more"
 
 
