@@ -381,7 +381,7 @@ class Run(models.Model):
     def keep_result(self, result: Result) -> None:
         """Store the result with its measurements and outcomes; the caller's transaction holds all.
 
-        The run must be saved already; its state is the caller's to set.
+        The run's state is the caller's to set.
         """
         measurements = self.take_over(result)
         self.save()
@@ -390,12 +390,12 @@ class Run(models.Model):
 
     def keep_outcomes(self, result: Result) -> None:
         """Replace what the run found of claims, by the rules that its study implements."""
-        outcomes.keep([self.judged(result)])
+        outcomes.keep([self.findings(result)])
 
-    def judged(self, result: Result) -> tuple[outcomes.Judged, list[outcomes.Finding]]:
+    def findings(self, result: Result) -> tuple[outcomes.Judged, list[outcomes.Finding]]:
         """Return what the run is to claims, and what its result says of each."""
         judged = self.definition.judge(result) if self.definition else {}
-        findings = [
+        claims = [
             outcomes.Finding(
                 claim,
                 Status(found.status),
@@ -405,7 +405,7 @@ class Run(models.Model):
             for claim, found in judged.items()
         ]
         hardware = result.environment.hardware_class
-        return outcomes.Judged(self.pk, self.study, hardware, **self.weight), findings
+        return outcomes.Judged(self.pk, self.study, hardware, **self.weight), claims
 
     @property
     def weight(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class RecordedRun:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the columns of its run, without what `Run.keep_result` adds."""
+        """Return the columns of its run, without what `Run.take_over` adds."""
         return {
             "study": self.result.study,
             "preset": self.preset,
@@ -66,21 +66,22 @@ def load(folder: Path = FOLDER) -> int:
         for name, run in list(runs.items()):
             if run.finished != shipped[name].finished:
                 runs.pop(name).delete()
-            elif not _is(run, shipped[name]):
-                runs[name] = _rewritten(run, shipped[name])
+            elif not _unchanged(run, shipped[name]):
+                _rewrite(run, shipped[name])
         added = {name: record for name, record in shipped.items() if name not in runs}
         runs |= _added(added)
-        outcomes.keep(runs[name].judged(record.result) for name, record in shipped.items())
+        outcomes.keep(runs[name].findings(record.result) for name, record in shipped.items())
     return len(shipped)
 
 
-def _is(run: Run, record: RecordedRun) -> bool:
-    """Return whether the run is as the file has it."""
+def _unchanged(run: Run, record: RecordedRun) -> bool:
+    """Return whether the run is as the file has it, in words of today."""
     try:
         same = run.result == record.result
     except ValidationError:  # stored by a version whose form is no longer read
         return False
-    return same and all(getattr(run, column) == v for column, v in record.values.items())
+    columns = record.values | {"hardware": record.result.environment.hardware}
+    return same and all(getattr(run, column) == value for column, value in columns.items())
 
 
 def _read(path: Path) -> RecordedRun:
@@ -97,13 +98,14 @@ def _read(path: Path) -> RecordedRun:
         raise InvalidRun(f"{path}: {error}") from None
 
 
-def _rewritten(run: Run, record: RecordedRun) -> Run:
-    """Return the run, stored as the file has it now."""
+def _rewrite(run: Run, record: RecordedRun) -> None:
+    """Store the run as the file has it now."""
     for column, value in record.values.items():
         setattr(run, column, value)
     run.measurements.all().delete()
-    run.keep_result(record.result)
-    return run
+    measurements = run.take_over(record.result)
+    run.save()
+    Measurement.objects.bulk_create(measurements)
 
 
 def _added(records: Mapping[str, RecordedRun]) -> dict[str, Run]:

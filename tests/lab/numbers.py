@@ -23,8 +23,9 @@ WRITTEN = Path(__file__).with_suffix(".json")
 ROUNDING = 1e-9
 # Of what is computed; with one thread, and without vector instructions, 4 % was the most.
 APART = 0.1
-# Errors that are nothing but rounding, also in 16 bits, differ by as much as they are.
-NOTHING = 3e-3
+# Below this it may be rounding alone, also in 16 bits, which is held to its order of magnitude.
+SMALL, ORDER = 1e-2, 10
+NOTHING = 1e-3
 
 
 def untimed(study: Study, result: Result) -> list[dict[str, Any]]:
@@ -76,7 +77,10 @@ def _same(before: float | None, now: float | None, *, exact: bool) -> bool:
         return False
     if exact:
         return math.isclose(before, now, rel_tol=ROUNDING)
-    return math.isclose(before, now, rel_tol=APART, abs_tol=NOTHING)
+    less, more = sorted((abs(before), abs(now)))
+    if more < SMALL:
+        return more <= max(NOTHING, ORDER * less)
+    return math.isclose(before, now, rel_tol=APART)
 
 
 def results(*slugs: str) -> dict[str, Result]:

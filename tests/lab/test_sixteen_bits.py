@@ -33,12 +33,21 @@ def test_products_and_gradients_are_those_of_more_bits_rounded_once(dtype: torch
         torch.testing.assert_close(own.double(), right, rtol=ULP[dtype], atol=1e-5)
 
 
-def test_other_layers_are_pytorchs_own() -> None:
-    x, weight, bias = torch.ones(1, 3), torch.ones(2, 3), torch.ones(2)
-    with sixteen_bits.linears("cpu"):
-        assert F.linear(x, weight).tolist() == [[3, 3]]
-        assert F.linear(x.bfloat16(), weight.bfloat16(), bias.bfloat16()).tolist() == [[4, 4]]
-        assert F.linear(x, weight, bias=bias).tolist() == [[4, 4]]
+def test_only_linear_layers_of_16_bits_without_bias_on_a_cpu_are_these() -> None:
+    x, weight, bias = torch.ones(1, 3), torch.ones(2, 3, requires_grad=True), torch.ones(2)
+    ours = sixteen_bits.Linear.__name__
+
+    def way(device: str, *given: Tensor) -> str:
+        with sixteen_bits.linears(device):
+            made_by = F.linear(*given).grad_fn
+        assert made_by
+        return made_by.name()
+
+    sixteen = x.bfloat16(), weight.bfloat16()
+    assert ours in way("cpu", *sixteen)
+    assert ours not in way("cpu", x, weight)
+    assert ours not in way("cpu", *sixteen, bias.bfloat16())
+    assert ours not in way("cuda", *sixteen)
 
 
 def test_what_is_too_large_for_16_bits_is_infinite() -> None:

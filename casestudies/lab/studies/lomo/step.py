@@ -54,6 +54,7 @@ class AtSmolLM2:
         """Return what each method holds in a step."""
         found = {}
         for method, training in self._trainings.items():
+            # What is counted is PyTorch's own step: float32 copies of 16-bit numbers would count.
             with sixteen_bits.linears(self._device):
                 training.step(self._batch, RATE)  # in which an optimizer makes its state
             with training.counting_gradients() as gradients:

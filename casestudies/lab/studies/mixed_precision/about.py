@@ -106,7 +106,7 @@ STUDY = Study(
     metrics=(
         metrics.LOSS.measured(
             "mean negative log-likelihood of tokens of text kept apart, after the same tokens of"
-            " training; computed as the recipe trains"
+            " training, computed in the recipe’s precision"
         ),
         Metric(
             "loss over float32",

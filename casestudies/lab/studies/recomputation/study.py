@@ -78,7 +78,7 @@ class Bench:
         stream = text.windows(corpus.calibration, tokenizer, 1).flatten()
         self._stream = stream.to(setup.device)
         on_gpu = setup.device == "cuda"
-        # Many processors emulate 16 bits, a hundred times as slowly: no times to compare.
+        # Many processors emulate products of 16 bits, and those times say nothing of a method.
         self._dtype = torch.bfloat16 if on_gpu else torch.float32
         self._random = torch.cuda.default_generators[0] if on_gpu else torch.default_generator
         self._dropout = Dropout(DROPOUT, self._random)

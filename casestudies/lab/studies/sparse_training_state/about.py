@@ -172,7 +172,7 @@ STUDY = Study(
         ),
         metrics.STEP_TIME.measured(
             "wall clock of a step, alternating, median of rounds; over the emulated link with the"
-            " all-reduce, of the slowest rank"
+            " all-reduce, of the slowest rank; on a CPU products are taken in float32 and rounded"
         ),
         metrics.BYTES_SENT.measured("bytes that a rank sends in a step, as in a ring"),
         Metric(
