@@ -39,8 +39,8 @@ from casestudies.lab.studies.tensor_parallel.ranks import (
     of_block_among,
     train,
 )
-from casestudies.lab.studies.tensor_parallel.split import Model, check_divides
 from casestudies.lab.studies.tensor_parallel.study import verdict
+from casestudies.lab.train.split import Model, check_divides
 
 pytestmark = pytest.mark.xdist_group("ranks")
 

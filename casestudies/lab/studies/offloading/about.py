@@ -28,6 +28,10 @@ HERE, ON_DEMAND, PREFETCH, LINK = "on the device", "on demand", "prefetch", "lin
 WIDE = "on the device, float32 gradients"
 HOST, BUCKETS = "optimizer on the host", "optimizer in buckets"
 WINDOW, ON_DISK, CHUNKS = "layer window", "layer window, disk", "chunks"
+GATHERED, STAGES = "sharded gathering", "stages in turn"
+RANKS = 4  # that gather, or take turns
+SPLIT_AMONG = (2, 4)  # ranks that share each matrix
+NODE = 16 * 32  # GB of a DGX-2's GPUs together
 CHUNKED = 4  # bytes of a parameter that the device has where states lie in chunks
 LARGEST_HOST = 32  # memories of the device, as of a V100 of 32 GB in a host of one TB
 # What a rule asks for: of shallower models a single block is no small part.
@@ -186,9 +190,52 @@ def bucketed(result: Result) -> Judgement:
     return judged(number, supported=fold >= 4, agrees=fold >= 3)
 
 
-def several_ranks(result: Result) -> Judgement:
-    """Claim 2 of ZeRO-Offload, and those of Mobius."""
-    return not_run("this study has one device; the rule counts on several ranks")
+def seventy_billion(result: Result) -> Judgement:
+    """Claim 2 of ZeRO-Offload: 70 billion parameters on a DGX-2 with tensor parallelism."""
+    if _shallow(result):
+        return SHALLOW
+    rows = (row for row in result.measurements if row.metric == "states saved")
+    saved = {int(row.settings["ranks"]): row.value for row in rows if "ranks" in row.settings}
+    if not saved:
+        return not_run("two ranks cannot share this model’s heads")
+    states = max(result.value("device states", HOST, ranks=ranks) for ranks in saved)
+    return judged(
+        *(
+            Number(
+                f"device states, tensor parallelism alone / with the host, {ranks} ranks", f, "x"
+            )
+            for ranks, f in saved.items()
+        ),
+        Number("70 billion parameters, optimizer on the host", 70 * states, "GB"),
+        agrees=70 * states <= NODE and min(saved.values()) >= 4.5,
+    )
+
+
+def in_turn(result: Result, least: float) -> Judgement:
+    """Return how much less stages in turn carry, and how much sooner their step ends."""
+
+    def fold(metric: str) -> float:
+        sharded, turns = (
+            result.value(metric, variant, ranks=RANKS) for variant in (GATHERED, STAGES)
+        )
+        return sharded / turns
+
+    carried, time = fold("carried by all"), fold("step, by replay")
+    return judged(
+        Number(f"bytes carried, gathered / in turn, {RANKS} ranks", carried, "x"),
+        Number("modelled step time, gathered / in turn", time, "x"),
+        agrees=carried >= 3 and time >= least,
+    )
+
+
+def most_in_turn(result: Result) -> Judgement:
+    """Claim 0 of Mobius: at most 5.1 times as fast."""
+    return in_turn(result, 2)
+
+
+def least_in_turn(result: Result) -> Judgement:
+    """Claim 1 of Mobius: at least 3.8 times as fast."""
+    return in_turn(result, 1.5)
 
 
 BYTES_EACH = "byte/parameter"
@@ -196,11 +243,11 @@ ANSWERS = (
     Answer("aminabadi2022deepspeedinference-2", "b032209c4545", streamed),
     Answer("fang2021patrickstar-0", "38b3886913fc", chunked),
     Answer("fang2021patrickstar-1", "38b3886913fc", chunked),
-    Answer("feng2023mobius-0", "8a9e7301be95", several_ranks),
-    Answer("feng2023mobius-1", "c198d3754c6d", several_ranks),
+    Answer("feng2023mobius-0", "8a9e7301be95", most_in_turn),
+    Answer("feng2023mobius-1", "c198d3754c6d", least_in_turn),
     Answer("rajbhandari2021zeroinfinity-1", "7811f4a7a31b", trillion),
     Answer("ren2021zerooffload-0", "97d7840f6dc1", thirteen_billion),
-    Answer("ren2021zerooffload-2", "c0f64826fbaf", several_ranks),
+    Answer("ren2021zerooffload-2", "c0f64826fbaf", seventy_billion),
     Answer("singh2021axonn-1", "0094a2a55e80", bucketed),
     Answer("sun2022stronghold-0", "0c57cd28abf4", windowed),
     Answer("sun2022stronghold-1", "226d8161bf46", window_speed),
@@ -216,7 +263,8 @@ STUDY = Study(
         " logit is that of the model that stays on the device, and measures how much of the"
         " carrying hides behind computation. Then trains a small model with its optimizer, or"
         " everything, on the host in five ways, and counts what the device holds and what is"
-        " carried."
+        " carried; and trains it on several ranks, whose matrices are split, whose shares are"
+        " gathered from the host, or who take turns with stages that come from there."
     ),
     limits=(
         "On a CPU host and device are both the machine’s memory, and the link between them is"
@@ -224,8 +272,8 @@ STUDY = Study(
         " as a link of the stated speed would take."
         " The device is a pool that is counted; what operations make is not in it. On a GPU the"
         " texts use the card’s own memory and link, which nobody has tried yet; training is"
-        " counted on the CPU everywhere, and never timed. Several devices, compression, and"
-        " attention on the host are left out."
+        " counted on the CPU everywhere, and never timed: how long a step of several ranks takes"
+        " where the link decides is a replay. Compression and attention on the host are left out."
     ),
     publications=(
         "sheng2023flexgen",
@@ -235,6 +283,7 @@ STUDY = Study(
         "fang2021patrickstar",
         "singh2021axonn",
         "aminabadi2022deepspeedinference",
+        "feng2023mobius",
     ),
     strategies=("offloading", "heterogeneous-hardware"),
     parameters=OffloadingParameters,
@@ -285,11 +334,21 @@ STUDY = Study(
             "PatrickStar: weights and states lie where there is room, and gradients take the place"
             f" of weights; on a device of {CHUNKED} bytes a parameter, but for the largest model",
         ),
+        Variant(
+            GATHERED,
+            "ZeRO’s third stage on the host: every rank gathers each block for its own sequences",
+            "baseline",
+        ),
+        Variant(
+            STAGES,
+            "Mobius: a block’s weights come to one rank, through which all sequences go",
+        ),
     ),
     settings=(
         Setting("batches", "batches that one load of a block serves", "batches", one="batch"),
         Setting("blocks", "blocks of a deep model with random weights", "blocks", one="block"),
         Setting("host", "the host’s memory, divided by the device’s", "x the device"),
+        Setting("ranks", "ranks that train together, each with a device", "ranks", one="rank"),
     ),
     metrics=(
         metrics.EQUALITY_ERROR.measured(
@@ -348,7 +407,7 @@ STUDY = Study(
             "memory",
             "counted",
             "most bytes of weights, gradients and optimizer on the device at one time, divided by"
-            " the parameters; activations are left out",
+            " the parameters, on ranks by the rank’s own; activations are left out",
         ),
         Metric(
             "host states",
@@ -382,7 +441,28 @@ STUDY = Study(
             LOWER,
             "quality",
             "computed",
-            "largest difference of a weight from that of training on the device",
+            "largest difference of a weight from that of training on the device; for split"
+            " matrices on as many ranks, for gathering and stages in one process. Adam moves a"
+            " weight by the rate however small its gradient is, so rounding shows",
+        ),
+        Metric(
+            "carried by all",
+            BYTES_EACH,
+            LOWER,
+            "communication",
+            "counted",
+            "bytes of a step between all devices and the host or each other, activations and"
+            " gradients too, divided by the parameters",
+        ),
+        Metric(
+            "step, by replay",
+            "x a block’s load",
+            LOWER,
+            "throughput",
+            "counted",
+            "time of a step where all devices share one link, in times that one block’s weights"
+            " take over it; a block computes a micro-batch forward in a tenth of that, backward in"
+            " three tenths: a model, not a measurement",
         ),
         Metric(
             "growth",

@@ -92,7 +92,10 @@ class Placed:
 
     def states_in(self, memory: Memory, unit: int) -> Tensor:
         """Return the unit's first states of Adam (3, n)."""
-        row = self.units[unit]
+        return self.first_states(memory, self.units[unit])
+
+    def first_states(self, memory: Memory, row: Tensor) -> Tensor:
+        """Return the first states of Adam (3, n) of weights (n)."""
         states = memory.empty(torch.Size((STATES, len(row))), torch.float32).zero_()
         states[0] = row
         return states

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from casestudies.lab.measure.tensors import NO_CAP, Device, NoRoom
 from casestudies.lab.models import shapes
+from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.offloading import placements
 from casestudies.lab.studies.offloading.about import (
@@ -25,7 +26,13 @@ from casestudies.lab.studies.offloading.about import (
     WINDOW,
 )
 from casestudies.lab.studies.offloading.placements import Disk
-from casestudies.lab.studies.offloading.training import WEIGHT, Training, units_of
+from casestudies.lab.studies.offloading.training import (
+    WEIGHT,
+    Trainable,
+    Training,
+    units_of,
+    unsplit,
+)
 
 RATE = 0.001
 SEARCHED = (HERE, HOST, WINDOW, CHUNKS)
@@ -58,19 +65,32 @@ class Trained:
 
 @dataclass(frozen=True)
 class Task:
-    """The sizes of the model, the batches (steps, B, T) that it is trained on, and the seed."""
+    """The sizes of the model, the batches (steps, B, T) that it is trained on, and the seed.
+
+    The batches are a tensor, or a NumPy array on their way to ranks.
+    """
 
     vocabulary: int
     width: int
     layers: int
-    batches: Tensor
+    batches: Any
     seed: int
     bucket: int
 
-    def train(self, variant: str, device: int = NO_CAP, host: int = NO_CAP) -> Trained:
-        """Return what training finds with so many bytes; raise NoRoom where they are too few."""
+    def model(self) -> LanguageModel:
+        """Return the model that all training begins with."""
         generator = torch.Generator().manual_seed(self.seed)
-        model = shapes.small(self.vocabulary, self.width, self.layers, generator)
+        return shapes.small(self.vocabulary, self.width, self.layers, generator)
+
+    def train(
+        self,
+        variant: str,
+        device: int = NO_CAP,
+        host: int = NO_CAP,
+        split: Callable[[LanguageModel], Trainable] = unsplit,
+    ) -> Trained:
+        """Return what training finds with so many bytes; raise NoRoom where they are too few."""
+        model = split(self.model())
         units = units_of(model)
         number = sum(map(len, units))
         here = Device("cpu", device)
@@ -78,7 +98,7 @@ class Task:
             there = Disk(Path(folder)) if variant == ON_DISK else Device("cpu", host)
             placement = makers(self.bucket)[variant](units, here, there)
             training = Training(model, placement, RATE)
-            for batch in self.batches:
+            for batch in torch.as_tensor(self.batches):
                 training.step(batch)
             carried = placement.carried / len(self.batches)
             return Trained(number, here.peak, there.peak, carried, placement.whole())

@@ -1,5 +1,7 @@
 """Texts with blocks on the host, then training with its states on the host."""
 
+from dataclasses import replace
+
 import torch
 
 from casestudies.lab.contract import Setup
@@ -8,8 +10,15 @@ from casestudies.lab.measure.rounds import lengths
 from casestudies.lab.models import files, shapes
 from casestudies.lab.report import Report
 from casestudies.lab.studies.offloading import inference, states
-from casestudies.lab.studies.offloading.about import HERE, HOST, PREFETCH, OffloadingParameters
+from casestudies.lab.studies.offloading.about import (
+    HERE,
+    HOST,
+    PREFETCH,
+    RANKS,
+    OffloadingParameters,
+)
 from casestudies.lab.studies.offloading.inference import Place, Times
+from casestudies.lab.studies.offloading.ranks import report_ranks
 
 TOKENS = 3  # chosen in a row, where logits are compared
 VOCABULARY = 512  # of models with random weights
@@ -42,7 +51,10 @@ def run(parameters: OffloadingParameters, setup: Setup, report: Report) -> str:
         task = states.Task(VOCABULARY, p.width, p.layers, batches, setup.seed, p.bucket)
         states.account(task, report)
         states.growth(task, report)
-    with report.stage("looking for the largest model", 0.2) as stage:
+    with report.stage("training on ranks", 0.05):
+        batches = torch.randint(VOCABULARY, (STEPS, RANKS, LENGTH), generator=generator)
+        report_ranks(replace(task, batches=batches), report)
+    with report.stage("looking for the largest model", 0.15) as stage:
         hosts = lengths(1, p.largest_host, 2)
         states.search(p.memory * 1024, hosts, setup.seed, stage, report)
     return verdict(apart, times, report)

@@ -21,7 +21,10 @@ from torch.func import functional_call
 
 from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.studies.offloading.rows import parts, put_together, row_of
-from casestudies.lab.train import loop
+from casestudies.lab.train import loop, sixteen_bits
+from casestudies.lab.train.split import Model as Split
+
+Trainable = LanguageModel | Split
 
 ENDS = 0  # the unit of the embedding and the last norm
 WEIGHT = torch.bfloat16
@@ -62,7 +65,7 @@ class Placement(Protocol):
 class Training:
     """Trains a model on the device, unit by unit, with the states where the placement has them."""
 
-    def __init__(self, model: LanguageModel, placement: Placement, rate: float) -> None:
+    def __init__(self, model: Trainable, placement: Placement, rate: float) -> None:
         self.config, self.placement, self.rate, self.steps = model.config, placement, rate, 0
         self._block = cast(Block, model.blocks[0]).to(WEIGHT)
         self._names = [name for name, _ in self._block.named_parameters()]
@@ -94,7 +97,8 @@ class Training:
 
     def _run(self, hidden: Tensor, weights: Sequence[Tensor]) -> Tensor:
         named = dict(zip(self._names, weights, strict=True))
-        return cast(Tensor, functional_call(self._block, named, (hidden,)))
+        with sixteen_bits.linears(hidden.device.type):
+            return cast(Tensor, functional_call(self._block, named, (hidden,)))
 
     def _head(
         self, hidden: Tensor, table: Tensor, norm: Tensor, batch: Tensor
@@ -102,7 +106,9 @@ class Training:
         """Return the loss and its gradient by the hidden state (B, T, C), and by table and norm."""
         wanted = [tensor.detach().requires_grad_() for tensor in (hidden, table, norm)]
         normed = F.rms_norm(wanted[0], (self.config.width,), wanted[2], self.config.norm_epsilon)
-        loss = loop.token_loss(F.linear(normed, wanted[1]).float(), batch)
+        with sixteen_bits.linears(hidden.device.type):
+            logits = F.linear(normed, wanted[1])
+        loss = loop.token_loss(logits.float(), batch)
         to_hidden, *of_ends = torch.autograd.grad(loss, wanted)
         return loss.item(), to_hidden, tuple(of_ends)
 
@@ -120,7 +126,12 @@ class Training:
         return to_hidden
 
 
-def units_of(model: LanguageModel) -> list[Tensor]:
+def unsplit(model: LanguageModel) -> Trainable:
+    """Return the model, all of which is on one rank."""
+    return model
+
+
+def units_of(model: Trainable) -> list[Tensor]:
     """Return the weights of each unit as a row (n) in float32."""
     modules = [[model.embedding, model.norm], *([block] for block in model.blocks)]
     return [

@@ -17,7 +17,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from casestudies.lab.models.language_model import LanguageModel
-from casestudies.lab.studies.tensor_parallel.split import BY_OUTPUT, CUTS, Model, check_divides
+from casestudies.lab.train.split import BY_OUTPUT, CUTS, Model, check_divides
 
 WHOLE, OF_TOKENS = Replicate(), Shard(1)
 PARTS = {

@@ -19,7 +19,7 @@ from casestudies.lab.distributed.traffic import Collective, Traffic
 from casestudies.lab.measure.saved import SavedBytes
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import Config, LanguageModel
-from casestudies.lab.studies.tensor_parallel import plans, split
+from casestudies.lab.studies.tensor_parallel import plans
 from casestudies.lab.studies.tensor_parallel.about import (
     BOTH_CORES,
     BY_HAND,
@@ -31,7 +31,7 @@ from casestudies.lab.studies.tensor_parallel.about import (
     SPLIT,
     TIMED_RANKS,
 )
-from casestudies.lab.train import loop
+from casestudies.lab.train import loop, split
 from casestudies.lab.train.adamw import BETAS, DECAY
 
 SPLITTERS: Mapping[str, Callable[[LanguageModel], split.Model]] = {

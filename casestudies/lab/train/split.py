@@ -111,6 +111,7 @@ class Block(nn.Module):
 
     def __init__(self, block: language_model.Block) -> None:
         super().__init__()
+        self.config = block.config
         # In the order of the block's own parameters.
         self.attention_norm = block.attention_norm
         self.attention = Attention(block)
@@ -119,8 +120,13 @@ class Block(nn.Module):
         self.enter: Callable[[Tensor], Tensor] = unchanged
         self.leave: Callable[[Tensor], Tensor] = unchanged
 
-    def forward(self, hidden: Tensor, place: Place) -> Tensor:
-        """Return the block's output (B, T, C), or of so many of the tokens as it was given."""
+    def forward(self, hidden: Tensor, place: Place | None = None) -> Tensor:
+        """Return the block's output (B, T, C), or of so many of the tokens as it was given.
+
+        Without a place the tokens are the first.
+        """
+        config = self.config
+        place = place or Place.of(hidden, config.width // config.heads, config.rope_base)
         x = self.enter(self.attention_norm(hidden))
         hidden = hidden + self.leave(self.attention(x, place))
         x = self.enter(self.feed_forward_norm(hidden))
