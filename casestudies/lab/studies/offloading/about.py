@@ -303,8 +303,8 @@ STUDY = Study(
                 "largest_host": 2,
             },
         ),
-        QUICK: Preset(1.5, {"rounds": 2, "largest_host": 16}),
-        CLAIMS: Preset(1, {"batches": 1, "rounds": 2}),
+        QUICK: Preset(1.5, {"rounds": 2, "largest_host": 8}),
+        CLAIMS: Preset(2, {"batches": 1, "rounds": 2}),
         FULL: Preset(5, {"prompt": 128, "batches": 16, "rounds": 15}),
     },
     variants=(

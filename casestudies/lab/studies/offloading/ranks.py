@@ -43,7 +43,7 @@ from casestudies.lab.studies.offloading.placements import Placed
 from casestudies.lab.studies.offloading.stages import OwnStages, Pipelined
 from casestudies.lab.studies.offloading.states import RATE, Task
 from casestudies.lab.studies.offloading.training import ENDS, WEIGHT, Training, units_of
-from casestudies.lab.train import split
+from casestudies.lab.train import sixteen_bits, split
 from casestudies.lab.train.adamw import adamw
 
 
@@ -57,7 +57,8 @@ class Held:
 
 def split_matrices(task: Task) -> Held:
     """Return what this rank holds of a model whose matrices are split among all."""
-    found = {name: task.train(name, split=split.by_hand) for name in (HERE, HOST)}
+    with sixteen_bits.linears("cpu"):
+        found = {name: task.train(name, split=split.by_hand) for name in (HERE, HOST)}
     apart = (found[HOST].weights - found[HERE].weights).abs().max().item()
     return Held({name: one.device / one.parameters for name, one in found.items()}, apart)
 
@@ -129,7 +130,7 @@ def gather(task: Task) -> Carried:
     units = units_of(task.model())
     placement = Shares(units, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
     training = Training(task.model(), placement, RATE)
-    with Traffic() as traffic:
+    with Traffic() as traffic, sixteen_bits.linears("cpu"):
         for batch in torch.as_tensor(task.batches):
             training.step(batch.chunk(dist.get_world_size())[dist.get_rank()])
     return Carried(placement.carried + traffic.bytes_sent, placement.pieces())
@@ -140,8 +141,9 @@ def take_turns(task: Task) -> Carried:
     units = units_of(task.model())
     placement = OwnStages(units, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
     training = Pipelined(task.model(), placement, RATE)
-    for batch in torch.as_tensor(task.batches):
-        training.step(batch)
+    with sixteen_bits.linears("cpu"):
+        for batch in torch.as_tensor(task.batches):
+            training.step(batch)
     firsts = starts(units)
     pieces = [(firsts[unit], states[0].numpy()) for unit, states in placement.own_states()]
     return Carried(placement.carried + training.bytes_sent, pieces)
@@ -164,7 +166,8 @@ def report_ranks(task: Task, report: Report) -> None:
             report.measure("device states", name, most, ranks=ranks)
         report.measure("states saved", HOST, states[HERE] / states[HOST], ranks=ranks)
         report.measure("weight difference", HOST, max(one.apart for one in held), ranks=ranks)
-    alone = task.train(HERE)
+    with sixteen_bits.linears("cpu"):
+        alone = task.train(HERE)
     modelled = steps(RANKS, task.layers)
     for name, way in ((GATHERED, gather), (STAGES, take_turns)):
         found = on_ranks(RANKS, way, sent)

@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from casestudies.lab.models.language_model import Block, LanguageModel
 from casestudies.lab.studies.offloading.rows import parts, put_together, row_of
-from casestudies.lab.train import loop, sixteen_bits
+from casestudies.lab.train import loop
 from casestudies.lab.train.split import Model as Split
 
 Trainable = LanguageModel | Split
@@ -97,8 +97,7 @@ class Training:
 
     def _run(self, hidden: Tensor, weights: Sequence[Tensor]) -> Tensor:
         named = dict(zip(self._names, weights, strict=True))
-        with sixteen_bits.linears(hidden.device.type):
-            return cast(Tensor, functional_call(self._block, named, (hidden,)))
+        return cast(Tensor, functional_call(self._block, named, (hidden,)))
 
     def _head(
         self, hidden: Tensor, table: Tensor, norm: Tensor, batch: Tensor
@@ -106,9 +105,7 @@ class Training:
         """Return the loss and its gradient by the hidden state (B, T, C), and by table and norm."""
         wanted = [tensor.detach().requires_grad_() for tensor in (hidden, table, norm)]
         normed = F.rms_norm(wanted[0], (self.config.width,), wanted[2], self.config.norm_epsilon)
-        with sixteen_bits.linears(hidden.device.type):
-            logits = F.linear(normed, wanted[1])
-        loss = loop.token_loss(logits.float(), batch)
+        loss = loop.token_loss(F.linear(normed, wanted[1]).float(), batch)
         to_hidden, *of_ends = torch.autograd.grad(loss, wanted)
         return loss.item(), to_hidden, tuple(of_ends)
 
