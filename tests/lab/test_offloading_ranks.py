@@ -1,7 +1,12 @@
 """States on the host of several devices: the same training, and the bytes that are published."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
 import pytest
 import torch
+from torch import Tensor
 
 from casestudies.lab.contract import Judgement
 from casestudies.lab.distributed.ranks import on_ranks
@@ -11,6 +16,8 @@ from casestudies.lab.studies.offloading.about import GATHERED, HERE, HOST, STAGE
 from casestudies.lab.studies.offloading.ranks import Carried
 from casestudies.lab.studies.offloading.states import RATE, Task
 from casestudies.lab.studies.offloading.training import units_of
+from casestudies.lab.train import loop
+from casestudies.lab.train.adamw import BETAS
 from tests.lab.declared import document
 
 pytestmark = pytest.mark.xdist_group("ranks")
@@ -38,7 +45,7 @@ def far_off(task: Task, found: list[Carried]) -> float:
     alone = task.train(HERE).weights
     off = torch.cat(
         [
-            (torch.from_numpy(piece) - alone[first : first + len(piece)]).abs()
+            (torch.from_numpy(piece[0]) - alone[first : first + piece.shape[1]]).abs()
             for one in found
             for first, piece in one.pieces
         ]
@@ -46,6 +53,35 @@ def far_off(task: Task, found: list[Carried]) -> float:
     assert len(off) >= len(alone), "no weight is left out"
     # Adam moves a weight by the rate, if its gradient is not nothing.
     return (off > RATE / 2).float().mean().item()
+
+
+@pytest.mark.parametrize("way", [ranks.gather, ranks.take_turns])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_loss_and_the_gradients_of_a_step_are_those_of_all_sequences(
+    way: Callable[[Task], Carried], layers: int
+) -> None:
+    task = a_task(layers)
+    batch = torch.from_numpy(task.batches[0])
+    whole = task.model().to(torch.bfloat16)
+    loss = loop.next_token_loss(whole, batch)
+    loss.backward()
+    gradients = torch.cat(
+        [
+            cast(Tensor, weight.grad).flatten().float()
+            for module in (whole.embedding, whole.norm, *whole.blocks)
+            for weight in module.parameters()
+        ]
+    )
+    found = on_ranks(WORLD, way, replace(task, batches=task.batches[:1]))
+    assert sum(one.losses[0] for one in found) / WORLD == pytest.approx(loss.item(), abs=0.01)
+    momentum = torch.zeros(len(gradients))
+    for one in found:
+        for first, piece in one.pieces:
+            momentum[first : first + piece.shape[1]] = torch.from_numpy(piece[1])
+    sizes = [len(unit) for unit in units_of(task.model())]
+    for own, exact in zip(momentum.split(sizes), gradients.split(sizes), strict=True):
+        # What one step of Adam makes of it.
+        assert (own / (1 - BETAS[0]) - exact).norm() < 0.05 * exact.norm()
 
 
 def test_gathering_trains_as_one_process_and_carries_all_weights_for_every_rank() -> None:
@@ -57,7 +93,7 @@ def test_gathering_trains_as_one_process_and_carries_all_weights_for_every_rank(
     assert sum(one.bytes for one in found) == 2 * each
 
 
-@pytest.mark.parametrize(("layers", "at_the_ends"), [(3, 1), (4, 2)])
+@pytest.mark.parametrize(("layers", "at_the_ends"), [(1, 1), (3, 1), (4, 2)])
 def test_stages_in_turn_train_as_one_process_and_carry_each_weight_for_one_rank(
     layers: int, at_the_ends: int
 ) -> None:

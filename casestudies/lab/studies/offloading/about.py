@@ -20,7 +20,7 @@ from casestudies.lab.contract import (
     not_run,
     parameter,
 )
-from casestudies.lab.machine import Needs
+from casestudies.lab.machine import GIB, Needs
 from casestudies.lab.metrics import HIGHER, LOWER, Metric
 from casestudies.lab.result import Result
 
@@ -32,6 +32,7 @@ GATHERED, STAGES = "sharded gathering", "stages in turn"
 RANKS = 4  # that gather, or take turns
 SPLIT_AMONG = (2, 4)  # ranks that share each matrix
 NODE = 16 * 32  # GB of a DGX-2's GPUs together
+BYTES_ON_A_RANK = 16  # of a parameter: the model twice in float32, a part of states, a gradient
 CHUNKED = 4  # bytes of a parameter that the device has where states lie in chunks
 LARGEST_HOST = 32  # memories of the device, as of a V100 of 32 GB in a host of one TB
 # What a rule asks for: of shallower models a single block is no small part.
@@ -238,6 +239,12 @@ def least_in_turn(result: Result) -> Judgement:
     return in_turn(result, 1.5)
 
 
+def needs(parameters: OffloadingParameters) -> Needs:
+    """Return the bundled model's memory, and that of the trained one on all ranks."""
+    trained = 12 * parameters.layers * parameters.width**2
+    return Needs(memory_gib=4 + RANKS * BYTES_ON_A_RANK * trained / GIB)
+
+
 BYTES_EACH = "byte/parameter"
 ANSWERS = (
     Answer("aminabadi2022deepspeedinference-2", "b032209c4545", streamed),
@@ -273,7 +280,9 @@ STUDY = Study(
         " The device is a pool that is counted; what operations make is not in it. On a GPU the"
         " texts use the card’s own memory and link, which nobody has tried yet; training is"
         " counted on the CPU everywhere, and never timed: how long a step of several ranks takes"
-        " where the link decides is a replay. Compression and attention on the host are left out."
+        " where the link decides is a replay. These devices have no link of their own, so what one"
+        " sends to another goes over the host’s; with one, gathering would carry about what stages"
+        " do. Compression and attention on the host are left out."
     ),
     publications=(
         "sheng2023flexgen",
@@ -462,7 +471,8 @@ STUDY = Study(
             "counted",
             "time of a step where all devices share one link, in times that one block’s weights"
             " take over it; a block computes a micro-batch forward in a tenth of that, backward in"
-            " three tenths: a model, not a measurement",
+            " three tenths; activations and the ends are left out: a model, not a measurement. As"
+            " long as the link decides the ratio is nearly the number of ranks",
         ),
         Metric(
             "growth",
@@ -511,5 +521,5 @@ STUDY = Study(
     ),
     answers=ANSWERS,
     accepts=("model", "text"),
-    needs=lambda parameters: Needs(memory_gib=4),
+    needs=needs,
 )

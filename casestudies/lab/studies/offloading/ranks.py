@@ -106,22 +106,24 @@ class Shares(Placed):
             self._weights[unit].copy_(states[0])
 
     def pieces(self) -> list[tuple[int, Any]]:
-        """Return float32 weights, each with where it begins in the row of all units."""
+        """Return float32 weights and momentum (2, n), and where they begin in the row of all."""
         firsts, rank = starts(self.units), dist.get_rank()
         return [
-            (first + rank * states.shape[1], states[0].numpy())
+            (first + rank * states.shape[1], states[:2].numpy())
             for first, states in zip(firsts, self._states, strict=True)
         ]
 
 
 @dataclass(frozen=True)
 class Carried:
-    """Bytes over a rank's link to the host in all steps, and the float32 weights that it has.
+    """Bytes over a rank's link to the host in all steps, the loss of each, and what it has.
 
-    Each weight is a row in NumPy, with where it begins in the row of all units.
+    That are float32 weights and their momentum, (2, n) in NumPy, with where they begin in the row
+    of all units.
     """
 
     bytes: float
+    losses: list[float]
     pieces: list[tuple[int, Any]]
 
 
@@ -131,9 +133,11 @@ def gather(task: Task) -> Carried:
     placement = Shares(units, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
     training = Training(task.model(), placement, RATE)
     with Traffic() as traffic, sixteen_bits.linears("cpu"):
-        for batch in torch.as_tensor(task.batches):
+        losses = [
             training.step(batch.chunk(dist.get_world_size())[dist.get_rank()])
-    return Carried(placement.carried + traffic.bytes_sent, placement.pieces())
+            for batch in torch.as_tensor(task.batches)
+        ]
+    return Carried(placement.carried + traffic.bytes_sent, losses, placement.pieces())
 
 
 def take_turns(task: Task) -> Carried:
@@ -142,11 +146,10 @@ def take_turns(task: Task) -> Carried:
     placement = OwnStages(units, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
     training = Pipelined(task.model(), placement, RATE)
     with sixteen_bits.linears("cpu"):
-        for batch in torch.as_tensor(task.batches):
-            training.step(batch)
+        losses = [training.step(batch) for batch in torch.as_tensor(task.batches)]
     firsts = starts(units)
-    pieces = [(firsts[unit], states[0].numpy()) for unit, states in placement.own_states()]
-    return Carried(placement.carried + training.bytes_sent, pieces)
+    pieces = [(firsts[unit], states[:2].numpy()) for unit, states in placement.own_states()]
+    return Carried(placement.carried + training.bytes_sent, losses, pieces)
 
 
 def starts(units: Sequence[Tensor]) -> list[int]:
@@ -174,7 +177,10 @@ def report_ranks(task: Task, report: Report) -> None:
         carried = sum(one.bytes for one in found) / len(task.batches)
         report.measure("carried by all", name, carried / alone.parameters, ranks=RANKS)
         apart = max(
-            (torch.from_numpy(piece) - alone.weights[first : first + len(piece)]).abs().max().item()
+            (torch.from_numpy(piece[0]) - alone.weights[first : first + piece.shape[1]])
+            .abs()
+            .max()
+            .item()
             for one in found
             for first, piece in one.pieces
         )

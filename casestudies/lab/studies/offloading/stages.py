@@ -2,8 +2,8 @@
 
 A stage is a unit, the s-th of them rank s - 1 mod N's. All micro-batches go through a stage while
 its weights are on the device, which then makes room for the rank's next stage; backward they come
-again, in the other order (Feng et al., 2023). Inputs of stages stay on the device, as activations
-do everywhere here.
+again, in the other order (Feng et al., 2023). Inputs of stages stay on the device, as those of
+blocks do where ranks gather. There are two ranks or more, and they divide the sequences.
 """
 
 from collections.abc import Iterator
@@ -22,12 +22,14 @@ from casestudies.lab.train.adamw import adamw
 
 
 class OwnStages(OptimizerOnHost):
-    """All states on the host; this rank brings the units of its stages, and both ends if asked."""
+    """All states on the host, of which this rank brings those of its stages and of the ends."""
 
     def __init__(self, units: list[Tensor], device: Device, host: Memory) -> None:
-        super().__init__(units, device, host)
         rank, world = dist.get_rank(), dist.get_world_size()
         self.own = list(range(1 + rank, len(units), world))
+        # Other ranks have the other units.
+        here = [row if n in (ENDS, *self.own) else row[:0] for n, row in enumerate(units)]
+        super().__init__(here, device, host)
         self._gradients[ENDS].zero_()
 
     @property
