@@ -147,7 +147,7 @@ def noticed(clone: Path, tests: list[str]) -> bool:
 
 
 def smoke_run_fails(clone: Path, path: str) -> bool:
-    """Return whether the file is of a study whose smoke run fails now, or counts otherwise."""
+    """Return whether the file is of a study whose smoke run fails now, or finds something else."""
     found = STUDY.match(path)
     return found is not None and bool(
         _status(clone, "tests.lab.numbers", found[1].replace("_", "-"))

@@ -120,14 +120,6 @@ class Pipelined(Training):
             p.keep(ENDS, p.room(ENDS).copy_(of_ends))
         return loss
 
-    def _gradients(
-        self, hidden: Tensor, weights: list[Tensor], to_output: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Compute a stage again; return the gradients of its input and of its weights."""
-        wanted = [weight.detach().requires_grad_() for weight in (hidden, *weights)]
-        to_hidden, *found = torch.autograd.grad(self._run(wanted[0], wanted[1:]), wanted, to_output)
-        return to_hidden, tuple(found)
-
     def _send(self, x: Tensor, way: int) -> None:
         # Not waited for: each rank waits for one that is before it in a ring.
         other = (dist.get_rank() + way) % dist.get_world_size()

@@ -112,15 +112,21 @@ class Training:
     def _backward(self, unit: int, hidden: Tensor, to_output: Tensor) -> Tensor:
         """Compute the block again, hand its gradient over, and return that by its input."""
         p = self.placement
-        weights = [w.detach().requires_grad_() for w in parts(p.weights(unit), self._shapes)]
-        hidden = hidden.detach().requires_grad_()
-        output = self._run(hidden, weights)
+        weights = parts(p.weights(unit), self._shapes)
         gradient = p.room(unit)
-        to_hidden, *found = torch.autograd.grad(output, [hidden, *weights], to_output)
+        to_hidden, found = self._gradients(hidden, weights, to_output)
         put_together(found, gradient)
-        del weights, output, found
+        del weights, found
         p.keep(unit, gradient)
         return to_hidden
+
+    def _gradients(
+        self, hidden: Tensor, weights: Sequence[Tensor], to_output: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Compute a block again; return the gradients of its input and of its weights."""
+        wanted = [tensor.detach().requires_grad_() for tensor in (hidden, *weights)]
+        to_hidden, *found = torch.autograd.grad(self._run(wanted[0], wanted[1:]), wanted, to_output)
+        return to_hidden, tuple(found)
 
 
 def unsplit(model: LanguageModel) -> Trainable:
