@@ -2,6 +2,7 @@
 
 A variant may be measured of one metric under settings, and of another without: what it has without
 settings holds whatever they are. So rounded weights lose as much in whichever code they are stored.
+Where both metrics have a value without settings, those two belong together and stand for no others.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,11 +28,10 @@ class Pair(NamedTuple):
 def pairs(xs: Sequence[Measurement], ys: Sequence[Measurement]) -> Iterator[Pair]:
     """Yield a pair for each variant with its settings, of one run's values of two metrics."""
     of_x, of_y = by_key(xs), by_key(ys)
-    parts = _parts([*xs, *ys])
     for key, named in {**of_x, **of_y}.items():
-        x = measured_as(of_x, named.variant, named.settings)
-        y = measured_as(of_y, named.variant, named.settings)
-        if x and y and key not in parts:
+        x = of_x.get(key) or _whatever(named, of_x, of_y)
+        y = of_y.get(key) or _whatever(named, of_y, of_x)
+        if x and y:
             yield Pair(named, x, y)
 
 
@@ -66,12 +66,9 @@ def _key(variant: str, settings: Mapping[str, Any]) -> Key:
     return variant, frozenset(settings.items())
 
 
-def _parts(rows: Sequence[Measurement]) -> set[Key]:
-    """Return the keys of what stands here with more settings too, which have its value."""
-    named = {(row.variant, frozenset(row.settings)) for row in rows}
-    return {
-        _key(variant, {name: row.settings[name] for name in fewer})
-        for row in rows
-        for variant, fewer in named
-        if variant == row.variant and fewer < row.settings.keys()
-    }
+def _whatever(
+    named: Measurement, found: Mapping[Key, Measurement], other: Mapping[Key, Measurement]
+) -> Measurement | None:
+    """Return the variant's value whatever its settings; None if the other metric has one too."""
+    key = _key(named.variant, {})
+    return None if key in other else found.get(key)

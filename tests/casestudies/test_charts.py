@@ -113,6 +113,19 @@ def test_a_trade_pairs_what_was_measured_whatever_the_settings(run: Run) -> None
     assert "at that time" not in chart.note
 
 
+def test_a_trade_draws_what_has_no_settings_beside_settings_of_both_metrics(run: Run) -> None:
+    rows = [
+        measured(run, "perplexity", "ours", 20.0),
+        measured(run, "perplexity", "ours", 30.0, settings={"code": "a"}),
+        measured(run, "size", "ours", 3.0),
+        measured(run, "size", "ours", 4.0, settings={"code": "a"}),
+        measured(run, "size", "ours", 5.0, settings={"code": "b"}),
+    ]
+    [chart] = charts(run, rows, [])
+    assert marks(chart) == {"ours": (3, 20), "ours, a": (4, 30)}
+    assert "whatever the settings" not in chart.note
+
+
 def test_a_variant_looks_the_same_in_all_charts_of_a_run(run: Run) -> None:
     rows = [
         measured(run, metric, variant, 1.0)

@@ -205,9 +205,9 @@ STUDY = Study(
     charts=(
         StudyChart(
             "trade",
-            "Each part at what it reads and writes and the time that it takes. Were memory all that"
-            " counts, all points would lie on one line; those above it wait for arithmetic or for"
-            " Python.",
+            "Each part, and the whole step where none is named, at what it reads and writes and the"
+            " time that it takes. Were memory all that counts, all points would lie on one line;"
+            " those above it wait for arithmetic or for Python.",
             x="bytes moved",
             y="step time",
         ),
