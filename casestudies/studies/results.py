@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, Count, F, Q, When
+from django.db.models import Case, Count, F, Prefetch, Q, When
 from django.utils.dateformat import format as format_date
 from pydantic import ValidationError
 
@@ -129,20 +129,25 @@ def weigh_again(runs: RunQuerySet[Run]) -> None:
 
 
 def headline(run: Run) -> list[Measurement]:
-    """Return the measurements that sum the run up, as its study declares."""
+    """Return the measurements that sum up a run read by `for_list`, as its study declares."""
     study = run.definition
     if study is None:
         return []
-    found = {(m.metric, m.variant): m for m in run.measurements.all() if not m.settings}
+    found = {(m.metric, m.variant): m for m in run.in_headlines}  # type: ignore[attr-defined]
     return [found[key] for key in study.headline if key in found]
 
 
 def for_list(runs: RunQuerySet[Run]) -> RunQuerySet[Run]:
-    """Return the runs with what a line about each shows, in a constant number of queries."""
+    """Return the runs with what a line about each shows, in a constant number of queries.
+
+    Of hundreds of measurements of a run only those come along that some study's headline names.
+    """
+    names = {metric for study in STUDIES.values() for metric, _ in study.headline}
+    rows = Measurement.objects.filter(metric__in=names, settings={})
     return (
         runs.select_related("owner", "contribution")
         .defer("series")
-        .prefetch_related("measurements")
+        .prefetch_related(Prefetch("measurements", rows, to_attr="in_headlines"))
     )
 
 

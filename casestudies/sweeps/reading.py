@@ -106,5 +106,5 @@ def of_metric(run: Run, metric: str) -> list[Measurement]:
 
 def sweep_now(sweep: Sweep) -> SweepNow:
     """Return how the sweep stands; a constant number of queries."""
-    runs = list(for_list(Run.objects.filter(sweep=sweep)))
+    runs = list(for_list(Run.objects.filter(sweep=sweep)).prefetch_related("measurements"))
     return SweepNow(sweep, sweep.ordered(runs))

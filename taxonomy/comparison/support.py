@@ -20,26 +20,35 @@ STRENGTH_NOTE = (
     "Claims of extensions are among them and are named as such. Hardware is what a claim’s own"
     " words name, never that of its whole publication."
 )
-LINKED = "SELECT item, id FROM link WHERE id = ANY (%s)"
+TRIED = """
+SELECT item, id FROM link
+WHERE EXISTS (SELECT FROM taxonomy_outcome o WHERE o.claim_id = link.id AND o.counts)
+ORDER BY item, id
+"""
 CLAIMS = {
     Scope.ISOLATED: "isolated claim{}",
     Scope.COMBINED: "combined claim{}",
     Scope.AGAINST_ANOTHER: "claim{} against another system",
 }
 OUTCOMES = {**dict(Status.choices), Status.NOT_RUN: "not run, for a reason"}
+NAMED = (
+    *("value", "unit", "qualifier", "metric", "position", "scope", "study"),
+    *(f"publication__{name}" for name in ("key", "artifact_name", "year", "membership")),
+)  # fields by which a claim is told
 Tried = Mapping[int, Sequence[Standing]]
 
 
 def tried_here(kind: KindName, items: Sequence[int]) -> Tried:
     """Return for each item what runs here found of its claims; read anew on every page."""
-    found = standings(Claim.objects.tried().select_related("publication"))
+    with connection.cursor() as cursor:
+        cursor.execute(linked(kind) + TRIED, [list(items)])
+        links = cursor.fetchall()
+    claims = Claim.objects.filter(pk__in={claim for _, claim in links})
+    found = standings(claims.select_related("publication").only(*NAMED))
     by_claim = {standing.claim.pk: standing for standing in found if standing.outcomes}
     of_items: dict[int, list[Standing]] = defaultdict(list)
-    if by_claim:
-        with connection.cursor() as cursor:
-            cursor.execute(linked(kind) + LINKED, [list(items), list(by_claim)])
-            for item, claim in sorted(cursor.fetchall()):
-                of_items[item].append(by_claim[claim])
+    for item, claim in links:
+        of_items[item].append(by_claim[claim])
     return of_items
 
 

@@ -1,6 +1,7 @@
 """The cells of a comparison as HTML; a template for each took longer than all of the SQL."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 
 from django import template
@@ -32,6 +33,7 @@ def comparison_row(row: Row, items: Sequence[Item], baseline: str = "") -> SafeS
     return format_html('<tr><th scope="row">{}{}{}</th>{}</tr>', mark, row.label, note, cells)
 
 
+@lru_cache(2048)
 def _cell(cell: Cell, baseline: str) -> SafeString:
     """Show what a cell says, or a dash with the reason; then its distance from the baseline."""
     if cell.missing:

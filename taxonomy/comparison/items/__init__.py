@@ -1,6 +1,6 @@
-"""What is known of each kind of thing that can be compared, beside its claims."""
+"""What is known of each kind of thing that can be compared, beside its claims and runs."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 from taxonomy.comparison.items.branches import describe_branches
 from taxonomy.comparison.items.publications import describe_publications
@@ -9,8 +9,12 @@ from taxonomy.comparison.selection import PUBLICATION, STRATEGY, ItemKind
 from taxonomy.comparison.table import Described
 
 
-def describe(kind: ItemKind, slugs: Sequence[str]) -> Described:
-    """Return what is known of the items of a kind with these slugs, in this order."""
+@lru_cache(64)
+def describe(kind: ItemKind, slugs: tuple[str, ...], state: str) -> Described:
+    """Return what is known of the items of a kind with these slugs, in this order.
+
+    It is remembered while `queries.revision()` says `state`.
+    """
     if kind == STRATEGY:
         return describe_strategies(slugs)
     if kind == PUBLICATION:

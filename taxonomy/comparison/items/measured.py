@@ -1,7 +1,8 @@
 """What was measured of the items compared, as a section of the comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from taxonomy.comparison.selection import KindName
 from taxonomy.comparison.table import Cell, Part, Row, Section
 from taxonomy.measured import MeasuredStudy, StudyResult, SubjectKind, studies_about
 
@@ -9,8 +10,16 @@ NOTE = "Each number names its run. Runs on other hardware or with other settings
 NOT_RUN = Part("not run")
 
 
-def measured_section(kind: SubjectKind, slugs: Sequence[str]) -> Section:
-    """Return the section: a row for each study of several items, one for those of a single item."""
+def measured_sections(kind: KindName, slugs: Sequence[str]) -> Iterable[Section]:
+    """Return the section: a row for each study of several items, one for those of a single item.
+
+    No study is about what strategies belong to.
+    """
+    if kind in ("strategy", "publication"):
+        yield _measured(kind, slugs)
+
+
+def _measured(kind: SubjectKind, slugs: Sequence[str]) -> Section:
     studies = studies_about(kind, slugs)
     shared = [study for study in studies if len(study.subjects) > 1]
     single = [study for study in studies if len(study.subjects) == 1]

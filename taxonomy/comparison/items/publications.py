@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.units import number
-from taxonomy.comparison.items.measured import measured_section
 from taxonomy.comparison.table import Cell, Described, Item, Part, Row, Section, row, text
 
 
@@ -21,7 +20,6 @@ def describe_publications(keys: Sequence[str]) -> Described:
         (
             Section("What it is", tuple(_descriptions(publications))),
             Section("Set-up", tuple(_set_up(publications)), SET_UP_NOTE),
-            measured_section("publication", keys),
         ),
     )
 

@@ -12,7 +12,6 @@ from django.urls import reverse
 from reviewapp.corpus.choices import COUNTED, Membership
 from reviewapp.corpus.models import Publication
 from reviewapp.ui.units import number
-from taxonomy.comparison.items.measured import measured_section
 from taxonomy.comparison.table import Cell, Described, Item, Part, Row, Section, row, text
 from taxonomy.models import Family, Group, Strategy
 
@@ -50,7 +49,6 @@ def describe_strategies(slugs: Sequence[str]) -> Described:
         (
             Section("What it is", tuple(_descriptions(strategies))),
             Section("Evidence in the review", tuple(_evidence(strategies)), EVIDENCE_NOTE),
-            measured_section("strategy", slugs),
         ),
     )
 
