@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple, get_args
 
@@ -339,6 +340,8 @@ def _wrapped(
 
 
 def _pieces(word: str, usable: float, size: float) -> list[str]:
+    if _measure(word, size) <= usable:
+        return [word]
     pieces, used = [""], 0.0
     for character in word:
         width = _measure(character, size)
@@ -354,6 +357,7 @@ def _measure(text: str, size: float) -> float:
     return sum(_character_width(character) for character in text) * size / 1000
 
 
+@lru_cache(4096)
 def _character_width(character: str) -> int:
     if character in _CHARACTER_WIDTHS:
         return _CHARACTER_WIDTHS[character]

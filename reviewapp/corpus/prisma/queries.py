@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -39,12 +40,12 @@ class Diagram:
     drawn_as: Presentation = AS_IT_IS
     notices: tuple[Remark, ...] = ()
 
-    @property
+    @cached_property
     def complete(self) -> Flow:
         """Return the flow with the numbers that follow from reported ones."""
         return derive(self.flow, self.variant)
 
-    @property
+    @cached_property
     def svg(self) -> str:
         return drawing.svg(self.complete, self.variant, title=self.title, drawn_as=self.drawn_as)
 
@@ -60,7 +61,7 @@ class Diagram:
         )
         return mark_safe(drawn)  # noqa: S308 - built as an XML tree, so all text is escaped
 
-    @property
+    @cached_property
     def rows(self) -> list[DiagramRow]:
         return self.complete.as_rows(self.variant)
 
@@ -72,7 +73,7 @@ class Diagram:
         own = self.drawn_as.labels
         return [(title, own[row]) for row, title in official.items() if row in own]
 
-    @property
+    @cached_property
     def checks(self) -> list[Check]:
         return checks(self.complete, self.variant)
 
