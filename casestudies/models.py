@@ -493,10 +493,15 @@ class Measurement(models.Model):
     @property
     def label(self) -> str:
         """Return the variant with its settings in words."""
+        return ", ".join(filter(None, (self.variant, self.conditions)))
+
+    @property
+    def conditions(self) -> str:
+        """Return the settings in words, as values alone if the catalogue has no such study."""
         study = self.run.definition
         if study is None:
-            return ", ".join([self.variant, *map(str, self.settings.values())])
-        return study.label(self.variant, self.settings)
+            return ", ".join(map(str, self.settings.values()))
+        return study.conditions(self.settings)
 
     def as_result(self) -> result.MeasuredValue:
         """Return the measurement as it stands in the run's result."""

@@ -26,7 +26,7 @@ NOTE = (
 
 def told_by(study: Study) -> list[Metric]:
     """Return the metrics by which the study tells its result that say what is better."""
-    names = [metric for metric, _ in study.headline]
+    names = [one.metric for one in study.headline]
     for chart in study.charts:
         series = [s.metric for s in study.series if s.name == chart.series]
         names += [name for name in (chart.x, chart.y, *series) if name]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -130,6 +130,36 @@ class Series:
     metric: str
 
 
+class Measured(Protocol):
+    """A measurement, wherever it is kept."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+
+Row = TypeVar("Row", bound=Measured)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number that sums a run up: a metric of a variant, and of several settings which."""
+
+    metric: str
+    variant: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def among(self, rows: Iterable[Row]) -> Row | None:
+        """Return the row of these settings, else the last reported; None if nothing was."""
+        own = [row for row in rows if (row.metric, row.variant) == (self.metric, self.variant)]
+        exact = [row for row in own if row.settings == self.settings]
+        found = exact[:1] or own[-1:]
+        return found[0] if found else None
+
+
 @dataclass(frozen=True)
 class StudyChart:
     """One of the two or three charts that tell a study's result, and what to look for in it.
@@ -224,7 +254,7 @@ class Study:
 
     `name` is short, `subject` says in a few words what the study is about, `summary` what it does,
     `limits` what a machine like the reader's cannot show. `publications` are keys, the main one
-    first. `headline` names the metric and variant that sum a run up, or several. `accepts` says
+    first. `headline` names the numbers that sum a run up. `accepts` says
     whether a reader may bring a model or a text of their own, `devices` on what it runs. `needs` is
     asked with the parameters. An `isolated` study measures its whole process, so that where several
     run in one it gets a process of its own. `gpu_only` names the metrics, variants and settings
@@ -242,7 +272,7 @@ class Study:
     presets: Mapping[str, Preset]
     variants: tuple[Variant, ...]
     metrics: tuple[Metric, ...]
-    headline: tuple[tuple[str, str], ...]
+    headline: tuple[Headline, ...]
     charts: tuple[StudyChart, ...]
     settings: tuple[Setting, ...] = ()
     series: tuple[Series, ...] = ()
@@ -389,11 +419,11 @@ class Study:
         if self.answers and CLAIMS not in self.presets:
             yield f"a study that answers claims needs the preset {CLAIMS}"
         charted = [name for chart in self.charts for name in (chart.x, chart.y) if name]
-        charted += [metric for metric, _ in self.headline] + [s.metric for s in self.series]
+        charted += [one.metric for one in self.headline] + [s.metric for s in self.series]
         yield from (f"{name!r} is no metric of it" for name in charted if name not in metrics)
         drawn = [chart.series for chart in self.charts if chart.series]
         yield from (f"{name!r} is no series of it" for name in drawn if name not in series)
-        shown = [variant for _, variant in self.headline]
+        shown = [one.variant for one in self.headline]
         yield from (f"{name!r} is no variant of it" for name in shown if name not in variants)
         declared = {*metrics, *variants, *settings}
         yield from (f"{name!r} is nothing of it" for name in sorted(self.gpu_only - declared))

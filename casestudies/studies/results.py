@@ -133,17 +133,20 @@ def headline(run: Run) -> list[Measurement]:
     study = run.definition
     if study is None:
         return []
-    found = {(m.metric, m.variant): m for m in run.in_headlines}  # type: ignore[attr-defined]
-    return [found[key] for key in study.headline if key in found]
+    rows: list[Measurement] = run.in_headlines  # type: ignore[attr-defined]
+    return [row for one in study.headline if (row := one.among(rows))]
 
 
 def for_list(runs: RunQuerySet[Run]) -> RunQuerySet[Run]:
     """Return the runs with what a line about each shows, in a constant number of queries.
 
-    Of hundreds of measurements of a run only those come along that some study's headline names.
+    Of hundreds of measurements of a run few come along: those of the metrics and variants that
+    some study's headline names.
     """
-    names = {metric for study in STUDIES.values() for metric, _ in study.headline}
-    rows = Measurement.objects.filter(metric__in=names, settings={})
+    named = [one for study in STUDIES.values() for one in study.headline]
+    rows = Measurement.objects.filter(
+        metric__in={one.metric for one in named}, variant__in={one.variant for one in named}
+    )
     return (
         runs.select_related("owner", "contribution")
         .defer("series")

@@ -30,7 +30,7 @@ def charts(now: SweepNow) -> list[Chart]:
     study = now.study
     if study is None:
         return []
-    metrics = [study.metric(name) for name in dict.fromkeys(name for name, _ in study.headline)]
+    metrics = [study.metric(name) for name in dict.fromkeys(one.metric for one in study.headline)]
     points = {metric.name: _points(now, study, metric) for metric in metrics}
     # In all charts of the page the same name looks the same.
     names = list(dict.fromkeys(point.name for found in points.values() for point in found))
@@ -63,9 +63,10 @@ def _points(now: SweepNow, study: Study, metric: Metric) -> list[Point]:
     place = {variant.name: n for n, variant in enumerate(study.variants)}
     apart = "hardware" in now.other_differences
     found = [
-        Point(run, f"{row.variant}, {run.hardware}" if apart else row.variant, run.swept_value, row)
+        Point(run, f"{name}, {run.hardware}" if apart else name, run.swept_value, row)
         for run in now.with_result
         for row in of_metric(run, metric.name)
+        for name in [now.name(study, row)]
     ]
     return sorted(found, key=lambda p: (place.get(p.row.variant, len(place)), p.name))
 
@@ -109,7 +110,7 @@ def _rows(points: list[Point]) -> list[Trace]:
 def _table(points: list[Point], parameter: str, measured: str) -> pd.DataFrame:
     rows = [
         (
-            point.row.variant,
+            point.row.label,
             point.x,
             with_spread(point.row.value, point.row.n, point.row.spread),
             point.run.hardware or None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from casestudies.choices import State
 from casestudies.dashboards.comparability import grouped
-from casestudies.lab.contract import Study
+from casestudies.lab.contract import Headline, Study
 from casestudies.models import Measurement, Run, Sweep
 from casestudies.studies.results import for_list
 
@@ -66,14 +66,19 @@ class SweepNow:
         return str(self._schema.get("description", ""))
 
     @property
-    def columns(self) -> Sequence[tuple[str, str]]:
-        """Return the metric and the variant of each column of the table."""
+    def columns(self) -> Sequence[Headline]:
+        """Return what each column of the table has."""
         return self.study.headline if self.study else ()
+
+    def name(self, study: Study, row: Measurement) -> str:
+        """Return of what the row is, without the setting that is the value of its run."""
+        rest = {name: v for name, v in row.settings.items() if name != self.sweep.parameter}
+        return study.label(row.variant, rest)
 
     @cached_property
     def rows(self) -> list[Row]:
         return [
-            Row(run, run.swept_value, [_measured(run, *column) for column in self.columns])
+            Row(run, run.swept_value, [c.among(run.measurements.all()) for c in self.columns])
             for run in self.runs
         ]
 
@@ -95,13 +100,14 @@ class SweepNow:
         return schemas.get(self.sweep.parameter, {})
 
 
-def _measured(run: Run, metric: str, variant: str) -> Measurement | None:
-    return next((row for row in of_metric(run, metric) if row.variant == variant), None)
-
-
 def of_metric(run: Run, metric: str) -> list[Measurement]:
-    """Return what the run measured of the metric whatever the settings, variant by variant."""
-    return [row for row in run.measurements.all() if row.metric == metric and not row.settings]
+    """Return what the run measured of the metric, variant by variant.
+
+    A variant's value without settings stands for it; where it has none, each of its settings does.
+    """
+    rows = [row for row in run.measurements.all() if row.metric == metric]
+    plain = {row.variant for row in rows if not row.settings}
+    return [row for row in rows if not row.settings or row.variant not in plain]
 
 
 def sweep_now(sweep: Sweep) -> SweepNow:

@@ -293,6 +293,26 @@ def test_runs_on_other_hardware_are_lines_of_their_own_and_the_page_warns(client
     assert warning in client.get(f"/sweeps/{sweep.pk}/").text
 
 
+def test_what_is_measured_under_settings_only_is_drawn_and_shown_with_them(client: Client) -> None:
+    sweep = a_sweep("structured-pruning", "share")
+    usual = STUDIES["structured-pruning"].check("quick", {}).model_dump(mode="json")
+    for share in (0.25, 0.5):
+        measured = [
+            ("perplexity ratio", "surgeon", 2 * share, {"part": "neurons", "share": share}),
+            ("perplexity ratio", "surgeon", 3 * share, {"part": "head groups", "share": share}),
+        ]
+        parameters = {**usual, "share": share}
+        a_finished_run("structured-pruning", measured, sweep=sweep, parameters=parameters)
+    [chart] = charts(sweep_now(sweep))
+    lines = {t.name: [(mark.x, mark.y) for mark in t.marks] for t in chart.traces}
+    assert lines == {
+        "surgeon, neurons": [(0.25, 0.5), (0.5, 1.0)],
+        "surgeon, head groups": [(0.25, 0.75), (0.5, 1.5)],
+    }
+    page = client.get(f"/sweeps/{sweep.pk}/").text
+    assert re.search(r"<b>1</b>[^<]*<span[^>]*>neurons, share 0.5</span>", page)
+
+
 def test_one_cancels_all_of_one_s_own_sweep_and_a_keeper_any() -> None:
     owner, keeper = a_person("owner", "add_run"), a_person("keeper", "change_run")
     stranger = a_person("stranger", "add_run")

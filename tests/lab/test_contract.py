@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from casestudies.lab.contract import (
     Answer,
+    Headline,
     InvalidParameter,
     InvalidResult,
     Number,
@@ -40,7 +41,7 @@ def test_declarations_are_read_without_pytorch() -> None:
         ({"charts": (StudyChart("curves", "Look.", series="none"),)}, "'none' is no series"),
         ({"charts": ()}, "at least one chart"),
         ({"gpu_only": frozenset({"size", "none"})}, "'none' is nothing of it"),
-        ({"headline": (("size", "nobody"),)}, "'nobody' is no variant"),
+        ({"headline": (Headline("size", "nobody"),)}, "'nobody' is no variant"),
         ({"presets": {"quick": TOY.presets["quick"]}}, "presets must be of"),
         ({"presets": {**TOY.presets, "huge": TOY.presets["quick"]}}, "presets must be of"),
         ({"presets": dict(list(TOY.presets.items())[:2])}, "needs the preset claims"),

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -291,9 +292,9 @@ STUDY = Study(
         Series("time per token by window", "window", "tokens", "time per token"),
     ),
     headline=(
-        ("perplexity over recomputed", SINKS),
-        ("perplexity over recomputed", RECENT),
-        ("gap closed", GROUPED),
+        Headline("perplexity over recomputed", SINKS),
+        Headline("perplexity over recomputed", RECENT),
+        Headline("gap closed", GROUPED),
     ),
     charts=(
         StudyChart(

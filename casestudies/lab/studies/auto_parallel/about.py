@@ -8,6 +8,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -244,7 +245,10 @@ STUDY = Study(
         Series("speed-up by link", "rate of the link", "MB/s", "predicted speed-up"),
         Series("rank by size", "parameters", "10^9", "rank of the plan"),
     ),
-    headline=(("speed-up", "searched plan"), ("mismatches", "searched plan")),
+    headline=(
+        Headline("speed-up", "searched plan", {"model": "tapering"}),
+        Headline("mismatches", "searched plan", {"search": "degrees"}),
+    ),
     charts=(
         StudyChart(
             "curves",

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -302,9 +303,9 @@ STUDY = Study(
         Series("gain over mixing by operations saved", "operations saved", "%", "gain over mixing"),
     ),
     headline=(
-        ("operations saved", SMALL_TO_LARGE),
-        ("accuracy gain", SMALL_TO_LARGE),
-        ("operations saved", EARLY_EXIT),
+        Headline("operations saved", SMALL_TO_LARGE),
+        Headline("accuracy gain", SMALL_TO_LARGE),
+        Headline("operations saved", EARLY_EXIT),
     ),
     charts=(
         StudyChart(

@@ -8,6 +8,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -219,7 +220,7 @@ STUDY = Study(
         Series("longest wait by chunk", "chunk", "tokens", "longest wait for a token"),
         Series("speed-up by chunk", "chunk", "tokens", "speed-up"),
     ),
-    headline=(("longest wait for a token", CHUNKS), ("speed-up", CHUNKS)),
+    headline=(Headline("longest wait for a token", CHUNKS), Headline("speed-up", CHUNKS)),
     charts=(
         StudyChart(
             "curves",

@@ -9,6 +9,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -303,7 +304,7 @@ STUDY = Study(
         ),
     ),
     series=(Series("speed-up by link", "link", "MB/s", "speed-up"),),
-    headline=(("volume reduction", ZEROPP), ("loss increase", ZEROPP)),
+    headline=(Headline("volume reduction", ZEROPP), Headline("loss increase", ZEROPP)),
     charts=(
         StudyChart(
             "trade",

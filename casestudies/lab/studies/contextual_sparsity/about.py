@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -293,7 +294,7 @@ STUDY = Study(
         Series("neurons read by batch", "batch", "sequences", "neurons read"),
         Series("speed-up by batch", "batch", "sequences", "speed-up of neurons"),
     ),
-    headline=(("speed-up of a token", PREDICTED), ("perplexity ratio", PREDICTED)),
+    headline=(Headline("speed-up of a token", PREDICTED), Headline("perplexity ratio", PREDICTED)),
     charts=(
         StudyChart(
             "curves",

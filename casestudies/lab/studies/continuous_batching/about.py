@@ -8,6 +8,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -253,7 +254,7 @@ STUDY = Study(
         ),
         Series("goodput by load", "load", "of what can be served", "goodput"),
     ),
-    headline=(("gain at equal latency", ITERATION), ("slot use", ITERATION)),
+    headline=(Headline("gain at equal latency", ITERATION), Headline("slot use", ITERATION)),
     charts=(
         StudyChart(
             "curves",

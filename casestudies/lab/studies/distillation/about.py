@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -330,9 +331,9 @@ STUDY = Study(
         ),
     ),
     headline=(
-        ("accuracy kept", "distilled"),
-        ("accuracy kept", "alone"),
-        ("accuracy kept", LONGER),
+        Headline("accuracy kept", "distilled"),
+        Headline("accuracy kept", "alone"),
+        Headline("accuracy kept", LONGER),
     ),
     charts=(
         StudyChart(

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -261,7 +262,10 @@ STUDY = Study(
         Series("steps by time", "time", "s", "steps done"),
         Series("P99 by load time, by replay", "load time", "s", GAIN),
     ),
-    headline=(("equality error", ELASTIC), (GAIN, SCRATCH)),
+    headline=(
+        Headline("equality error", ELASTIC),
+        Headline(GAIN, SCRATCH, {"trace": "one by one"}),
+    ),
     charts=(
         StudyChart(
             "curves",

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -299,7 +300,7 @@ STUDY = Study(
         ),
         Series("samples over restarting by restart time, by replay", "restart time", "s", GAIN),
     ),
-    headline=(("steps lost", RESTARTED), (GAIN, REDUNDANT)),
+    headline=(Headline("steps lost", RESTARTED), Headline(GAIN, REDUNDANT, {"preemptions": 16})),
     charts=(
         StudyChart(
             "curves",

@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -219,7 +220,7 @@ STUDY = Study(
         Series("attention memory by length", "length", "tokens", "attention memory"),
         Series("attention time by length", "length", "tokens", "attention time"),
     ),
-    headline=(("perplexity", "stock"), ("training speed-up", "stock")),
+    headline=(Headline("perplexity", "stock"), Headline("training speed-up", "stock")),
     charts=(
         StudyChart(
             "curves",

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Setting,
@@ -201,7 +202,7 @@ STUDY = Study(
             relative_to="PyTorch",
         ),
     ),
-    headline=(("speed-up", "by hand"), ("kept for backward", "by hand")),
+    headline=(Headline("speed-up", "by hand"), Headline("kept for backward", "by hand")),
     charts=(
         StudyChart(
             "trade",

@@ -5,6 +5,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -235,7 +236,7 @@ STUDY = Study(
         Series("replayed speed-up by slowdown", "slowdown", "x", "replayed speed-up"),
         Series("idle share by slowdown", "slowdown", "x", "idle share"),
     ),
-    headline=(("gain", STAGES), ("equality error", STAGES)),
+    headline=(Headline("gain", STAGES), Headline("equality error", STAGES)),
     charts=(
         StudyChart(
             "curves",

@@ -5,6 +5,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -127,7 +128,7 @@ STUDY = Study(
         ),
     ),
     series=(Series("time per token by context", "context", "tokens", "time per token"),),
-    headline=(("same tokens", "cache"), ("cache per token", "cache")),
+    headline=(Headline("same tokens", "cache"), Headline("cache per token", "cache")),
     charts=(
         StudyChart(
             "curves",

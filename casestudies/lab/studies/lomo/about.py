@@ -10,6 +10,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -328,7 +329,7 @@ STUDY = Study(
         Series("loss by step", "step", "steps", "loss"),
         Series("loss by rate", "learning rate", "x the middle one", "loss"),
     ),
-    headline=(("memory saving", "lomo"), ("loss", "lomo")),
+    headline=(Headline("memory saving", "lomo"), Headline("loss", "lomo")),
     charts=(
         StudyChart(
             "trade",

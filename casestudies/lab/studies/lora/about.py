@@ -10,6 +10,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -405,7 +406,7 @@ STUDY = Study(
         Series("loss by forgetting", "forgetting", "nats", "loss"),
         Series("loss by step", "step", "steps", "loss"),
     ),
-    headline=(("loss", "lora 4"), ("memory saving", "lora 4")),
+    headline=(Headline("loss", "lora 4"), Headline("memory saving", "lora 4")),
     charts=(
         StudyChart(
             "trade",

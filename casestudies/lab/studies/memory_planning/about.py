@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -224,7 +225,7 @@ STUDY = Study(
         Series("held by request", "request", "in turn", "held"),
         Series("speed-up by length", "length", "tokens", "speed-up"),
     ),
-    headline=((OVER, BY_SIZE), (OVER, CHUNKS), (OVER, CACHING)),
+    headline=(Headline(OVER, BY_SIZE), Headline(OVER, CHUNKS), Headline(OVER, CACHING)),
     charts=(
         StudyChart(
             "curves",

@@ -5,6 +5,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -188,7 +189,7 @@ STUDY = Study(
         Series("gradients lost by scale", "exponent of the scale", "", "gradients lost"),
         Series("loss by step", "step", "steps", "loss"),
     ),
-    headline=(("loss over float32", "bfloat16"), ("speed-up", "bfloat16")),
+    headline=(Headline("loss over float32", "bfloat16"), Headline("speed-up", "bfloat16")),
     charts=(
         StudyChart(
             "curves",

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -238,9 +239,9 @@ STUDY = Study(
         Series("dropped tokens by capacity", "places over an even share", "x", "dropped tokens"),
     ),
     headline=(
-        ("loss increase", SWITCH),
-        ("trainable parameters", SWITCH),
-        ("speed-up", SWITCH),
+        Headline("loss increase", SWITCH),
+        Headline("trainable parameters", SWITCH),
+        Headline("speed-up", SWITCH),
     ),
     charts=(
         StudyChart(

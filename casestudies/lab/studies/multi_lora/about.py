@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -308,9 +309,9 @@ STUDY = Study(
         Series("layer time by adapters", "adapters", "", "layer time"),
     ),
     headline=(
-        ("gain over each alone", GATHERED),
-        ("added time", GATHERED),
-        ("tasks that fit", GATHERED),
+        Headline("gain over each alone", GATHERED),
+        Headline("added time", GATHERED),
+        Headline("tasks that fit", GATHERED),
     ),
     charts=(
         StudyChart(

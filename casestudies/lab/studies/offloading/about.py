@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -496,7 +497,11 @@ STUDY = Study(
         Series("tokens per second by batches", "batches", "batches", "tokens per second"),
         Series("largest model by host memory", "host memory", "x the device", "largest model"),
     ),
-    headline=(("equality error", PREFETCH), ("device memory", PREFETCH), ("device states", HOST)),
+    headline=(
+        Headline("equality error", PREFETCH),
+        Headline("device memory", PREFETCH),
+        Headline("device states", HOST),
+    ),
     charts=(
         StudyChart(
             "curves",

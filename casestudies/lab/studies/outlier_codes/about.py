@@ -5,6 +5,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -154,7 +155,7 @@ STUDY = Study(
         Metric("victims", "%", LOWER, None, "computed", "numbers that are zero for a neighbour"),
     ),
     series=(Series(CURVE, "outliers' size", "x", "rounding error"),),
-    headline=(("perplexity ratio", OLIVE), ("perplexity ratio", INT4_CLIPPED)),
+    headline=(Headline("perplexity ratio", OLIVE), Headline("perplexity ratio", INT4_CLIPPED)),
     charts=(
         StudyChart(
             "bars",

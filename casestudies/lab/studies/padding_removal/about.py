@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -238,7 +239,11 @@ STUDY = Study(
         Series("slots per token by pool", "batches sorted together", "batches", "slots per token"),
         Series("attention speed-up by length", "length", "tokens", "attention speed-up"),
     ),
-    headline=(("speed-up", "varlen"), ("speed-up", "buckets"), ("slots per token", "padded")),
+    headline=(
+        Headline("speed-up", "varlen"),
+        Headline("speed-up", "buckets"),
+        Headline("slots per token", "padded"),
+    ),
     charts=(
         StudyChart(
             "curves",

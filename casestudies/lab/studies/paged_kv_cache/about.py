@@ -8,6 +8,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -266,7 +267,11 @@ STUDY = Study(
         ),
     ),
     series=(Series("filled by block size", "tokens of a block", "tokens", "filled"),),
-    headline=(("speed-up", PAGED), ("filled", PAGED), ("memory saved", BEAMS)),
+    headline=(
+        Headline("speed-up", PAGED),
+        Headline("filled", PAGED),
+        Headline("memory saved", BEAMS),
+    ),
     charts=(
         StudyChart(
             "trade",

@@ -8,6 +8,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -239,7 +240,7 @@ STUDY = Study(
     series=(
         Series("rate by machines for prompts", "machines for prompts", "", "rate within limits"),
     ),
-    headline=(("gain in rate", SPLIT), ("longest wait for a token", SPLIT)),
+    headline=(Headline("gain in rate", SPLIT), Headline("longest wait for a token", SPLIT)),
     charts=(
         StudyChart(
             "curves",

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -281,7 +282,7 @@ STUDY = Study(
         Series("idle share by micro-batches", "micro-batches", "", "idle share"),
         Series("activation memory by rank", "rank", "", "activation memory"),
     ),
-    headline=(("rank memory", "1f1b"), ("equality error", "1f1b")),
+    headline=(Headline("rank memory", "1f1b"), Headline("equality error", "1f1b")),
     charts=(
         StudyChart(
             "curves",

@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -217,7 +218,7 @@ STUDY = Study(
         ),
     ),
     series=(Series("speed-up by share in common", "share in common", "of a prompt", "speed-up"),),
-    headline=(("speed-up", TREE), ("reused", TREE)),
+    headline=(Headline("speed-up", TREE), Headline("reused", TREE)),
     charts=(
         StudyChart(
             "curves",

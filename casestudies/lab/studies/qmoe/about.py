@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -348,7 +349,7 @@ STUDY = Study(
         Series("loss increase by clip", "clip", "", "loss increase"),
         Series("training loss by step", "step", "steps", "training loss"),
     ),
-    headline=(("bits per random weight", "paper"), ("loss increase", "gptq")),
+    headline=(Headline("bits per random weight", "paper"), Headline("loss increase", "gptq")),
     charts=(
         StudyChart(
             "curves",

@@ -8,6 +8,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -354,7 +355,10 @@ STUDY = Study(
     series=tuple(
         Series(name, "bits per weight", "bits", "perplexity ratio") for name in CURVES.values()
     ),
-    headline=(("perplexity ratio", "gptq"), ("perplexity over 16 bits", "W8A8 per token")),
+    headline=(
+        Headline("perplexity ratio", "gptq"),
+        Headline("perplexity over 16 bits", "W8A8 per token"),
+    ),
     charts=(
         StudyChart(
             "curves",

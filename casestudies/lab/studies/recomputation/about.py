@@ -9,6 +9,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -267,7 +268,7 @@ STUDY = Study(
         Series("step memory by length", "length", "tokens", "step memory"),
         Series("added time by length", "length", "tokens", "added time"),
     ),
-    headline=(("kept by a layer", "selective"), ("added time", "selective")),
+    headline=(Headline("kept by a layer", "selective"), Headline("added time", "selective")),
     charts=(
         StudyChart(
             "curves",

@@ -9,6 +9,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -267,7 +268,7 @@ STUDY = Study(
         ),
     ),
     series=(Series("mean completion time by load", "load", "", "mean completion time"),),
-    headline=(("gain in mean completion", FEEDBACK), ("speed-up", PREDICTED)),
+    headline=(Headline("gain in mean completion", FEEDBACK), Headline("speed-up", PREDICTED)),
     charts=(
         StudyChart(
             "trade",

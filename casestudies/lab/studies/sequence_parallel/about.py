@@ -9,6 +9,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -366,7 +367,7 @@ STUDY = Study(
         Series("step memory by length", "length", "tokens", "step memory"),
         Series("share of the work by rank", "rank", "", "share of the work"),
     ),
-    headline=(("kept by a layer", SELECTIVE), ("busiest rank", ZIG_ZAG)),
+    headline=(Headline("kept by a layer", SELECTIVE), Headline("busiest rank", ZIG_ZAG)),
     charts=(
         StudyChart(
             "trade",

@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -205,7 +206,10 @@ STUDY = Study(
         Series("state by sparsity", "sparsity", "%", "state"),
         Series("loss by step", "step", "steps", "loss"),
     ),
-    headline=(("state saved", COMPRESSED), ("bytes saved", COMPRESSED)),
+    headline=(
+        Headline("state saved", COMPRESSED, {"sparsity": ASKED_SPARSITY}),
+        Headline("bytes saved", COMPRESSED),
+    ),
     charts=(
         StudyChart(
             "curves",

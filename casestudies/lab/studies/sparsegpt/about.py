@@ -10,6 +10,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -291,7 +292,7 @@ STUDY = Study(
         Series("perplexity by sparsity", "sparsity", "fraction", "perplexity"),
         Series("reconstruction error by layer", "layer", "", "reconstruction error"),
     ),
-    headline=(("perplexity ratio", "sparsegpt"), ("sparsity", "sparsegpt")),
+    headline=(Headline("perplexity ratio", "sparsegpt"), Headline("sparsity", "sparsegpt")),
     charts=(
         StudyChart(
             "trade",

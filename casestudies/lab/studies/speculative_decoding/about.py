@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -284,7 +285,7 @@ STUDY = Study(
         Series(TOKENS_CURVE, "drafted", "tokens", "tokens per pass"),
         Series(SPEED_CURVE, "drafted", "tokens", "speed-up"),
     ),
-    headline=(("tokens per pass", MODEL), ("speed-up", MODEL)),
+    headline=(Headline("tokens per pass", MODEL), Headline("speed-up", MODEL)),
     charts=(
         StudyChart(
             "curves",

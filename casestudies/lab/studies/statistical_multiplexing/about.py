@@ -6,6 +6,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -265,7 +266,7 @@ STUDY = Study(
         Series("highest load by room", "room", "models", "highest load"),
         Series("gain in latency by load", "load", "", "gain in latency"),
     ),
-    headline=(("gain in rate", SPLIT), ("gain in burstiness", SPLIT)),
+    headline=(Headline("gain in rate", SPLIT), Headline("gain in burstiness", SPLIT)),
     charts=(
         StudyChart(
             "curves",

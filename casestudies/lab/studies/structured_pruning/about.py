@@ -7,6 +7,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -25,6 +26,7 @@ from casestudies.lab.result import Result
 
 SURGEON, MASKED, SCATTERED = "surgeon", "zeros kept", "scattered zeros"
 BERT_STORED = "BERT-base, block-sparse"
+HALF_THE_NEURONS = {"part": "neurons", "share": 0.5}
 SPARSITIES = (0.8, 0.9)  # at which the rule asks for the bytes
 
 
@@ -244,7 +246,10 @@ STUDY = Study(
         Series("perplexity by neurons removed", "neurons removed", "%", "perplexity"),
         Series("perplexity by head groups removed", "head groups removed", "%", "perplexity"),
     ),
-    headline=(("perplexity ratio", SURGEON), ("speed-up", SURGEON)),
+    headline=(
+        Headline("perplexity ratio", SURGEON, HALF_THE_NEURONS),
+        Headline("speed-up", SURGEON, HALF_THE_NEURONS),
+    ),
     charts=(
         StudyChart(
             "curves",

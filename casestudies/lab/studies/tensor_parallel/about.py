@@ -5,6 +5,7 @@ from casestudies.lab.contract import (
     FULL,
     QUICK,
     SMOKE,
+    Headline,
     Parameters,
     Preset,
     Series,
@@ -244,7 +245,7 @@ STUDY = Study(
         Series("speed-up by link", "link", "MB/s", "speed-up"),
         Series("activation memory by ranks", "ranks", "", "activation memory"),
     ),
-    headline=(("collectives", PER_MODULE), ("equality error", PER_MODULE)),
+    headline=(Headline("collectives", PER_MODULE), Headline("equality error", PER_MODULE)),
     charts=(
         StudyChart(
             "bars",

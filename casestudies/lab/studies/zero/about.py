@@ -9,6 +9,7 @@ from casestudies.lab.contract import (
     QUICK,
     SMOKE,
     Answer,
+    Headline,
     Judgement,
     Number,
     Parameters,
@@ -294,7 +295,7 @@ STUDY = Study(
         ),
     ),
     series=(Series("model states by ranks", "ranks", "", "model states"),),
-    headline=(("memory saved", "stage 3"), ("memory saved", "FSDP2")),
+    headline=(Headline("memory saved", "stage 3"), Headline("memory saved", "FSDP2")),
     charts=(
         StudyChart(
             "trade",
