@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 import waitress
 
@@ -18,6 +19,7 @@ MOST_CONNECTIONS = 1000
 FILES_KEPT = 100  # for all that is no visitor's connection
 SECONDS_OF_SILENCE = 20
 SECONDS_BETWEEN_LOOKS = 2
+SECONDS_TO_FINISH = 2  # what is being answered when the site ends
 LARGEST_BODY = 2**21  # of any address; each has its own limit below it
 LARGEST_HEADERS = 2**15
 LARGEST_ANSWER = 2**28  # what a thread may leave to be sent before it waits for the client
@@ -25,7 +27,7 @@ LARGEST_ANSWER = 2**28  # what a thread may leave to be sent before it waits for
 
 def main() -> None:
     """Serve the site on the listener until SIGTERM or SIGINT."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _leave)
     from reviewapp.wsgi import application
 
     # It warns of every request that has to wait for a thread.
@@ -44,6 +46,12 @@ def main() -> None:
         clear_untrusted_proxy_headers=False,  # the application knows which proxies are trusted
         ident=None,
     )
+
+
+def _leave(*_: object) -> NoReturn:
+    """End, after a while even where threads are busy, for which Waitress waits longer."""
+    signal.alarm(SECONDS_TO_FINISH)
+    sys.exit(0)
 
 
 def _listener(descriptor: int) -> socket.socket:

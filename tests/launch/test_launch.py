@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,12 @@ import psutil
 import psycopg
 import pytest
 
+from tests.corpus.test_prisma_load import ask, with_reasons
 from tests.database import new_database, url_of
 from tests.waiting import alive, wait_until
 
 SECONDS = 120.0
+SECONDS_TO_END = 15.0  # 5 on a machine that does nothing else
 CREATE_RUNNER = ["create_runner", "anna"]
 LAUNCH = [sys.executable, "-m", "reviewapp.server.launch"]
 # Of each process of the tests that needs the first start one would be made.
@@ -122,12 +125,16 @@ def processes_of(data_dir: Path) -> list[int]:
     return found
 
 
+def command_of(pid: int) -> str:
+    return " ".join(psutil.Process(pid).cmdline())
+
+
 def oldest(data_dir: Path, command: str) -> int:
     """Return the first process started of those with this in their command line, 0 for none."""
     found = [
         process
         for process in map(psutil.Process, filter(alive, processes_of(data_dir)))
-        if command in " ".join(process.cmdline())
+        if command in command_of(process.pid)
     ]
     return min(found, key=lambda process: (process.create_time(), process.pid)).pid if found else 0
 
@@ -201,8 +208,14 @@ def test_what_does_nothing_but_end_is_given_up_with_the_reason(used_dir: Path) -
 def test_a_kill_of_make_or_the_launcher_ends_everything(used_dir: Path, killed: str) -> None:
     launch = Launch(used_dir, command=["make", "run"]).until_ready()
     pid = launch.process.pid if killed == "make" else oldest(used_dir, "reviewapp.server.launch")
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not processes_of(used_dir))
+    webs = [p for p in processes_of(used_dir) if "reviewapp.server.web" in command_of(p)]
+    image = f"http://127.0.0.1:{launch.port}/prisma/import/"
+    with ThreadPoolExecutor(1) as threads:
+        costly = threads.submit(ask, image, text=with_reasons(5000), export="png", dpi=100)
+        wait_until(lambda: any(psutil.Process(web).children() for web in webs))
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not processes_of(used_dir), SECONDS_TO_END)
+        assert costly.exception()
     launch.end()
     # Half written, as a kill at another moment leaves them.
     (used_dir / "postgres/data/postmaster.pid").write_text("")
