@@ -1,6 +1,7 @@
 """Every study of the catalogue, held against the fixtures and the documentation."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from casestudies.lab.__main__ import main
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import rule_hash
+from taxonomy.loading.reading import LOADER
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
@@ -16,11 +18,12 @@ DOCUMENT = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
 each_study = pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
 
 
+@cache
 def records(name: str) -> list[dict]:
     text = (ROOT / "fixtures" / name).read_text(encoding="utf-8")
     if name.endswith(".jsonl"):
         return [json.loads(line) for line in text.splitlines()]
-    return yaml.safe_load(text)
+    return yaml.load(text, LOADER)  # noqa: S506 - the safe one, in C
 
 
 @each_study

@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 
 from reviewapp.corpus.models import FlowNumber, Publication, Review
 from taxonomy.claims.reading import with_facts
+from taxonomy.loading.reading import LOADER
 from taxonomy.models import (
     Attribution,
     Axis,
@@ -27,14 +28,23 @@ from taxonomy.search.reading import read
 from tests.casestudies.making import a_finished_run
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def read_yaml(path: Path) -> Any:
+    return yaml.load(path.read_text(), LOADER)  # noqa: S506 - the safe one, in C
+
+
+def write_yaml(path: Path, content: Any) -> None:
+    path.write_text(yaml.dump(content, Dumper=DUMPER, sort_keys=False))
+
+
 FACTS = {
     (entry["publication"], entry["position"]): entry
-    for entry in yaml.safe_load((FIXTURES / "claims.yaml").read_text())
+    for entry in read_yaml(FIXTURES / "claims.yaml")
 }
-VENUES = {
-    entry["publication"]: entry for entry in yaml.safe_load((FIXTURES / "venues.yaml").read_text())
-}
-CORRECTIONS = yaml.safe_load((FIXTURES / "corrections.yaml").read_text())
+VENUES = {entry["publication"]: entry for entry in read_yaml(FIXTURES / "venues.yaml")}
+CORRECTIONS = read_yaml(FIXTURES / "corrections.yaml")
 ROWS = [json.loads(line) for line in (FIXTURES / "publications.jsonl").read_text().splitlines()]
 
 pytestmark = pytest.mark.django_db
@@ -59,7 +69,7 @@ def edit_facts(
     folder: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 ) -> None:
     path = folder / "claims.yaml"
-    path.write_text(yaml.safe_dump(change(yaml.safe_load(path.read_text())), sort_keys=False))
+    write_yaml(path, change(read_yaml(path)))
 
 
 def load(folder: Path) -> None:
@@ -128,7 +138,7 @@ def test_every_fact_of_the_fixtures_is_in_the_database(folder: Path) -> None:
         assert [
             (c.metric, c.value, c.direction, c.conditions or None) for c in publication.claims.all()
         ] == [(c["metric"], c["value"], c["direction"], c["conditions"]) for c in row["claims"]]
-    taxonomy = yaml.safe_load((FIXTURES / "taxonomy.yaml").read_text())
+    taxonomy = read_yaml(FIXTURES / "taxonomy.yaml")
     groups = [g["slug"] for f in taxonomy["families"] for g in f["groups"]]
     assert list(Group.objects.values_list("slug", flat=True)) == groups
 
@@ -450,9 +460,9 @@ def positions(row: dict[str, Any]) -> list[Any]:
 
 def edit_corrections(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = folder / "corrections.yaml"
-    content = yaml.safe_load(path.read_text())
+    content = read_yaml(path)
     change(content)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    write_yaml(path, content)
 
 
 @pytest.mark.parametrize(
