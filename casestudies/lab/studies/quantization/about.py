@@ -23,6 +23,7 @@ from casestudies.lab.studies.quantization.claims import (
     ANSWERS,
     FLEXGEN,
     PRETRAINED,
+    QUANTIZATION_TIME,
     TRAINED,
     WHOLE_ROWS,
 )
@@ -350,6 +351,16 @@ STUDY = Study(
             " more of them than any cache holds, median of rounds; needs a GPU and Triton",
             relative_to="float16",
         ),
+        Metric(
+            QUANTIZATION_TIME,
+            "h",
+            LOWER,
+            "cost",
+            "timed",
+            "96 times the time of calibrating and rounding one block of OPT-175B’s shape, in the"
+            " bits and groups of the result; random weights in bfloat16, Hessians in float32, on"
+            " 128 windows of 2,048 tokens; needs a GPU with 60 GiB",
+        ),
     ),
     series=tuple(
         Series(name, "bits per weight", "bits", "perplexity ratio") for name in CURVES.values()
@@ -383,5 +394,12 @@ STUDY = Study(
     accepts=("model", "text"),
     # The bundled model in float32, its weights again, in bfloat16 and packed, and its activations.
     needs=lambda parameters: Needs(memory_gib=3),
-    gpu_only=frozenset({"equality error", "kernel speed", "int3 kernel"}),
+    gpu_only=frozenset(
+        {
+            "equality error",
+            "kernel speed",
+            "int3 kernel",
+            QUANTIZATION_TIME,
+        }
+    ),
 )

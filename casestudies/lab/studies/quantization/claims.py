@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
+from casestudies.lab.quantize.declared import hours_for_175b
 from casestudies.lab.result import Result
 
 PRETRAINED, TRAINED = "pretrained", "trained"
 LINEAR, WHOLE, BOTH = "linear layers", "whole model", "weights and activations"
 WHOLE_ROWS = "whole rows"
 FLEXGEN = "4-bit weights and cache"
+QUANTIZATION_TIME = "OPT-175B quantization time"
 
 EIGHT_GPUS = 8 * 80e9  # bytes
 MT_NLG = 530e9  # parameters
@@ -180,7 +182,7 @@ def _bits_of_rows(result: Result) -> float:
 
 
 ANSWERS = (
-    Answer("frantar2022gptq-0", "25d1aa88ddea", needs_a_gpu("time a block of OPT-175B’s shape")),
+    Answer("frantar2022gptq-0", "25d1aa88ddea", hours_for_175b(QUANTIZATION_TIME, "gptq")),
     Answer("frantar2022gptq-1", "86a032ed69c4", faster_in_three_bits(1.6)),
     Answer("frantar2022gptq-2", "5b7202b6fab3", faster_in_three_bits(2.2)),
     Answer("dettmers2022llmint8-0", "1a4399df7203", halved_memory),
