@@ -22,8 +22,11 @@ from casestudies.lab.metrics import HIGHER, LOWER, Metric
 from casestudies.lab.studies.quantization.claims import (
     ANSWERS,
     FLEXGEN,
+    GATHERED,
+    LOOKED_UP,
     PRETRAINED,
     QUANTIZATION_TIME,
+    REORDERING,
     TRAINED,
     WHOLE_ROWS,
 )
@@ -270,6 +273,18 @@ STUDY = Study(
         Variant("int8 kernel", "weights in one byte, multiplied as they are stored"),
         Variant("int4 kernel", "weights in half a byte, multiplied as they are stored"),
         Variant("int3 kernel", "weights in three eighths of a byte, likewise"),
+        Variant(
+            LOOKED_UP,
+            "weights in 4 bits whose columns were rounded in another order than they lie in: the"
+            " kernel looks up each one’s group, as GPTQ’s does; on a GPU only",
+            "baseline",
+        ),
+        Variant(
+            GATHERED,
+            "the same weights in the order that they were rounded in: a product first brings its"
+            " input into that order; on a GPU only",
+            "baseline",
+        ),
         Variant("8 and 4 bits", "attention in 8 bits, fully connected layers in 4"),
         Variant("binary codes", "four signs a weight, each with a float32 scale a row"),
     ),
@@ -352,6 +367,18 @@ STUDY = Study(
             relative_to="float16",
         ),
         Metric(
+            REORDERING,
+            "x",
+            LOWER,
+            "throughput",
+            "timed",
+            "time of one token’s product with 4-bit weights in groups of 128 that were rounded in"
+            " another order, divided by that of columns in order, mean over the linear layers of a"
+            " block; random weights and order, more of them than any cache holds, median of"
+            " rounds; needs a GPU and Triton",
+            relative_to="int4 kernel",
+        ),
+        Metric(
             QUANTIZATION_TIME,
             "h",
             LOWER,
@@ -400,6 +427,9 @@ STUDY = Study(
             "kernel speed",
             "int3 kernel",
             QUANTIZATION_TIME,
+            REORDERING,
+            LOOKED_UP,
+            GATHERED,
         }
     ),
 )
