@@ -179,9 +179,9 @@ STUDY = Study(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
         " it: the trained model is the fair one, but small and trained for a minute. Perplexities"
         " of all that is rounded are computed in float32, and integer products timed by themselves."
-        " Kernels for 3 bits, and those of 4 at published shapes, need a GPU. Not seen are kernels"
-        " of NF4, the speed of a whole model, or anything of 175 billion parameters but its bytes"
-        " and a layer’s product."
+        " Kernels for 3 bits, those of 4 at published shapes, tokens a second of a whole model and"
+        " the hours that GPTQ takes need a GPU. Not seen are kernels of NF4, or anything of 175"
+        " billion parameters but its bytes, a layer’s product and a block."
     ),
     publications=(
         "frantar2022gptq",
@@ -244,6 +244,11 @@ STUDY = Study(
         Variant("float32", "the model as it is", "baseline"),
         Variant(
             "bfloat16", "all weights in 16 bits; where time is taken, activations, too", "baseline"
+        ),
+        Variant(
+            "float16",
+            "weights and activations in 16 bits, multiplied by PyTorch; on a GPU only",
+            "baseline",
         ),
         Variant("rounded", "each weight to the nearest value of its group's grid", "baseline"),
         Variant("gptq", "weights rounded column by column, later columns making up for the error"),
@@ -353,7 +358,8 @@ STUDY = Study(
         ),
         metrics.EQUALITY_ERROR.measured(
             "largest difference between the products of the lab’s kernel in float16 and those of"
-            " the unpacked weights in float64, as a share of the largest; needs a GPU"
+            " the unpacked weights in float64, as a share of the largest; of the whole model, that"
+            " of any layer on what it reads; needs a GPU"
         ),
         Metric(
             "kernel speed",
@@ -377,6 +383,16 @@ STUDY = Study(
             " block; random weights and order, more of them than any cache holds, median of"
             " rounds; needs a GPU and Triton",
             relative_to="int4 kernel",
+        ),
+        metrics.TOKENS_PER_SECOND.measured(
+            "16 tokens of one text after 128, each read as soon as it is chosen, by a model with"
+            " random weights whose whole loop a CUDA graph repeats; median of rounds; needs a GPU"
+            " with 20 GiB and Triton"
+        ),
+        metrics.SPEED_UP.measured(
+            "time of that loop with weights in float16 divided by the variant’s, alternating,"
+            " median of rounds",
+            relative_to="float16",
         ),
         Metric(
             QUANTIZATION_TIME,
@@ -430,6 +446,9 @@ STUDY = Study(
             REORDERING,
             LOOKED_UP,
             GATHERED,
+            "tokens per second",
+            "speed-up",
+            "float16",
         }
     ),
 )
