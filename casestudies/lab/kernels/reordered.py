@@ -2,8 +2,8 @@
 
 GPTQ's program may round columns in the order of their inputs' sizes ("act-order"), and then the
 columns of a group lie anywhere: Y = X W^T with W[r, c] = step[r, g[c]] (code[r, c] - zero[r,
-g[c]]). Its kernel in Triton reads g[c] with each column and fetches step and zero by it, and so
-does this one. AWQ's kernel goes without such reordering on the fly (Lin et al., 2023, section 4).
+g[c]]). The Triton kernel of GPTQ-for-LLaMa reads g[c] with each column and fetches step and zero by
+it, and so does this one; AWQ's kernel goes without such reordering on the fly (Lin et al., 2023).
 
 All else is as in `few_bits.py`, for one token, so that the times of both tell what it costs.
 """

@@ -33,7 +33,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     LLAMA: {"name": "llama-2-7b"},
     SMALL: {"name": "smollm2-135m", "layers": 1},
 }
-# Blocks in float16 and in 4 bits, two embeddings and heads, 17 in all, and what else a run holds.
+# Blocks in float16 and in 4 bits, two embeddings and heads, 16 in all, and what else a run holds.
 NEEDED_GPU_GIB = 20
 
 
