@@ -43,10 +43,12 @@ def equalities() -> tuple[Equality, ...]:
         few_bits,
         gathered_lora,
         paged_attention,
+        reordered,
     )
 
     return (
         *few_bits.EQUALITIES,
+        *reordered.EQUALITIES,
         *code_words.EQUALITIES,
         *attention.EQUALITIES,
         *paged_attention.EQUALITIES,

@@ -83,6 +83,10 @@ class Packed:
 
     def weights(self) -> Tensor:
         """Return the weights (rows, columns) in float32."""
+        return Quantized(self.codes(), self.step, self.zero, self.format).weights()
+
+    def codes(self) -> Tensor:
+        """Return the codes (rows, columns) in uint8."""
         codes, bits = CODES[self.format.bits], self.format.bits
         place = torch.arange(codes, device=self.words.device)
         word = self.words[..., None]
@@ -93,8 +97,7 @@ class Packed:
             last = word >> 30 & 3 | rest >> 13 & 4
             found = torch.cat([word >> 3 * place[:10] & 7, rest >> 3 * place[:5] & 7, last], -1)
         tiles = found.unflatten(1, (-1, TILE // codes)).transpose(2, 3)
-        whole = tiles.flatten(1)[:, : self.columns].to(torch.uint8)
-        return Quantized(whole, self.step, self.zero, self.format).weights()
+        return tiles.flatten(1)[:, : self.columns].to(torch.uint8)
 
 
 def _joined(codes: Tensor, bits: int) -> Tensor:

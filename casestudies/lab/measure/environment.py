@@ -49,6 +49,16 @@ def environment(device: Literal["cpu", "cuda"]) -> Environment:
     )
 
 
+def lacking_memory(device: str, gib: float) -> str:
+    """Return why the device does not hold what takes so much of a GPU, or nothing if it does."""
+    if device == "cpu":
+        return "that needs a GPU"
+    offered = torch.cuda.get_device_properties(0).total_memory / 2**30  # pragma: no cover
+    return (  # pragma: no cover - needs a GPU
+        f"that needs {gib:g} GiB; this GPU has {offered:.0f}" if offered < gib else ""
+    )
+
+
 def _version(library: str) -> str | None:
     try:
         return version(library)

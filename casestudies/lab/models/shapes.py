@@ -12,6 +12,8 @@ from casestudies.lab.models.language_model import Config, LanguageModel
 SHAPES = {
     # huggingface.co/HuggingFaceTB/SmolLM2-135M, config.json
     "smollm2-135m": Config(49_152, 576, 1_536, 30, 9, 3, 100_000.0, 1e-5),
+    # Touvron et al., 2023, arXiv 2307.09288, and its model card
+    "llama-2-7b": Config(32_000, 4_096, 11_008, 32, 32, 32, 10_000.0, 1e-5),
     # Llama 3.2 1B and Llama 3.1 8B: The Llama 3 Herd of Models, arXiv 2407.21783, and their cards
     "llama-1b": Config(128_256, 2_048, 8_192, 16, 32, 8, 500_000.0, 1e-5),
     "llama-8b": Config(128_256, 4_096, 14_336, 32, 32, 8, 500_000.0, 1e-5),

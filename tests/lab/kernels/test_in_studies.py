@@ -6,7 +6,14 @@ from torch import nn
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Setup
-from casestudies.lab.kernels import attempting, attention, code_words, few_bits, floor
+from casestudies.lab.kernels import (
+    attempting,
+    attention,
+    code_words,
+    few_bits,
+    floor,
+    reordered,
+)
 from casestudies.lab.kernels.paged_attention import attend
 from casestudies.lab.measure import rounds
 from casestudies.lab.models import paged
@@ -25,6 +32,9 @@ from casestudies.lab.studies.qmoe import expert_products
 from casestudies.lab.studies.qmoe import study as qmoe
 from casestudies.lab.studies.quantization import gpu_kernels
 from casestudies.lab.studies.quantization import study as quantization
+from casestudies.lab.studies.quantization.about import QuantizationParameters
+from casestudies.lab.studies.quantization.claims import GATHERED, LOOKED_UP
+from casestudies.lab.studies.quantization.on_gpu import reordering
 from tests.lab.declared import measured, on_a_gpu
 
 LAYERS = {(8, 256): 3, (5, 128): 1}
@@ -99,6 +109,41 @@ def test_wrong_products_of_packed_weights_are_told_and_not_timed(monkeypatch) ->
     assert metrics_of(events) == ["equality error"]
 
 
+def as_on_a_gpu(monkeypatch, module) -> Setup:
+    """Let a study's part on the GPU run where there is none, under the interpreter."""
+    monkeypatch.setattr(module, "why_not", lambda device: "")
+    return Setup(device="cpu", seed=0)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_reordered_columns_are_held_against_float64_and_then_timed(right, monkeypatch) -> None:
+    if not right:
+        multiply = reordered.product
+        monkeypatch.setattr(
+            reordered, "product", lambda x, weights, groups: multiply(x, weights, groups.flip(0))
+        )
+    monkeypatch.setattr(reordering, "SMALL", {"small layers": LAYERS})
+    setup = as_on_a_gpu(monkeypatch, reordering)
+    report, events = report_on("quantization")
+    reordering.report_reordering(QuantizationParameters(blocks=1, rounds=2), setup, report)
+    assert metrics_of(events) == ["equality error", *(["reordering cost"] * 2 if right else [])]
+    if right:
+        assert [event.variant for event in events[1:]] == [LOOKED_UP, GATHERED]
+        assert all(event.value > 0 and event.n == 2 for event in events[1:])
+
+
+def test_the_cost_of_reordering_is_the_mean_of_how_much_longer_it_takes(monkeypatch) -> None:
+    """A block has three layers that take 4 times as long, and one that takes twice as long."""
+    taken = {
+        shape: {"int4 kernel": [1.0, 2.0], LOOKED_UP: [factor, 2 * factor], GATHERED: [1.0, 2.0]}
+        for shape, factor in zip(LAYERS, (4.0, 2.0), strict=True)
+    }
+    each = iter(taken.values())
+    monkeypatch.setattr(reordering, "alternately", lambda *given: next(each))
+    found = reordering.timed(LAYERS, "cpu", rounds=2)
+    assert found.costs == {LOOKED_UP: [3.5, 3.5], GATHERED: [1.0, 1.0]}
+
+
 def test_attention_over_blocks_is_held_against_float64_and_timed() -> None:
     tokens = in_place.drawn(9, torch.Generator().manual_seed(0))
     assert len(tokens) == 9
@@ -171,6 +216,20 @@ def test_claims_are_decided_on_a_gpu_alone(claim, row, statuses) -> None:
         assert study.judge(on_a_gpu(on_cpu))[claim].status == status
     without = on_a_gpu(measured(study, []))
     assert study.judge(without)[claim].status == "not run"
+
+
+@pytest.mark.parametrize(("cost", "status"), [
+    (1.45, "supported"), (1.44, "direction agrees"), (1.1, "direction agrees"),
+    (1.09, "not reproduced"),
+])  # fmt: skip
+def test_looking_groups_up_decides_what_reordering_costs(cost, status) -> None:
+    study, claim = STUDIES["quantization"], "lin2023awq-0"
+    where = {"model": "Llama-2-7B", "tokens": 1}
+    on_cpu = measured(study, [
+        ("reordering cost", LOOKED_UP, cost, where), ("reordering cost", GATHERED, 9.0, where),
+    ])  # fmt: skip
+    assert study.judge(on_cpu)[claim].reason == "needs a GPU"
+    assert study.judge(on_a_gpu(on_cpu))[claim].status == status
 
 
 def test_experts_smaller_than_the_publications_decide_nothing() -> None:

@@ -23,7 +23,11 @@ from casestudies.lab.metrics import HIGHER, LOWER, Metric
 from casestudies.lab.studies.quantization.claims import (
     ANSWERS,
     FLEXGEN,
+    GATHERED,
+    LOOKED_UP,
     PRETRAINED,
+    QUANTIZATION_TIME,
+    REORDERING,
     TRAINED,
     WHOLE_ROWS,
 )
@@ -176,9 +180,9 @@ STUDY = Study(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
         " it: the trained model is the fair one, but small and trained for a minute. Perplexities"
         " of all that is rounded are computed in float32, and integer products timed by themselves."
-        " Kernels for 3 bits, and those of 4 at published shapes, need a GPU. Not seen are kernels"
-        " of NF4, the speed of a whole model, or anything of 175 billion parameters but its bytes"
-        " and a layer’s product."
+        " Kernels for 3 bits, those of 4 at published shapes, tokens a second of a whole model and"
+        " the hours that GPTQ takes need a GPU. Not seen are kernels of NF4, or anything of 175"
+        " billion parameters but its bytes, a layer’s product and a block."
     ),
     publications=(
         "frantar2022gptq",
@@ -242,6 +246,11 @@ STUDY = Study(
         Variant(
             "bfloat16", "all weights in 16 bits; where time is taken, activations, too", "baseline"
         ),
+        Variant(
+            "float16",
+            "weights and activations in 16 bits, multiplied by PyTorch; on a GPU only",
+            "baseline",
+        ),
         Variant("rounded", "each weight to the nearest value of its group's grid", "baseline"),
         Variant("gptq", "weights rounded column by column, later columns making up for the error"),
         Variant("awq", "columns that large activations meet scaled up before they are rounded"),
@@ -270,6 +279,18 @@ STUDY = Study(
         Variant("int8 kernel", "weights in one byte, multiplied as they are stored"),
         Variant("int4 kernel", "weights in half a byte, multiplied as they are stored"),
         Variant("int3 kernel", "weights in three eighths of a byte, likewise"),
+        Variant(
+            LOOKED_UP,
+            "weights in 4 bits whose columns were rounded in another order than they lie in: the"
+            " kernel looks up each one’s group, as GPTQ’s does; on a GPU only",
+            "baseline",
+        ),
+        Variant(
+            GATHERED,
+            "the same weights in the order that they were rounded in: a product first brings its"
+            " input into that order; on a GPU only",
+            "baseline",
+        ),
         Variant("8 and 4 bits", "attention in 8 bits, fully connected layers in 4"),
         Variant("binary codes", "four signs a weight, each with a float32 scale a row"),
     ),
@@ -338,7 +359,8 @@ STUDY = Study(
         ),
         metrics.EQUALITY_ERROR.measured(
             "largest difference between the products of the lab’s kernel in float16 and those of"
-            " the unpacked weights in float64, as a share of the largest; needs a GPU"
+            " the unpacked weights in float64, as a share of the largest; of the whole model, that"
+            " of any layer on what it reads; needs a GPU"
         ),
         Metric(
             "kernel speed",
@@ -350,6 +372,38 @@ STUDY = Study(
             " weights in groups of 128, mean over the linear layers of a block; random weights,"
             " more of them than any cache holds, median of rounds; needs a GPU and Triton",
             relative_to="float16",
+        ),
+        Metric(
+            REORDERING,
+            "x",
+            LOWER,
+            "throughput",
+            "timed",
+            "time of one token’s product with 4-bit weights in groups of 128 that were rounded in"
+            " another order, divided by that of columns in order, mean over the linear layers of a"
+            " block; random weights and order, more of them than any cache holds, median of"
+            " rounds; needs a GPU and Triton",
+            relative_to="int4 kernel",
+        ),
+        metrics.TOKENS_PER_SECOND.measured(
+            "16 tokens of one text after 128, each read as soon as it is chosen, by a model with"
+            " random weights whose whole loop a CUDA graph repeats; median of rounds; needs a GPU"
+            " with 20 GiB and Triton"
+        ),
+        metrics.SPEED_UP.measured(
+            "time of that loop with weights in float16 divided by the variant’s, alternating,"
+            " median of rounds",
+            relative_to="float16",
+        ),
+        Metric(
+            QUANTIZATION_TIME,
+            "h",
+            LOWER,
+            "cost",
+            "timed",
+            "96 times the time of calibrating and rounding one block of OPT-175B’s shape, in the"
+            " bits and groups of the result; random weights in bfloat16, Hessians in float32, on"
+            " 128 windows of 2,048 tokens; needs a GPU with 60 GiB",
         ),
     ),
     series=tuple(
@@ -387,5 +441,18 @@ STUDY = Study(
     accepts=("model", "text"),
     # The bundled model in float32, its weights again, in bfloat16 and packed, and its activations.
     needs=lambda parameters: Needs(memory_gib=3),
-    gpu_only=frozenset({"equality error", "kernel speed", "int3 kernel"}),
+    gpu_only=frozenset(
+        {
+            "equality error",
+            "kernel speed",
+            "int3 kernel",
+            QUANTIZATION_TIME,
+            REORDERING,
+            LOOKED_UP,
+            GATHERED,
+            "tokens per second",
+            "speed-up",
+            "float16",
+        }
+    ),
 )

@@ -4,12 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from casestudies.lab.contract import Answer, Judgement, Number, judged, not_run
+from casestudies.lab.quantize.declared import hours_for_175b
 from casestudies.lab.result import Result
 
 PRETRAINED, TRAINED = "pretrained", "trained"
 LINEAR, WHOLE, BOTH = "linear layers", "whole model", "weights and activations"
 WHOLE_ROWS = "whole rows"
 FLEXGEN = "4-bit weights and cache"
+QUANTIZATION_TIME = "OPT-175B quantization time"
+LLAMA = "Llama-2-7B"
+REORDERING = "reordering cost"
+LOOKED_UP, GATHERED = "groups looked up", "inputs gathered"
 
 EIGHT_GPUS = 8 * 80e9  # bytes
 MT_NLG = 530e9  # parameters
@@ -49,12 +54,36 @@ def faster_in_four_bits(result: Result) -> Judgement:
     """AWQ, claim 1: a 4-bit kernel beside the library's product in float16."""
     if result.environment.device == "cpu":
         return NEEDS_A_GPU
-    speed = result.value("kernel speed", "int4 kernel", model="Llama-2-7B", tokens=1)
+    speed = result.value("kernel speed", "int4 kernel", model=LLAMA, tokens=1)
     return judged(
         Number("time in float16 over that of 4-bit weights", speed, "x", claimed=True),
         supported=speed >= 1.85,
         agrees=speed >= 1.2,
     )
+
+
+def without_reordering(result: Result) -> Judgement:
+    """AWQ, claim 0: a 4-bit kernel beside one that looks up each column's group, as GPTQ's does."""
+    if result.environment.device == "cpu":
+        return NEEDS_A_GPU
+    looked_up, gathered = (
+        result.value(REORDERING, way, model=LLAMA, tokens=1) for way in (LOOKED_UP, GATHERED)
+    )
+    return judged(
+        Number("time with groups looked up over that in order", looked_up, "x", claimed=True),
+        Number("time with inputs gathered first over that in order", gathered, "x"),
+        supported=looked_up >= 1.45,
+        agrees=looked_up >= 1.1,
+    )
+
+
+def decodes_faster(result: Result) -> Judgement:
+    """AWQ, claim 2: tokens a second with weights in 4 bits beside float16, in the same loop."""
+    if result.environment.device == "cpu":
+        return NEEDS_A_GPU
+    speed = result.value("speed-up", "int4 kernel", model=LLAMA, part=WHOLE)
+    number = Number("tokens a second in 4 bits over those in float16", speed, "x", claimed=True)
+    return judged(number, agrees=speed >= 1.7)
 
 
 def halved_memory(result: Result) -> Judgement:
@@ -180,7 +209,7 @@ def _bits_of_rows(result: Result) -> float:
 
 
 ANSWERS = (
-    Answer("frantar2022gptq-0", "25d1aa88ddea", needs_a_gpu("time a block of OPT-175B’s shape")),
+    Answer("frantar2022gptq-0", "25d1aa88ddea", hours_for_175b(QUANTIZATION_TIME, "gptq")),
     Answer("frantar2022gptq-1", "86a032ed69c4", faster_in_three_bits(1.6)),
     Answer("frantar2022gptq-2", "5b7202b6fab3", faster_in_three_bits(2.2)),
     Answer("dettmers2022llmint8-0", "1a4399df7203", halved_memory),
@@ -189,9 +218,9 @@ ANSWERS = (
     Answer("xiao2022smoothquant-0", "b757159f8b7c", needs_a_gpu("time a block of OPT-30B’s shape")),
     Answer("xiao2022smoothquant-1", "4796a8123512", smooth_memory),
     Answer("xiao2022smoothquant-2", "bbe22c8b9b46", one_node),
-    Answer("lin2023awq-0", "1cad486539c6", needs_a_gpu("have a kernel for reordered columns")),
+    Answer("lin2023awq-0", "1cad486539c6", without_reordering),
     Answer("lin2023awq-1", "c5c7ed917bee", faster_in_four_bits),
-    Answer("lin2023awq-2", "8ba1b928a0e6", needs_a_gpu("decode a model of Llama-2-7B’s shape")),
+    Answer("lin2023awq-2", "8ba1b928a0e6", decodes_faster),
     Answer(
         "yao2022zeroquant-0", "f3d286dd8ece", needs_a_gpu("have int8 layers with fused rounding")
     ),

@@ -54,14 +54,21 @@ def timed(
     if not all(found.speeds for found in each.values()):
         return Timed(apart)
 
-    def mean(values: Mapping[tuple[int, int], float]) -> float:
-        return sum(layers[shape] * values[shape] for shape in layers) / sum(layers.values())
-
     return Timed(
         apart,
-        [mean({shape: each[shape].speeds[i] for shape in layers}) for i in range(rounds)],
-        mean({shape: each[shape].of_copying for shape in layers}),
+        [
+            mean_over(layers, {shape: each[shape].speeds[i] for shape in layers})
+            for i in range(rounds)
+        ],
+        mean_over(layers, {shape: each[shape].of_copying for shape in layers}),
     )
+
+
+def mean_over(
+    layers: Mapping[tuple[int, int], int], values: Mapping[tuple[int, int], float]
+) -> float:
+    """Return the mean over a block's layers of what is known by their shapes."""
+    return sum(layers[shape] * values[shape] for shape in layers) / sum(layers.values())
 
 
 def _of_shape(shape: tuple[int, int], form: Format, tokens: int, device: str, rounds: int) -> Timed:

@@ -21,6 +21,9 @@ from casestudies.lab.studies.quantization.activations import round_activations
 from casestudies.lab.studies.quantization.claims import BOTH, FLEXGEN, PRETRAINED, TRAINED
 from casestudies.lab.studies.quantization.methods import FITTED, NF4, methods
 from casestudies.lab.studies.quantization.models import Bench, RoundedModel
+from casestudies.lab.studies.quantization.on_gpu.decoding import report_decoding
+from casestudies.lab.studies.quantization.on_gpu.hours import report_hours
+from casestudies.lab.studies.quantization.on_gpu.reordering import report_reordering
 from casestudies.lab.studies.quantization.speed import TOKENS, speeds
 
 METHODS = ("rounded", "gptq", "awq")
@@ -70,6 +73,9 @@ def run(parameters: QuantizationParameters, setup: Setup, report: Report) -> str
         count(benches[PRETRAINED], p, report)
         product_speeds = time_products(benches[PRETRAINED], p, setup, report)
         time_kernels(p, setup, report)
+        report_reordering(p, setup, report)
+        report_decoding(p, setup, report)
+        report_hours(p, setup, report)
     return verdict(p, dense, outcomes, ratios, product_speeds)
 
 

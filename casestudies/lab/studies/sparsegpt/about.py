@@ -1,6 +1,5 @@
 """What the study is, what may be set, and what it measures."""
 
-import re
 from typing import Literal
 
 from casestudies.lab import metrics
@@ -26,16 +25,13 @@ from casestudies.lab.contract import (
 )
 from casestudies.lab.machine import Needs
 from casestudies.lab.metrics import Metric
+from casestudies.lab.quantize.declared import hours_for_175b
 from casestudies.lab.result import Result
 
 # 96 blocks of 12 x 12,288^2 weights: the linear layers of OPT-175B (Zhang et al., 2022, table 1).
 OPT_175B_LINEAR_WEIGHTS = 96 * 12 * 12_288**2
 ASKED_SPARSITY = 0.6
-# The rule asks for an A100 or a slower GPU: Ampere and older, and the smaller ones since, of which
-# the L4 is one and the L40 is not.
-NO_FASTER_THAN_A100 = re.compile(r"A100|A10|A30|A40|A6000|V100|T4|L4\b|RTX 30|RTX 20")
-
-
+PRUNING_TIME = "OPT-175B pruning time"
 ONE_KERNEL = "sparsegpt, one kernel"
 IN_HARDWARE = "2:4 in hardware"
 
@@ -142,20 +138,6 @@ def quality_at_60_percent(result: Result) -> Judgement:
         Number("perplexity ratio, Wanda", wanda, "x"),
         Number("perplexity ratio, magnitude pruning", magnitude, "x"),
         agrees=ours <= magnitude / 2 and ours < wanda,
-    )
-
-
-def hours_for_175b(result: Result) -> Judgement:
-    """Claim 1: the largest models are pruned in less than 4.5 hours on one A100."""
-    gpu = result.environment.gpu
-    if gpu is None:
-        return not_run("needs a GPU")
-    hours = result.value("OPT-175B pruning time", "sparsegpt")
-    comparable = NO_FASTER_THAN_A100.search(gpu.name) is not None
-    return judged(
-        Number("96 blocks of OPT-175B’s shape", hours, "h", claimed=True),
-        supported=comparable and hours <= 4.5,
-        agrees=hours <= (12 if "A100" in gpu.name else 4.5),
     )
 
 
@@ -279,7 +261,7 @@ STUDY = Study(
             relative_to="dense bfloat16",
         ),
         Metric(
-            "OPT-175B pruning time",
+            PRUNING_TIME,
             "h",
             metrics.LOWER,
             "cost",
@@ -315,7 +297,7 @@ STUDY = Study(
     ),
     answers=(
         Answer("frantar2023sparsegpt-0", "96d6cf41fad0", quality_at_60_percent),
-        Answer("frantar2023sparsegpt-1", "30df2de6ddb7", hours_for_175b),
+        Answer("frantar2023sparsegpt-1", "30df2de6ddb7", hours_for_175b(PRUNING_TIME, "sparsegpt")),
         Answer("frantar2023sparsegpt-2", "f010aa2d95e6", weights_of_175b),
     ),
     accepts=("model", "text"),

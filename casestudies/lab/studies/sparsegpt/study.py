@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,20 +12,25 @@ from casestudies.lab import kernels
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
 from casestudies.lab.measure.cost import Measured
+from casestudies.lab.measure.environment import lacking_memory
 from casestudies.lab.measure.equality import hold
 from casestudies.lab.measure.perplexity import perplexity
 from casestudies.lab.models import files as model_files
-from casestudies.lab.quantize import layerwise
+from casestudies.lab.quantize import layerwise, opt_block
 from casestudies.lab.quantize.hessian import gram
 from casestudies.lab.report import Report, Stage
 from casestudies.lab.studies.sparsegpt import (
     baselines,
     masks,
-    opt_block,
     semi_structured,
     solver,
 )
-from casestudies.lab.studies.sparsegpt.about import IN_HARDWARE, ONE_KERNEL, SparseGptParameters
+from casestudies.lab.studies.sparsegpt.about import (
+    IN_HARDWARE,
+    ONE_KERNEL,
+    PRUNING_TIME,
+    SparseGptParameters,
+)
 from casestudies.lab.studies.sparsegpt.speed import TOKENS, speeds
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
@@ -247,7 +253,7 @@ def _report_semi_structured(parameters: SparseGptParameters, device: str, report
 def _report_opt_block(
     parameters: SparseGptParameters, setup: Setup, report: Report, *, one_kernel: bool
 ) -> None:
-    if reason := _why_no_opt_block(setup.device):
+    if reason := lacking_memory(setup.device, opt_block.NEEDED_GPU_GIB):
         report.log(f"No block of OPT-175B's shape was pruned: {reason}")
         return
     pattern = masks.parse(parameters.pattern, parameters.sparsity)
@@ -255,19 +261,11 @@ def _report_opt_block(
     ways = {"sparsegpt": False} | ({ONE_KERNEL: True} if one_kernel else {})
     for name, by_one in ways.items():
         settings = solver.Settings(pattern, parameters.block, parameters.damping, one_kernel=by_one)
-        cost = opt_block.measured(settings, setup.device, setup.seed)
+        prune = partial(solver.prune, settings=settings)
+        cost = opt_block.measured(prune, setup.device, setup.seed)
         hours = opt_block.BLOCKS * cost.seconds / 3600
-        report.measure("OPT-175B pruning time", name, hours)
+        report.measure(PRUNING_TIME, name, hours)
         report.log(f"{name}: a block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
-
-
-def _why_no_opt_block(device: str) -> str:
-    if device == "cpu":
-        return "that needs a GPU"
-    gib = torch.cuda.get_device_properties(0).total_memory / 2**30
-    if gib < opt_block.NEEDED_GPU_GIB:
-        return f"that needs {opt_block.NEEDED_GPU_GIB} GiB; this GPU has {gib:.0f}"
-    return ""
 
 
 def describe(pattern: masks.Pattern) -> str:

@@ -1,9 +1,9 @@
-"""How long SparseGPT would take for OPT-175B: one block of its shape, calibrated and pruned.
+"""How long a layer-wise method would take for OPT-175B: one block of its shape, fitted and changed.
 
-The publication prunes the model's 96 blocks one after another, each on the outputs of those
-before it, so the whole takes 96 times as long as one. Weights and inputs are random: time depends
-on their shapes alone. The block is that of Zhang et al. (2022), without biases: normalization
-first, attention, ReLU.
+SparseGPT (Frantar and Alistarh, 2023) and GPTQ (Frantar et al., 2022) change the model's 96 blocks
+one after another, each on the outputs of those before it, so the whole takes 96 times as long as
+one. Weights and inputs are random: time depends on their shapes alone. The block is that of Zhang
+et al. (2022), without biases: normalization first, attention, ReLU.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.measure.cost import Measured
-from casestudies.lab.studies.sparsegpt import solver
 
 BLOCKS = 96
-WINDOWS, TOKENS = 128, 2048  # of calibration, as in the publication
+WINDOWS, TOKENS = 128, 2048  # of calibration, as in both publications
 # Gram matrix, its copy, the factor and its parts of the widest layer; weights; hidden states.
 NEEDED_GPU_GIB = 60
 
 Name = Literal["query", "key", "value", "out", "up", "down"]
+# The new weights of layers that read the same, from theirs (rows, columns) and the Gram matrix of
+# what they read (columns, columns), all in float32.
+Method = Callable[[Sequence[Tensor], Tensor], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,13 @@ class OptBlock:
         return (self.normed(x) @ self.weights["up"].T).relu()
 
 
-def measured(settings: solver.Settings, device: str, seed: int) -> Measured:
-    """Return what it costs to calibrate and prune one block of OPT-175B's shape in bfloat16."""
+def measured(method: Method, device: str, seed: int) -> Measured:
+    """Return what it costs to calibrate and change one block of OPT-175B's shape in bfloat16."""
     generator, shape = torch.Generator(device).manual_seed(seed), OptShape()
     block = OptBlock.random(shape, torch.bfloat16, generator)
     hidden = _random((WINDOWS, TOKENS, shape.width), torch.bfloat16, generator)
     with Measured(device) as cost:
-        prune(block, hidden, settings)
+        compress(block, hidden, method)
     return cost
 
 
@@ -93,17 +95,17 @@ def _random(size: tuple[int, ...], dtype: torch.dtype, generator: torch.Generato
 
 
 @torch.inference_mode()
-def prune(block: OptBlock, hidden: Tensor, settings: solver.Settings) -> None:
-    """Prune the block in place, and let `hidden` (windows, tokens, width) pass through it.
+def compress(block: OptBlock, hidden: Tensor, method: Method) -> None:
+    """Give the block the weights of `method`, and let `hidden` (windows, tokens, width) pass it.
 
-    Each layer is fitted to inputs that have passed through the pruned ones before it.
+    Each layer is fitted to inputs that have passed through the changed ones before it.
     """
-    _fit(block, ("query", "key", "value"), hidden, block.normed, settings)
-    _fit(block, ("out",), hidden, block.attended, settings)
+    _fit(block, ("query", "key", "value"), hidden, block.normed, method)
+    _fit(block, ("out",), hidden, block.attended, method)
     for window in hidden:
         window.add_(block.attended(window) @ block.weights["out"].T)
-    _fit(block, ("up",), hidden, block.normed, settings)
-    _fit(block, ("down",), hidden, block.widened, settings)
+    _fit(block, ("up",), hidden, block.normed, method)
+    _fit(block, ("down",), hidden, block.widened, method)
     for window in hidden:
         window.add_(block.widened(window) @ block.weights["down"].T)
 
@@ -113,7 +115,7 @@ def _fit(
     names: Sequence[Name],
     hidden: Tensor,
     inputs_of: Callable[[Tensor], Tensor],
-    settings: solver.Settings,
+    method: Method,
 ) -> None:
     weights = [block.weights[name] for name in names]
     columns = weights[0].shape[1]
@@ -122,6 +124,6 @@ def _fit(
         # Sums over so many tokens need all of float32.
         x = inputs_of(window).float()
         gram.addmm_(x.T, x)
-    pruned = solver.prune([weight.float() for weight in weights], gram, settings)
-    for weight, new in zip(weights, pruned, strict=True):
+    changed = method([weight.float() for weight in weights], gram)
+    for weight, new in zip(weights, changed, strict=True):
         weight.copy_(new)
