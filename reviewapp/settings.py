@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -33,10 +34,25 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def _listed(value: str) -> list[str]:
+    """Return what stands between the commas of a variable."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _origins(name: str, value: str) -> list[str]:
+    """Return the origins that the variable names; raise ImproperlyConfigured if one is none."""
+    origins = _listed(value)
+    for origin in origins:
+        if not re.fullmatch(r"https?://([^\s/\[\]]+|\[[\da-f:.]+\](:\d+)?)", origin):
+            example = "https://atlas.example.org"
+            raise ImproperlyConfigured(f"{name}: {origin!r} is no origin such as {example}")
+    return origins
+
+
 def _networks(name: str, value: str) -> list[IPv4Network | IPv6Network]:
     """Return the networks that the variable names; raise ImproperlyConfigured if one is none."""
     try:
-        return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
+        return [ip_network(part) for part in _listed(value)]
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}") from None
 
@@ -47,9 +63,10 @@ DATA_DIR = postgres.data_dir()
 DEBUG = os.environ.get("DEBUG") == "1"
 # Without a SECRET_KEY every start signs with a new one: nothing breaks but open sessions.
 SECRET_KEY = os.environ.get("SECRET_KEY") or secrets.token_urlsafe(50)
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS += [name for name in os.environ.get("ALLOWED_HOSTS", "").split(",") if name]
-CSRF_TRUSTED_ORIGINS = [o for o in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if o]
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *_listed(os.environ.get("ALLOWED_HOSTS") or "")]
+CSRF_TRUSTED_ORIGINS = _origins(
+    "CSRF_TRUSTED_ORIGINS", os.environ.get("CSRF_TRUSTED_ORIGINS") or ""
+)
 
 INSTALLED_APPS = [
     "django.contrib.auth",

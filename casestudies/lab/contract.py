@@ -228,12 +228,13 @@ class Answer:
         """Return how the claim stands beside the result; a rule never costs a run its result."""
         try:
             found = self.judge(result)
+            finite = all(math.isfinite(number.value) for number in found.numbers)
         except NotMeasured as error:
             return not_run(f"this run measured {error}")
-        except (ArithmeticError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs the run nothing else
             # Of an older version, which had other parameters, or of numbers that are not sound.
             return not_run(f"its rule cannot be applied to this run: {error!r}")
-        if all(math.isfinite(number.value) for number in found.numbers):
+        if finite:
             return found
         return not_run("its rule cannot be applied to this run: a number is not finite")
 

@@ -5,6 +5,7 @@ its input: numbers are finite, texts have no characters that a database cannot h
 bounded.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -24,10 +25,22 @@ LONGEST_TEXT = 4_000
 LARGEST_SEED = 2**63 - 1
 MOST_MEASUREMENTS = 5_000
 MOST_POINTS = 20_000  # of all curves together
+MOST_INDEXED = 2_000  # bytes by which runs or values are told apart; an index holds 2,704 a row
 
 
 def _without_nul(text: str) -> str:
     return text.replace("\0", "\ufffd")
+
+
+def _check_indexed(text: str, said: str) -> None:
+    """Raise ValueError where an index would not hold the text."""
+    if (size := len(text.encode())) > MOST_INDEXED:
+        raise ValueError(f"{said} take {size:,} bytes, more than {MOST_INDEXED:,}")
+
+
+def _indexed(settings: dict[str, Any]) -> dict[str, Any]:
+    _check_indexed(json.dumps(settings, ensure_ascii=False), "they")
+    return settings
 
 
 # No more than a database's number holds and a float can stand for.
@@ -38,7 +51,7 @@ Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, AfterValidator(_without_nul), Field(max_length=200)]
 Text = Annotated[str, AfterValidator(_without_nul), Field(max_length=LONGEST_TEXT)]
 Scalar = bool | Integer | FiniteFloat | Name
-Settings = Annotated[dict[Name, Scalar], Field(max_length=20)]
+Settings = Annotated[dict[Name, Scalar], Field(max_length=20), AfterValidator(_indexed)]
 Parameters = Annotated[dict[Name, Scalar | None], Field(max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -147,6 +160,11 @@ class Environment(Form):
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return _said(write(self), "instructions", "energy")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Environment":
+        _check_indexed(self.hardware, "its processor and instructions")
+        return self
 
     @property
     def hardware(self) -> str:

@@ -90,7 +90,7 @@ async def _carry_out_runs(worker: Worker, woken: asyncio.Event, idle_seconds: fl
         except Unavailable:
             pass
         except Exception:
-            # A run that cannot be stored ends as lost, and the others go on.
+            # A run of which not even a failure can be stored ends as lost, and the others go on.
             log.exception("A run could not be carried out to its end")
         if time.monotonic() - worked >= idle_seconds:
             return

@@ -1,6 +1,7 @@
 """Carrying out runs: claim one, start its process, keep what it says, store how it ended."""
 
 import asyncio
+import logging
 import os
 import socket
 import uuid
@@ -24,6 +25,8 @@ from casestudies.worker.child import Child
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
 from casestudies.worker.reconnecting import Outage, Unavailable, database
+
+log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 0.5
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -116,25 +119,28 @@ async def work_once(device: Device, machine: Machine) -> bool:
             return False
         if lacking := _lacking(run, machine):
             reason = f"No worker here can carry it out: {'; '.join(lacking)}."
-            await _store(Journal(run), End(State.FAILED, reason))
+            await _store(run, Journal(run), End(State.FAILED, reason))
         else:
             await carry_out(run, lease)
         return True
 
 
 async def carry_out(run: Run, lease: Lease) -> None:
-    """Carry out a claimed run and store its end; cancelled, end its process and call it lost."""
+    """Carry out a claimed run and store its end; cancelled, end its process and call it lost.
+
+    Whatever else goes wrong is the end of this run alone, which has failed for that reason.
+    """
     journal = Journal(run)
     try:
         end = await _live(run, journal, lease)
     except asyncio.CancelledError:
-        await _store(
-            journal, End(State.LOST, "Its worker was stopped. The run is not repeated by itself.")
-        )
+        reason = "Its worker was stopped. The run is not repeated by itself."
+        await _store(run, journal, End(State.LOST, reason))
         raise
-    except (OSError, ValueError) as error:
-        end = End(State.FAILED, f"The run could not be carried out: {error}")
-    storing = asyncio.create_task(_store(journal, end))
+    except Exception as error:
+        log.exception("Run %s could not be carried out", run.pk)
+        end = _failure(error)
+    storing = asyncio.create_task(_store(run, journal, end))
     try:
         await asyncio.shield(storing)
     except asyncio.CancelledError:
@@ -215,8 +221,17 @@ async def _asked_to_end(journal: Journal) -> End:
         await asyncio.sleep(SECONDS_BETWEEN_SIGNS_OF_LIFE)
 
 
-async def _store(journal: Journal, end: End) -> None:
-    """Store the end, however long the database takes to answer."""
+async def _store(run: Run, journal: Journal, end: End) -> None:
+    """Store the end; where what the run left cannot be stored, that it failed, and why."""
+    try:
+        await _close(journal, end)
+    except Exception as error:
+        log.exception("What run %s left could not be stored", run.pk)
+        await _close(Journal(run), _failure(error))
+
+
+async def _close(journal: Journal, end: End) -> None:
+    """Write what waits and the end, however long the database takes to answer."""
     while True:
         try:
             await sync_to_async(journal.close)(end.state, end.error)
@@ -224,3 +239,9 @@ async def _store(journal: Journal, end: End) -> None:
             await asyncio.sleep(SECONDS_BETWEEN_SIGNS_OF_LIFE)
         else:
             return
+
+
+def _failure(error: Exception) -> End:
+    """Return that the run failed, with as much of the reason as everyone may read."""
+    said = str(error).partition("\n")[0]
+    return End(State.FAILED, f"The run could not be carried out: {type(error).__name__}: {said}")

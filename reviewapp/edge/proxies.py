@@ -22,7 +22,16 @@ def believe_proxies(asked: dict[str, Any]) -> None:
         asked["wsgi.url_scheme"] = scheme
     with suppress(ValueError):
         while addresses and _trusted(asked["REMOTE_ADDR"]):
-            asked["REMOTE_ADDR"] = str(ipaddress.ip_address(addresses.pop().strip()))
+            asked["REMOTE_ADDR"] = _address(addresses.pop().strip())
+
+
+def _address(text: str) -> str:
+    """Return the address that a proxy wrote, without its port; raise ValueError if it is none."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    return str(ipaddress.ip_address(text))
 
 
 def _trusted(text: str) -> bool:

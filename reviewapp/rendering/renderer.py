@@ -21,6 +21,8 @@ SECONDS = 10  # of processor time that one rendering may take; so long the next 
 PATIENCE = 3 * SECONDS  # by the clock: a busy machine is no fault of the file
 MEMORY = 768 * 2**20  # an image of 50 million pixels takes 430 MB
 
+# What Python may need to start; the site's secrets stay behind.
+_ALLOWED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")
 _UNDRAWABLE = 3  # exit status: characters that no font has are on standard output
 _SVG = "http://www.w3.org/2000/svg"
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -52,7 +54,7 @@ def _rendered(svg: str, *arguments: str) -> bytes:
                 capture_output=True,
                 check=False,
                 cwd=_CHECKOUT,
-                env={},  # none of the site's secrets
+                env={name: os.environ[name] for name in _ALLOWED if name in os.environ},
                 timeout=PATIENCE,
             )
         except OSError as error:

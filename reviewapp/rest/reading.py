@@ -12,6 +12,7 @@ from rest_framework.exceptions import NotAcceptable, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 from reviewapp.rest.exceptions import TooLarge, UnknownKeys
 
@@ -40,7 +41,8 @@ class JSONBody(BaseParser):
             storable = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}") from None
-        if b"\\u0000" in storable:
+        # A backslash that belongs to a text is doubled there.
+        if b"\\u0000" in storable.replace(b"\\\\", b""):
             raise ParseError("The body has a NUL character.")
         return content
 
@@ -95,6 +97,10 @@ def said_of_unknown(unknown: Iterable[str], known: Iterable[str]) -> str:
 
 class Negotiation(DefaultContentNegotiation):
     """Answers an unknown `?format=` as it does an unknown Accept header."""
+
+    def get_accept_list(self, request: Request) -> list[str]:
+        """Return the kinds alone: no parameter changes an answer, and some cannot be read."""
+        return [kind.partition(";")[0].strip() for kind in super().get_accept_list(request)]
 
     def filter_renderers(
         self, renderers: Iterable[BaseRenderer], format: str

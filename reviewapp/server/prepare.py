@@ -26,8 +26,12 @@ def main() -> None:
 
 def _prepare() -> None:
     from reviewapp.accounts import ensure_demo_account, first_account_hint
+    from reviewapp.limits.models import Count
 
     call_command("migrate", verbosity=0)
+    # A worker does these two each day, but there may be none.
+    call_command("clearsessions")
+    Count.objects.over().delete()
     call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
     call_command("load_reference_runs", stdout=StringIO())
     ensure_demo_account()

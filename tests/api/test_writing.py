@@ -121,6 +121,15 @@ def test_a_hostile_body_is_refused(client: Client, ada: User, body: bytes, statu
     assert error(response)["message"]
 
 
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "\0", "\\\0"])
+def test_a_nul_is_told_from_six_letters_that_look_like_one(
+    client: Client, ada: User, text: str
+) -> None:
+    for body in ({"study": text}, {"study": "sparsegpt", "parameters": {text: 1}}):
+        message = error(post(client, RUNS, body, by=ada))["message"]
+        assert ("NUL character" in message) == ("\0" in text), message
+
+
 def test_a_whole_number_may_have_a_point(client: Client, ada: User) -> None:
     asked = {**SMOKE, "seed": 7.0, "parameters": {"window": 512.0, "sparsity": 0.5}}
     assert post(client, RUNS, asked, by=ada).status_code == 201

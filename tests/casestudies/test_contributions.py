@@ -3,6 +3,7 @@
 import copy
 import html
 import json
+import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -35,9 +36,9 @@ SHIPPED = reference_runs.FOLDER / "sparsegpt-claims-2-core-cpu.json"
 CLAIM = "frantar2023sparsegpt-0"
 
 
-def a_record(**changes: Any) -> dict[str, Any]:
+def a_record(shipped: Path = SHIPPED, /, **changes: Any) -> dict[str, Any]:
     """Return a record as one comes from a machine with another GPU; keys are paths with dots."""
-    record = json.loads(SHIPPED.read_text("utf-8"))
+    record = json.loads(shipped.read_text("utf-8"))
     gpu = {"name": "Example GPU", "memory_bytes": 2**34, "cuda": "13.0", "driver": "580"}
     values = {"result.environment.device": "cuda", "result.environment.gpu": gpu, **changes}
     for path, value in values.items():
@@ -160,6 +161,40 @@ def test_a_fault_is_told_with_file_record_and_field(file, changes, fault) -> Non
     with pytest.raises(CommandError, match=rf"^results\.json: record 1: .*{fault}"):
         imported(file(a_record(**changes)))
     assert not Run.objects.exists()
+
+
+def letters(seed: int) -> str:
+    """Return 200 letters of four bytes each, which no database compresses."""
+    return "".join(map(chr, random.Random(seed).choices(range(0x20000, 0x2A000), k=200)))
+
+
+def of_instructions(texts: list[str]) -> dict[str, Any]:
+    """Return a record of a processor that has these instructions."""
+    processor = {"device": "cpu", "gpu": None, "instructions": texts}
+    return a_record(**{f"result.environment.{name}": value for name, value in processor.items()})
+
+
+def of_settings(texts: list[str]) -> dict[str, Any]:
+    """Return a record with a measurement under these settings."""
+    shipped = SHIPPED.with_name("quantization-quick-2-core-cpu.json")
+    settings = dict(zip(("model", "bits", "group", "part"), texts, strict=False))
+    return a_record(shipped, **{"result.measurements.0.settings": settings})
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        (of_instructions, "environment: its processor and instructions take 3,2.. bytes, more"),
+        (of_settings, "measurements.0.settings: they take 3,2.. bytes, more than 2,000"),
+    ],
+)
+def test_texts_that_no_index_can_hold_are_told_and_half_as_many_come_in(
+    file, record: Callable[[list[str]], Any], fault: str
+) -> None:
+    texts = [letters(seed) for seed in range(4)]
+    with pytest.raises(CommandError, match=rf"record 1: result\.{fault}"):
+        imported(file(record(texts)))
+    assert "1 imported" in imported(file(record(texts[:2])))
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,21 @@ def test_a_failure_keeps_its_reason_and_no_part_of_a_result(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("table", "taken"), [("measurement", "n < 3"), ("runevent", "kind = ''")])
+def test_a_run_that_cannot_be_stored_has_failed_at_once_for_that_reason(
+    program: Program, table: str, taken: str
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE casestudies_{table} ADD CONSTRAINT picky CHECK ({taken})")
+    program("-c", code(STARTED, {"event": "result", "result": RESULT}))
+    run = carried_out()
+    assert run.state == State.FAILED
+    assert run.error.startswith("The run could not be carried out: IntegrityError: ")
+    assert "picky" in run.error
+    assert not Measurement.objects.exists()
+
+
+@pytest.mark.django_db
 def test_what_the_database_cannot_hold_is_replaced_and_what_is_too_much_is_left_out(
     program: Program, settings: Settings
 ) -> None:

@@ -58,6 +58,8 @@ NAMES = [
 ]
 VALUES = [
     *("", " ", ";", ",", "a; x*=bogus''y", "text/html; charset=zlib", "multipart/form-data"),
+    *("a/b; x*=a''b; x*0=c", "multipart/form-data; boundary*0=x; boundary*=y"),
+    *('a; boundary="x\\"; y*=bogus\'\'z"', "*/*; x=\"y; z*=a''b; z*0=c\""),
     *("multipart/form-data; boundary=x", "multipart/form-data; boundary*=hex''78", "a/b;q=;q=1,*"),
     *(
         "application/x-www-form-urlencoded",
@@ -131,6 +133,10 @@ PIECES = [
         "Content-Type: ",
     ),
     *(
+        "Content-Disposition: form-data; name*=a''b; name*0=c\r\n\r\n",
+        "Content-Type: a; x*0=b; x*=c",
+    ),
+    *(
         'Content-Disposition: form-data; name="next"\r\n\r\n',
         "Content-Transfer-Encoding: base64\r\n",
     ),
@@ -176,6 +182,10 @@ SENT = settings(
 @settings(SENT, max_examples=300)
 @given(st.sampled_from(METHODS), st.sampled_from(TARGETS), st.sampled_from(TAILS), HEADERS, BODIES)
 @example("GET", "/", "", [("Content-Type", "a; x*=bogus''y")], b"")
+@example("GET", "/", "", [("Content-Type", "a; x*=a''b; x*0=c")], b"")
+@example("GET", "/", "", [("Content-Type", 'a; boundary="x\\"; y*=bogus\'\'z"')], b"")
+@example("GET", "/api/v1/runs/", "", [("Accept", "a/b; x*=a''b; x*0=c")], b"")
+@example("GET", "/api/v1/runs/", "", [("Accept", "*/*; x=\"y; z*=a''b; z*0=c\"")], b"")
 @example("GET", "/", "", [("Cookie", 'sessionid="\\000aaaaaaaaaaaa"')], b"")
 def test_no_request_is_an_error_of_the_site(
     site: Site, method: str, target: str, tail: str, headers: list[tuple[str, str]], body: bytes
@@ -188,6 +198,10 @@ def test_no_request_is_an_error_of_the_site(
 @given(st.sampled_from(["/compare/tray/", "/prisma/import/", "/prisma/edit/"]), FORMS)
 @example(
     "/compare/tray/", b"--x\r\nContent-Disposition: form-data; name*=bogus''y\r\n\r\nx\r\n--x--"
+)
+@example(
+    "/compare/tray/",
+    b"--x\r\nContent-Disposition: form-data; name*=a''b; name*0=c\r\n\r\nx\r\n--x--",
 )
 def test_no_form_is_an_error_of_the_site(site: Site, target: str, body: bytes) -> None:
     kind = [("Content-Type", "multipart/form-data; boundary=x")]

@@ -1,18 +1,21 @@
 """The limits hold for each address, whoever else asks, and whichever process is asked."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from casestudies.worker.loop import clear_what_is_over
 from reviewapp.limits.counting import seconds_to_wait
 from reviewapp.limits.models import Count
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE
+from reviewapp.server import prepare
 from tests.edge.site import Site
 
 pytestmark = pytest.mark.xdist_group("edge")
@@ -63,10 +66,13 @@ def test_the_api_counts_the_same_way(site: Site) -> None:
     assert asked(site, ["192.0.2.1", "192.0.2.2"], api) == {429: 1, 404: 1}
 
 
-@pytest.mark.django_db
-def test_counts_that_say_nothing_any_more_are_deleted_daily() -> None:
+@pytest.mark.parametrize("clear", [clear_what_is_over, prepare.main])
+def test_counts_that_say_nothing_any_more_are_deleted_daily_and_at_a_start(
+    clear: Callable[[], None], site: Site, settings: Settings, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = tmp_path
     for what in ("over", "current"):
         seconds_to_wait(what, "192.0.2.1", most=1, seconds=60)
     Count.objects.filter(what="over").update(ends=timezone.now() - timedelta(seconds=1))
-    clear_what_is_over()
+    clear()
     assert Count.objects.get().what == "current"

@@ -1,6 +1,7 @@
 """What a declaration may say, what it refuses, and what follows from it."""
 
 import json
+import math
 import subprocess
 import sys
 from contextlib import suppress
@@ -148,16 +149,24 @@ def test_a_claim_has_the_outcome_that_its_rule_gives() -> None:
     assert (silent.status, silent.reason) == ("not run", "this run measured no size of ours")
 
 
-def test_a_rule_that_cannot_be_applied_says_so() -> None:
-    def doubled(result):
-        value = 2 * result.value("size", "ours")
-        return judged(Number("twice", value), supported=value > 1)
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (lambda size: 2 * size, "a number is not finite"),
+        (lambda size: int(size) ** 2, "OverflowError("),
+        (lambda size: (-size) ** 0.5, "TypeError("),
+        (math.acos, "ValueError("),
+    ],
+)
+def test_a_rule_that_cannot_be_applied_says_so(number, reason: str) -> None:
+    def rule(result):
+        return judged(Number("it", number(result.value("size", "ours"))), supported=True)
 
-    answered = toy(answers=(Answer("a-0", rule_hash("x"), doubled),))
+    answered = toy(answers=(Answer("a-0", rule_hash("x"), rule),))
     measured = [{**MEASURED, "value": 1e308}]
     judgement = answered.judge(answered.read(document(measurements=measured)))["a-0"]
     assert (judgement.status, judgement.numbers) == ("not run", ())
-    assert judgement.reason == "its rule cannot be applied to this run: a number is not finite"
+    assert judgement.reason.startswith(f"its rule cannot be applied to this run: {reason}")
 
 
 def test_a_rule_is_told_by_its_words_not_by_its_line_breaks() -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from casestudies.lab.__main__ import main
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import rule_hash
+from casestudies.lab.contract import CLAIMS, rule_hash
 from taxonomy.loading.reading import LOADER
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +41,22 @@ def test_it_answers_the_claims_that_name_it_by_the_rules_in_force(study) -> None
     for answer in study.answers:
         rule = claims[answer.claim]["replication"]["rule"]
         assert answer.rule == rule_hash(rule), f"the rule of {answer.claim} has changed: {rule}"
+
+
+@each_study
+@pytest.mark.parametrize("value", [-1.0, 0.0, 5e-324, 1e308])
+def test_its_rules_say_something_of_every_result_that_can_be_read(study, value: float) -> None:
+    for path in (ROOT / "fixtures" / "runs").glob(f"{study.slug}-{CLAIMS}-*.json"):
+        shipped = study.read(json.loads(path.read_text(encoding="utf-8"))["result"])
+        for metric in study.metrics:
+            measured = [
+                {**m.model_dump(), "value": value if m.metric == metric.name else m.value}
+                for m in shipped.measurements
+            ]
+            for kept in (measured, measured[::2], measured[1::2]):
+                result = study.read({**shipped.model_dump(), "measurements": kept})
+                for judgement in study.judge(result).values():
+                    assert judgement.numbers or judgement.reason
 
 
 @each_study

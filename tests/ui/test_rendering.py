@@ -65,6 +65,17 @@ def test_what_takes_too_long_is_ended_and_says_what_to_do(one_second: None) -> N
     assert renderer.pdf(SMALL).startswith(b"%PDF"), "and the next has its turn"
 
 
+def test_its_process_gets_what_python_may_need_to_start_and_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LD_LIBRARY_PATH", "PYTHONPATH", "SECRET_KEY", "DATABASE_URL", "PGPASSWORD"):
+        monkeypatch.setenv(name, "told")
+    monkeypatch.setattr(renderer, "_PROCESS", ["sh", "-c", "env"])
+    environment = renderer.pdf(SMALL).decode().split("\n")
+    told = {line for line in environment if line.endswith("=told")}
+    assert told == {"LD_LIBRARY_PATH=told", "PYTHONPATH=told"}
+
+
 def test_a_machine_too_busy_to_render_is_not_the_fault_of_the_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
