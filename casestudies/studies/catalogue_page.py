@@ -2,10 +2,14 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 from django import forms
 from django.db.models import F, QuerySet, Window
 from django.db.models.functions import RowNumber
+from django.utils.safestring import SafeString
 
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
@@ -14,7 +18,7 @@ from casestudies.runs.charts import declared_charts
 from casestudies.runs.watching import curves, measured
 from casestudies.studies.results import for_list, standing_results
 from reviewapp.corpus.models import Publication
-from reviewapp.ui.charts import Chart
+from reviewapp.ui.svg import thumbnail
 from taxonomy.choices import Origin
 from taxonomy.models import Family, Strategy, TaxonomyClass
 
@@ -45,6 +49,23 @@ class CatalogueForm(forms.Form):
         return {"of_class": "class"}.get(field_name, field_name)
 
 
+class SmallChart(NamedTuple):
+    """A chart of a card, drawn."""
+
+    title: str
+    drawing: SafeString
+
+
+@lru_cache(128)
+def _small_chart(run: Run, finished: datetime | None) -> SmallChart | None:
+    """Return the first chart of a run's result, remembered: from its end on it stays as it is.
+
+    A reference run that is replaced has another end.
+    """
+    charts = declared_charts(run, measured(run), curves(run))
+    return SmallChart(charts[0].title, thumbnail(charts[0])) if charts else None
+
+
 @dataclass(frozen=True)
 class Card:
     """A study with what it is about, the run that stands for it and its last runs."""
@@ -56,12 +77,9 @@ class Card:
     runs: Sequence[Run]
 
     @property
-    def chart(self) -> Chart | None:
+    def chart(self) -> SmallChart | None:
         """Return the first chart of the result."""
-        if self.result is None:
-            return None
-        charts = declared_charts(self.result, measured(self.result), curves(self.result))
-        return charts[0] if charts else None
+        return _small_chart(self.result, self.result.finished) if self.result else None
 
     @property
     def words(self) -> str:
@@ -161,11 +179,6 @@ def named_publications(keys: Collection[str]) -> QuerySet[Publication]:
 
 def _cards(strategies: Sequence[Strategy]) -> list[Card]:
     results, last = standing_results(list(STUDIES)), _last_runs()
-    with_curves = dict(
-        Run.objects.filter(pk__in=[run.pk for run in results.values()]).values_list("pk", "series")
-    )
-    for run in results.values():
-        run.series = with_curves.get(run.pk, [])
     keys = {key for study in STUDIES.values() for key in study.publications}
     publications = {publication.key: publication for publication in named_publications(keys)}
     by_slug = {strategy.slug: strategy for strategy in strategies}

@@ -32,7 +32,7 @@ HOW = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-READ_EVERY = 3  # lists have many filters with many choices
+READ_EVERY = 7  # lists have many filters with many choices
 
 
 @pytest.fixture

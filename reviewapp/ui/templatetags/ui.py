@@ -21,7 +21,6 @@ register.filter(rounded)
 register.filter(duration)
 register.filter(plotly.figure)
 register.filter(svg.drawing)
-register.filter(svg.thumbnail)
 register.filter(marks.key)
 
 EXPORT_NAMES = {
