@@ -1,4 +1,4 @@
-"""Turns at work that costs much: most threads of a web process stay free for pages."""
+"""Turns at work that costs much: threads of a web process stay free for pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

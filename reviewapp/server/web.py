@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import waitress
 
-THREADS = 8
+THREADS = 12  # of which renderings and long files together may hold seven
 MOST_CONNECTIONS = 1000
 FILES_KEPT = 100  # for all that is no visitor's connection
 SECONDS_OF_SILENCE = 20
