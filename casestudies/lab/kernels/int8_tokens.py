@@ -10,7 +10,6 @@ type; sums are float32. Of what is rounded nothing but the sum is rounded to tha
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +29,7 @@ WHOLE = tl.constexpr(12582912.0)
 MOST, SMALLEST = tl.constexpr(float(INT8)), tl.constexpr(LEAST)
 
 
-class Norm(NamedTuple):
-    """A layer norm's weight (C) and bias (C), in the type of the tokens."""
-
-    weight: Tensor
-    bias: Tensor
+Norm = tuple[Tensor, Tensor]  # weight and bias (C), in the type of the tokens
 
 
 def rounded(x: Tensor, step: Tensor | None = None, *, gelu: bool = False) -> Int8:
@@ -229,7 +224,7 @@ def drawn(tokens: int, columns: int, dtype: torch.dtype) -> tuple[Tensor, Tensor
     generator = torch.Generator().manual_seed(columns)
     x, added = 3 * torch.randn(2, tokens, columns, generator=generator)
     weight, bias = torch.randn(2, columns, generator=generator)
-    return x.to(dtype), added.to(dtype), Norm(weight.to(dtype), bias.to(dtype))
+    return x.to(dtype), added.to(dtype), (weight.to(dtype), bias.to(dtype))
 
 
 def _apart_of_gelu(columns: int, device: str) -> float:
@@ -242,9 +237,10 @@ def _apart_of_norm(
     columns: int, after: bool, known: float, dtype: torch.dtype, device: str
 ) -> float:
     x, added, norm = drawn(5, columns, dtype)
-    wide = Norm(*(part.double() for part in norm))
+    wide = norm[0].double(), norm[1].double()
     exact, kept = reference_normed(x.double(), added.double(), wide, after=after)
-    x, added, norm = x.to(device), added.to(device), Norm(*(part.to(device) for part in norm))
+    x, added = x.to(device), added.to(device)
+    norm = norm[0].to(device), norm[1].to(device)
     step = torch.tensor([known], device=device) if known else None
     found, written = normed(x, added, norm, step, after=after)
     plain, _ = normed_only(x, added, norm, after=after)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casestudies.lab.kernels import int8_tokens
-from casestudies.lab.kernels.int8_tokens import Norm, misrounded, normed, normed_only, rounded
+from casestudies.lab.kernels.int8_tokens import misrounded, normed, normed_only, rounded
 from casestudies.lab.measure.equality import TOLERANCES, relative
 from casestudies.lab.quantize.int8 import Int8
 
@@ -42,8 +42,7 @@ def test_gelu_is_rounded_to_the_nearest(tokens, columns, known) -> None:
 def test_norms_of_sums_are_those_of_float64(tokens, columns, dtype, known, after, adding) -> None:
     x, other, norm = int8_tokens.drawn(tokens, columns, dtype)
     added, total = (other, x.double() + other.double()) if adding else (None, x.double())
-    wide = Norm(*(part.double() for part in norm))
-    exact = F.layer_norm(total, (columns,), *wide)
+    exact = F.layer_norm(total, (columns,), norm[0].double(), norm[1].double())
     begins = exact if after else total
     step = None if known is None else torch.tensor([known])
     found, written = normed(x, added, norm, step, after=after)

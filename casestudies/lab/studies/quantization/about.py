@@ -22,7 +22,10 @@ from casestudies.lab.metrics import HIGHER, LOWER, Metric
 from casestudies.lab.studies.quantization.claims import (
     ANSWERS,
     FLEXGEN,
+    FUSED,
+    OPT_TOKENS,
     PRETRAINED,
+    TEXT,
     TRAINED,
     WHOLE_ROWS,
 )
@@ -175,9 +178,9 @@ STUDY = Study(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
         " it: the trained model is the fair one, but small and trained for a minute. Perplexities"
         " of all that is rounded are computed in float32, and integer products timed by themselves."
-        " Kernels for 3 bits, and those of 4 at published shapes, need a GPU. Not seen are kernels"
-        " of NF4, the speed of a whole model, or anything of 175 billion parameters but its bytes"
-        " and a layer’s product."
+        " Kernels for 3 bits, those of 4 and blocks in int8 at published shapes need a GPU. Not"
+        " seen are kernels of NF4, the speed of a whole model, or anything of 175 billion"
+        " parameters but its bytes and a layer’s product."
     ),
     publications=(
         "frantar2022gptq",
@@ -269,6 +272,12 @@ STUDY = Study(
         Variant("int8 kernel", "weights in one byte, multiplied as they are stored"),
         Variant("int4 kernel", "weights in half a byte, multiplied as they are stored"),
         Variant("int3 kernel", "weights in three eighths of a byte, likewise"),
+        Variant(
+            FUSED,
+            "blocks in float16 as well run as those in int8: one kernel for attention and one for a"
+            " sum and its norm, launched from a graph",
+            "baseline",
+        ),
         Variant("8 and 4 bits", "attention in 8 bits, fully connected layers in 4"),
         Variant("binary codes", "four signs a weight, each with a float32 scale a row"),
     ),
@@ -337,7 +346,8 @@ STUDY = Study(
         ),
         metrics.EQUALITY_ERROR.measured(
             "largest difference between the products of the lab’s kernel in float16 and those of"
-            " the unpacked weights in float64, as a share of the largest; needs a GPU"
+            " the unpacked weights in float64, as a share of the largest; of blocks, between"
+            " a step and the same in float64 on what it was given, beyond half a code; needs a GPU"
         ),
         Metric(
             "kernel speed",
@@ -349,6 +359,31 @@ STUDY = Study(
             " weights in groups of 128, mean over the linear layers of a block; random weights,"
             " more of them than any cache holds, median of rounds; needs a GPU and Triton",
             relative_to="float16",
+        ),
+        Metric(
+            "speed over eager",
+            "x",
+            HIGHER,
+            "throughput",
+            "timed",
+            "time of the transformer blocks of a published shape in float16 by one operator of"
+            " PyTorch after another, attention written out, divided by the variant’s, whose kernels"
+            " a graph launches; in int8 all linear layers, their inputs rounded in the operator"
+            " before, but not attention’s two products; random weights, no embedding and no head,"
+            f" texts of {TEXT} tokens, or a block over {OPT_TOKENS}; median of rounds; needs a GPU"
+            " and Triton",
+            relative_to="float16 eager",
+        ),
+        Metric(
+            "speed over fused",
+            "x",
+            HIGHER,
+            "throughput",
+            "timed",
+            "time of the same blocks in float16 with attention, sums and norms fused, divided by"
+            " the variant’s, whose attention, sums, norms and graph are the same; median of rounds;"
+            " needs a GPU and Triton",
+            relative_to=FUSED,
         ),
     ),
     series=tuple(
@@ -383,5 +418,14 @@ STUDY = Study(
     accepts=("model", "text"),
     # The bundled model in float32, its weights again, in bfloat16 and packed, and its activations.
     needs=lambda parameters: Needs(memory_gib=3),
-    gpu_only=frozenset({"equality error", "kernel speed", "int3 kernel"}),
+    gpu_only=frozenset(
+        {
+            "equality error",
+            "kernel speed",
+            "speed over eager",
+            "speed over fused",
+            "int3 kernel",
+            FUSED,
+        }
+    ),
 )

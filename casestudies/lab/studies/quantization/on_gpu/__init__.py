@@ -1,0 +1,1 @@
+"""What only a GPU answers, at published shapes."""
