@@ -42,6 +42,8 @@ def equalities() -> tuple[Equality, ...]:
         columns,
         few_bits,
         gathered_lora,
+        int8_product,
+        int8_tokens,
         paged_attention,
         reordered,
     )
@@ -54,4 +56,6 @@ def equalities() -> tuple[Equality, ...]:
         *paged_attention.EQUALITIES,
         *gathered_lora.EQUALITIES,
         *columns.EQUALITIES,
+        *int8_product.EQUALITIES,
+        *int8_tokens.EQUALITIES,
     )

@@ -55,7 +55,7 @@ def hold(equalities: Iterable[Equality], device: str) -> Iterator[Held]:
 
 def relative(found: Tensor, exact: Tensor) -> float:
     """Return the largest difference as a share of the largest exact number."""
-    return ((found.cpu().double() - exact).abs().max() / exact.abs().max()).item()
+    return ((found.to(exact.device).double() - exact).abs().max() / exact.abs().max()).item()
 
 
 def differing(found: Tensor, exact: Tensor) -> float:

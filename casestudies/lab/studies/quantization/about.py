@@ -23,11 +23,14 @@ from casestudies.lab.metrics import HIGHER, LOWER, Metric
 from casestudies.lab.studies.quantization.claims import (
     ANSWERS,
     FLEXGEN,
+    FUSED,
     GATHERED,
     LOOKED_UP,
+    OPT_TOKENS,
     PRETRAINED,
     QUANTIZATION_TIME,
     REORDERING,
+    TEXT,
     TRAINED,
     WHOLE_ROWS,
 )
@@ -180,9 +183,9 @@ STUDY = Study(
         "SmolLM2's weights were rounded to 4 bits once before, so 4 bits and fewer tell little of"
         " it: the trained model is the fair one, but small and trained for a minute. Perplexities"
         " of all that is rounded are computed in float32, and integer products timed by themselves."
-        " Kernels for 3 bits, those of 4 at published shapes, tokens a second of a whole model and"
-        " the hours that GPTQ takes need a GPU. Not seen are kernels of NF4, or anything of 175"
-        " billion parameters but its bytes, a layer’s product and a block."
+        " Kernels for 3 bits, those of 4 and blocks in int8 at published shapes, tokens a second of"
+        " a whole model and the hours that GPTQ takes need a GPU. Not seen are kernels of NF4, or"
+        " anything of 175 billion parameters but its bytes, a layer’s product and a block."
     ),
     publications=(
         "frantar2022gptq",
@@ -291,6 +294,12 @@ STUDY = Study(
             " input into that order; on a GPU only",
             "baseline",
         ),
+        Variant(
+            FUSED,
+            "blocks in float16 as well run as those in int8: one kernel for attention and one for a"
+            " sum and its norm, launched from a graph",
+            "baseline",
+        ),
         Variant("8 and 4 bits", "attention in 8 bits, fully connected layers in 4"),
         Variant("binary codes", "four signs a weight, each with a float32 scale a row"),
     ),
@@ -360,7 +369,8 @@ STUDY = Study(
         metrics.EQUALITY_ERROR.measured(
             "largest difference between the products of the lab’s kernel in float16 and those of"
             " the unpacked weights in float64, as a share of the largest; of the whole model, that"
-            " of any layer on what it reads; needs a GPU"
+            " of any layer on what it reads; of blocks, between a step and the same in float64 on"
+            " what it was given, beyond half a code; needs a GPU"
         ),
         Metric(
             "kernel speed",
@@ -404,6 +414,31 @@ STUDY = Study(
             "96 times the time of calibrating and rounding one block of OPT-175B’s shape, in the"
             " bits and groups of the result; random weights in bfloat16, Hessians in float32, on"
             " 128 windows of 2,048 tokens; needs a GPU with 60 GiB",
+        ),
+        Metric(
+            "speed over eager",
+            "x",
+            HIGHER,
+            "throughput",
+            "timed",
+            "time of the transformer blocks of a published shape in float16 by one operator of"
+            " PyTorch after another, attention written out, divided by the variant’s, whose kernels"
+            " a graph launches; in int8 all linear layers, their inputs rounded in the operator"
+            " before, but not attention’s two products; random weights, no embedding and no head,"
+            f" texts of {TEXT} tokens, or a block over {OPT_TOKENS}; median of rounds; needs a GPU"
+            " and Triton",
+            relative_to="float16 eager",
+        ),
+        Metric(
+            "speed over fused",
+            "x",
+            HIGHER,
+            "throughput",
+            "timed",
+            "time of the same blocks in float16 with attention, sums and norms fused, divided by"
+            " the variant’s, whose attention, sums, norms and graph are the same; median of rounds;"
+            " needs a GPU and Triton",
+            relative_to=FUSED,
         ),
     ),
     series=tuple(
@@ -453,6 +488,9 @@ STUDY = Study(
             "tokens per second",
             "speed-up",
             "float16",
+            "speed over eager",
+            "speed over fused",
+            FUSED,
         }
     ),
 )

@@ -8,19 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from casestudies.lab.quantize.grid import Grid
-
-INT8 = 127
-
-
-def to_int8(x: Tensor, scale: Tensor) -> Tensor:
-    """Return x / scale as whole numbers, -127 to 127."""
-    return (x / scale).round_().clamp_(-INT8, INT8)
-
-
-def scale_of(x: Tensor, dim: int | None = None) -> Tensor:
-    """Return the scale by which the largest of x, or of each row along `dim`, becomes 127."""
-    largest = x.abs().max() if dim is None else x.abs().amax(dim, keepdim=True)
-    return (largest / INT8).clamp(min=1e-12)
+from casestudies.lab.quantize.int8 import scale_of, to_int8
 
 
 def rounded(x: Tensor, dim: int | None = None) -> Tensor:

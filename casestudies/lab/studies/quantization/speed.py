@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from casestudies.lab.measure.rounds import alternately, ratios
-from casestudies.lab.studies.quantization.int8 import scale_of, to_int8
+from casestudies.lab.quantize.int8 import scale_of, to_int8
 
 TOKENS = (1, 256)
 INT4_GROUP, INT4_MIDDLE, INT4_LEVELS = 64, 8, 15

@@ -21,6 +21,7 @@ from casestudies.lab.studies.quantization.activations import round_activations
 from casestudies.lab.studies.quantization.claims import BOTH, FLEXGEN, PRETRAINED, TRAINED
 from casestudies.lab.studies.quantization.methods import FITTED, NF4, methods
 from casestudies.lab.studies.quantization.models import Bench, RoundedModel
+from casestudies.lab.studies.quantization.on_gpu import block_speed
 from casestudies.lab.studies.quantization.on_gpu.decoding import report_decoding
 from casestudies.lab.studies.quantization.on_gpu.hours import report_hours
 from casestudies.lab.studies.quantization.on_gpu.reordering import report_reordering
@@ -225,7 +226,7 @@ def time_products(
 
 
 def time_kernels(parameters: QuantizationParameters, setup: Setup, report: Report) -> None:
-    """Report what packed weights gain at published shapes on a GPU; say why not elsewhere.
+    """Report what packed weights and int8 gain at published shapes on a GPU; say why not elsewhere.
 
     A run that rounds only some blocks multiplies small layers, which no rule speaks of.
     """
@@ -239,6 +240,8 @@ def time_kernels(parameters: QuantizationParameters, setup: Setup, report: Repor
                 with attempting(f"{variant}, {model}, {tokens} tokens", report.log):
                     found = gpu_kernels.timed(layers, form, tokens, setup.device, parameters.rounds)
                     report_kernel(report, variant, found, model=model, tokens=tokens)
+    cases = block_speed.SMALL if parameters.blocks else block_speed.CASES  # pragma: no cover
+    block_speed.measure(cases, parameters.rounds, setup.device, report)  # pragma: no cover
 
 
 def report_kernel(report: Report, variant: str, found: gpu_kernels.Timed, **settings: Any) -> None:

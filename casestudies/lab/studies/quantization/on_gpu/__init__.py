@@ -1,1 +1,1 @@
-"""What only a GPU answers: GPTQ's hours, columns in another order, and a model that decodes."""
+"""What only a GPU answers, at published shapes."""
