@@ -7,6 +7,7 @@ as `fixtures/runs` has them, and all of these in `results.json`, to be sent. Not
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,15 +25,17 @@ DEVICE = "cuda"
 # A preset declares the minutes that it takes on two CPU cores; on a GPU those that ship took about
 # a quarter of that. One that takes more than is left is ended.
 LEAST_SHARE = 0.5
+FAILED = "FAILED"
+WORDS = {True: "passed", False: FAILED, None: "skipped"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one study's preset."""
+    """What came of one study's preset; `passed` is None where it was skipped."""
 
     study: str
     said: str
-    passed: bool
+    passed: bool | None
 
 
 @dataclass
@@ -46,26 +49,30 @@ class Findings:
 
     @property
     def passed(self) -> bool:
-        """Return whether all that was found is as it must be."""
-        rows = [*self.smoke, *self.quick]
-        return all(row.passed for row in rows) and all(
-            held.holds for held in [*self.equal, *self.kernels]
-        )
+        """Return whether all that was not skipped is as it must be."""
+        return not self._of_word[FAILED]
+
+    @property
+    def _of_word(self) -> Counter[str]:
+        held = [held.holds for held in [*self.equal, *self.kernels]]
+        rows = [row.passed for row in [*self.smoke, *self.quick]]
+        return Counter(WORDS[passed] for passed in [*held, *rows])
 
     def markdown(self) -> str:
         """Return the findings as tables."""
         columns = ("Study", "", "What came of it")
+        counts = ", ".join(f"{self._of_word[word]} {word.lower()}" for word in WORDS.values())
         return "\n".join(
             [
-                f"# On {DEVICE}: {_word(self.passed)}\n",
+                f"# On {DEVICE}: {WORDS[self.passed]} ({counts})\n",
                 "## float32 on the device beside float64 on the CPU\n",
                 _table_of(self.equal),
                 "## Kernels on the device beside float64 on the CPU\n",
                 _table_of(self.kernels),
                 "## Preset smoke\n",
-                table([columns, *((row.study, _word(row.passed), row.said) for row in self.smoke)]),
+                table([columns, *((row.study, WORDS[row.passed], row.said) for row in self.smoke)]),
                 "## Preset quick\n",
-                table([columns, *((row.study, _word(row.passed), row.said) for row in self.quick)]),
+                table([columns, *((row.study, WORDS[row.passed], row.said) for row in self.quick)]),
             ]
         )
 
@@ -98,7 +105,7 @@ def hold_kernels(device: str) -> Iterator[Held]:
     try:
         equalities = kernels.equalities()
     except ImportError as error:
-        yield Held("kernels", 0, holds=True, why=f"skipped: {error}")
+        yield Held("kernels", 0, holds=None, why=f"skipped: {error}")
     else:
         yield from hold(equalities, device)
 
@@ -118,14 +125,17 @@ def smoke(report: Path, seconds: float) -> list[Row]:
     except subprocess.TimeoutExpired:
         ended = f"failed: not done in {seconds:.0f} s"
     rows = json.loads(report.read_text(encoding="utf-8")) if report.exists() else []
-    found = [_row(row) for row in rows]
+    found = [row_of(row) for row in rows]
     return [*found, Row("further ones", ended, passed=False)] if ended else found
 
 
-def _row(of_report: Mapping[str, Any]) -> Row:
-    reason, result = of_report["reason"], of_report["result"]
-    said = reason or f"{of_report['seconds']:.1f} s. {result['verdict']}"
-    return Row(of_report["study"], said, passed=not reason.startswith("failed"))
+def row_of(one: Mapping[str, Any]) -> Row:
+    """Return what came of a study that a report of `run-all` has."""
+    reason, result = one["reason"], one["result"]
+    if reason.startswith("skipped"):
+        return Row(one["study"], reason, passed=None)
+    said = reason or f"{one['seconds']:.1f} s. {result['verdict']}"
+    return Row(one["study"], said, passed=result is not None)
 
 
 def quick(
@@ -138,15 +148,15 @@ def quick(
     for study in sorted(studies, key=lambda study: study.presets[QUICK].minutes):
         declared = study.presets[QUICK].minutes
         if reason := reason_to_skip(study, QUICK, DEVICE):
-            yield Row(study.slug, reason, passed=True)
+            yield Row(study.slug, reason, passed=None)
         elif left() < 60 * declared * LEAST_SHARE:
             said = f"declares {declared:g} min on two CPU cores; {max(0, left()) / 60:.1f} are left"
-            yield Row(study.slug, f"skipped: {said}", passed=True)
+            yield Row(study.slug, f"skipped: {said}", passed=None)
         else:
             try:
                 yield Row(study.slug, run(study), passed=True)
             except subprocess.TimeoutExpired as error:
-                yield Row(study.slug, f"skipped: not done in {error.timeout:.0f} s", passed=True)
+                yield Row(study.slug, f"skipped: not done in {error.timeout:.0f} s", passed=None)
             except subprocess.CalledProcessError as error:
                 yield Row(study.slug, f"failed: {_last_words(error)}", passed=False)
 
@@ -161,7 +171,7 @@ def _record(study: Study, folder: Path, seconds: float) -> str:
 
 def _table_of(found: Iterable[Held]) -> str:
     rows = [
-        (held.what, held.why or f"{held.apart:.1e}", f"{held.tolerance:.0e}", _word(held.holds))
+        (held.what, held.why or f"{held.apart:.1e}", f"{held.tolerance:.0e}", WORDS[held.holds])
         for held in found
     ]
     return table([("Computation", "Apart", "Tolerance", ""), *rows])
@@ -172,7 +182,3 @@ def _last_words(ended: subprocess.CalledProcessError) -> str:
     events = [EVENT.validate_json(line) for line in last]
     said = [event.error for event in events if isinstance(event, Failed)]
     return said[0] if said else f"its process ended with status {ended.returncode}"
-
-
-def _word(passed: bool) -> str:
-    return "passed" if passed else "FAILED"
