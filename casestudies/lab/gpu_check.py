@@ -1,7 +1,8 @@
 """What a GPU must show in minutes: equal numbers, every smoke preset, and quick ones that fit.
 
 All of it is written to a folder as it is found: `report.md`, in `runs` a record of each quick run,
-as `fixtures/runs` has them, and all of these in `results.json`, to be sent. Nothing is downloaded.
+as `fixtures/runs` has them, and all of these in `results.json`, to be sent, which has none of an
+earlier check. Nothing is downloaded.
 """
 
 import json
@@ -81,7 +82,10 @@ def check(studies: Sequence[Study], minutes: float, folder: Path) -> bool:
     """Find all that the minutes allow, write it to the folder, and return whether all passed."""
     end = monotonic() + 60 * minutes
     folder.mkdir(parents=True, exist_ok=True)
+    sent = folder / "results.json"
+    sent.unlink(missing_ok=True)  # of an earlier check, whose records lie in `runs` yet
     findings = Findings()
+    made: list[dict[str, Any]] = []
 
     def left() -> float:
         return end - monotonic()
@@ -89,12 +93,19 @@ def check(studies: Sequence[Study], minutes: float, folder: Path) -> bool:
     def write() -> None:
         (folder / "report.md").write_text(findings.markdown(), encoding="utf-8")
 
+    def record(study: Study) -> str:
+        begun = monotonic()
+        made.append(records.make(study.slug, QUICK, ["--device", DEVICE], left()))
+        path = records.keep(folder / "runs", study.slug, made[-1])
+        records.gather(made, sent)
+        return f"{monotonic() - begun:.1f} s, {path.name}. {made[-1]['result']['verdict']}"
+
     findings.equal += hold(EQUALITIES, DEVICE)
     findings.kernels += hold_kernels(DEVICE)
     write()
     findings.smoke += smoke(folder / "smoke.json", left())
     write()
-    for row in quick(studies, left, lambda study: _record(study, folder / "runs", left())):
+    for row in quick(studies, left, record):
         findings.quick.append(row)
         write()
     return findings.passed
@@ -159,14 +170,6 @@ def quick(
                 yield Row(study.slug, f"skipped: not done in {error.timeout:.0f} s", passed=None)
             except subprocess.CalledProcessError as error:
                 yield Row(study.slug, f"failed: {_last_words(error)}", passed=False)
-
-
-def _record(study: Study, folder: Path, seconds: float) -> str:
-    begun = monotonic()
-    record = records.make(study.slug, QUICK, ["--device", DEVICE], seconds)
-    path = records.keep(folder, study.slug, record)
-    records.gather(folder, folder.parent / "results.json")
-    return f"{monotonic() - begun:.1f} s, {path.name}. {record['result']['verdict']}"
 
 
 def _table_of(found: Iterable[Held]) -> str:

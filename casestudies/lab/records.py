@@ -49,10 +49,9 @@ def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:
     return path
 
 
-def gather(folder: Path, file: Path) -> None:
-    """Write all records of the folder into one file, a list of them, which is what one sends."""
-    kept = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
-    file.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+def gather(records: Sequence[dict[str, Any]], file: Path) -> None:
+    """Write the records into one file, a list of them, which is what one sends."""
+    file.write_text(json.dumps(records) + "\n", encoding="utf-8")
 
 
 def is_there(folder: Path, slug: str, preset: str, environment: Environment) -> bool:

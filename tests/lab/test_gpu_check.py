@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
@@ -56,9 +57,9 @@ def test_what_was_skipped_is_not_said_to_have_passed() -> None:
     assert head == "# On cuda: passed (2 passed, 0 failed, 2 skipped)"
     assert "| kernels | skipped: No module named 'triton' | 0e+00 | skipped |" in rest
     assert "| zero | skipped | skipped: it runs on cpu |" in rest
-    found.quick.append(Row("lora", "failed: no number", passed=False))
-    assert not found.passed
-    head, *_ = found.markdown().splitlines()
+    failing = replace(found, smoke=[*found.smoke, Row("lora", "failed: no number", passed=False)])
+    assert not failing.passed
+    head, *_ = failing.markdown().splitlines()
     assert head == "# On cuda: FAILED (2 passed, 1 failed, 2 skipped)"
 
 
@@ -136,8 +137,30 @@ def test_a_record_is_named_after_the_card(tmp_path) -> None:
     result["environment"] |= {"device": "cuda", "gpu": gpu}
     path = records.keep(tmp_path / "runs", "toy", {"preset": "quick", "result": result})
     assert path.name == "toy-quick-nvidia-h100-80gb-hbm3.json"
-    records.gather(path.parent, tmp_path / "results.json")
-    assert json.loads((tmp_path / "results.json").read_text()) == [json.loads(path.read_text())]
+
+
+def test_what_is_sent_is_of_this_check_alone(monkeypatch, tmp_path) -> None:
+    """An earlier check, of an older version, has left a record that no import takes any more."""
+    monkeypatch.setattr(gpu_check, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu_check, "EQUALITIES", ())
+    monkeypatch.setattr(gpu_check, "hold_kernels", lambda device: [])
+    monkeypatch.setattr(gpu_check, "smoke", lambda report, seconds: [])
+    older = tmp_path / "runs" / "older-quick-nvidia-h100.json"
+    older.parent.mkdir()
+    older.write_text('{"preset": "no longer"}')
+    sent = tmp_path / "results.json"
+    sent.write_text(f"[{older.read_text()}]")
+
+    gpu_check.check([], 1, tmp_path)
+    assert not sent.exists()
+
+    def made(slug: str, preset: str, *given: object) -> dict[str, Any]:
+        return {"preset": preset, "result": document() | {"study": slug}}
+
+    monkeypatch.setattr(records, "make", made)
+    gpu_check.check([study_of(0, "one"), study_of(0.001, "two")], 1, tmp_path)
+    assert [record["result"]["study"] for record in json.loads(sent.read_text())] == ["one", "two"]
+    assert older.exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
