@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from casestudies.lab import kernels, records
-from casestudies.lab.batch import reason_to_skip, table
+from casestudies.lab.batch import reason_to_skip, table, to_its_end
 from casestudies.lab.contract import QUICK, Study
 from casestudies.lab.equality import EQUALITIES
 from casestudies.lab.measure.equality import Held, hold
@@ -128,9 +128,7 @@ def smoke(report: Path, seconds: float) -> list[Row]:
     report.unlink(missing_ok=True)
     ended = ""
     try:
-        done = subprocess.run(
-            command, check=False, timeout=max(seconds, 0), stdout=subprocess.DEVNULL
-        )
+        done = to_its_end(command, max(seconds, 0), stdout=subprocess.DEVNULL)
         if done.returncode > 1 or done.returncode < 0:
             ended = f"failed: run-all ended with status {done.returncode}"
     except subprocess.TimeoutExpired:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from casestudies.lab.batch import to_its_end
 from casestudies.lab.result import Environment
 
 
@@ -25,13 +26,8 @@ def make(
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "casestudies.lab", "run", slug, "--preset", preset]
         started = datetime.now(UTC)
-        subprocess.run(
-            [*command, *options, "--json", str(result)],
-            check=True,
-            timeout=seconds,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command += [*options, "--json", str(result)]
+        to_its_end(command, seconds, stdout=subprocess.PIPE).check_returncode()
         return {
             "preset": preset,
             "started": started.isoformat(),
