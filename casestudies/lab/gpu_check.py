@@ -20,7 +20,6 @@ from casestudies.lab.batch import reason_to_skip, table, to_its_end
 from casestudies.lab.contract import QUICK, Study
 from casestudies.lab.equality import EQUALITIES
 from casestudies.lab.measure.equality import Held, hold
-from casestudies.lab.result import EVENT, Failed
 
 DEVICE = "cuda"
 # A preset declares the minutes that it takes on two CPU cores; on a GPU those that ship took about
@@ -167,7 +166,7 @@ def quick(
             except subprocess.TimeoutExpired as error:
                 yield Row(study.slug, f"skipped: not done in {error.timeout:.0f} s", passed=None)
             except subprocess.CalledProcessError as error:
-                yield Row(study.slug, f"failed: {_last_words(error)}", passed=False)
+                yield Row(study.slug, f"failed: {records.last_words(error)}", passed=False)
 
 
 def _table_of(found: Iterable[Held]) -> str:
@@ -176,10 +175,3 @@ def _table_of(found: Iterable[Held]) -> str:
         for held in found
     ]
     return table([("Computation", "Apart", "Tolerance", ""), *rows])
-
-
-def _last_words(ended: subprocess.CalledProcessError) -> str:
-    last = (ended.stdout or "").splitlines()[-1:]
-    events = [EVENT.validate_json(line) for line in last]
-    said = [event.error for event in events if isinstance(event, Failed)]
-    return said[0] if said else f"its process ended with status {ended.returncode}"

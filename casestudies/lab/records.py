@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from casestudies.lab.batch import to_its_end
-from casestudies.lab.result import Environment
+from casestudies.lab.result import EVENT, Environment, Failed
 
 
 def make(
@@ -34,6 +34,14 @@ def make(
             "finished": datetime.now(UTC).isoformat(),
             "result": json.loads(result.read_text("utf-8")),
         }
+
+
+def last_words(ended: subprocess.CalledProcessError) -> str:
+    """Return why a run that `make` began has failed, by the last event that it wrote."""
+    last = (ended.stdout or "").splitlines()[-1:]
+    events = [EVENT.validate_json(line) for line in last]
+    said = [event.error for event in events if isinstance(event, Failed)]
+    return said[0] if said else f"its process ended with status {ended.returncode}"
 
 
 def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:

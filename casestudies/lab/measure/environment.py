@@ -62,6 +62,12 @@ def environment(device: Literal["cpu", "cuda"]) -> Environment:
     )
 
 
+def environments() -> dict[str, Environment]:
+    """Return what `environment` says by each device that PyTorch can use here, the best first."""
+    found = {"cuda": environment("cuda")} if torch.cuda.is_available() else {}
+    return {**found, "cpu": environment("cpu")}
+
+
 def _version(library: str) -> str | None:
     try:
         return version(library)
