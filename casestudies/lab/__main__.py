@@ -104,13 +104,14 @@ def run(
     The last event is Finished, which holds the result, or Failed; then the cause is raised.
     """
     from casestudies.lab.measure.energy import Meter
-    from casestudies.lab.measure.environment import environment
+    from casestudies.lab.measure.environment import environment, keep_float32
 
     head: dict[str, Any] = {
         "study": study.slug,
         "parameters": parameters.model_dump(mode="json"),
         "seed": setup.seed,
     }
+    keep_float32()
     found = environment(setup.device)
     emit(Started(**head, environment=found))
     report = Report(study, emit)
@@ -181,7 +182,9 @@ def _gpu_check(options: argparse.Namespace) -> int:
         sys.stderr.write("gpu-check needs a CUDA device; this machine has none\n")
         return NOT_VALID
     from casestudies.lab import gpu_check
+    from casestudies.lab.measure.environment import keep_float32
 
+    keep_float32()
     passed = gpu_check.check(list(STUDIES.values()), options.minutes, options.report)
     sys.stdout.write((options.report / "report.md").read_text(encoding="utf-8"))
     return int(not passed)

@@ -5,10 +5,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
+from typing import Any
+
+import psutil
 
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine
@@ -84,6 +88,32 @@ def in_own_process(
             if isinstance(event, Failed):
                 reason = event.error
     return result or f"failed: {reason or f'its process ended with status {process.returncode}'}"
+
+
+def to_its_end(
+    command: Sequence[str], seconds: float | None = None, **streams: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the command as `subprocess.run` does; when its time is over end all that it has started.
+
+    A study in a process of its own would otherwise live on, and keep the card's memory, until it
+    next says something. All stay in this process's group, so that Ctrl-C reaches them, too.
+    """
+    with subprocess.Popen(command, text=True, **streams) as process:
+        try:
+            said, _ = process.communicate(timeout=seconds)
+        except BaseException:
+            _end_whole(process)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, said)
+
+
+def _end_whole(process: subprocess.Popen[str]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for one in started:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def write_report(path: Path, ended: Sequence[Ended]) -> None:

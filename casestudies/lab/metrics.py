@@ -197,6 +197,15 @@ PRODUCT_SPEED = Metric(
     "time of the dense product divided by the variant's, alternating, median of rounds",
     relative_to="dense",
 )
+SHARE_OF_COPYING = Metric(
+    "share of copying",
+    "%",
+    HIGHER,
+    "throughput",
+    "timed",
+    "time in which the device copies as many bytes as must be moved, of the time taken: at 100 %"
+    " memory allows no more",
+)
 COMPRESSION_TIME = Metric(
     "compression time",
     "s",

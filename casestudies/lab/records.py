@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from casestudies.lab.result import Environment
+from casestudies.lab.batch import to_its_end
+from casestudies.lab.result import EVENT, Environment, Failed
 
 
 def make(
@@ -25,19 +26,22 @@ def make(
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "casestudies.lab", "run", slug, "--preset", preset]
         started = datetime.now(UTC)
-        subprocess.run(
-            [*command, *options, "--json", str(result)],
-            check=True,
-            timeout=seconds,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command += [*options, "--json", str(result)]
+        to_its_end(command, seconds, stdout=subprocess.PIPE).check_returncode()
         return {
             "preset": preset,
             "started": started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
             "result": json.loads(result.read_text("utf-8")),
         }
+
+
+def last_words(ended: subprocess.CalledProcessError) -> str:
+    """Return why a run that `make` began has failed, by the last event that it wrote."""
+    last = (ended.stdout or "").splitlines()[-1:]
+    events = [EVENT.validate_json(line) for line in last]
+    said = [event.error for event in events if isinstance(event, Failed)]
+    return said[0] if said else f"its process ended with status {ended.returncode}"
 
 
 def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:
@@ -49,10 +53,9 @@ def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:
     return path
 
 
-def gather(folder: Path, file: Path) -> None:
-    """Write all records of the folder into one file, a list of them, which is what one sends."""
-    kept = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
-    file.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+def gather(records: Sequence[dict[str, Any]], file: Path) -> None:
+    """Write the records into one file, a list of them, which is what one sends."""
+    file.write_text(json.dumps(records) + "\n", encoding="utf-8")
 
 
 def is_there(folder: Path, slug: str, preset: str, environment: Environment) -> bool:

@@ -155,11 +155,12 @@ class Environment(Form):
     precision: Name | None = None
     model: SourceFile | None = None
     text: SourceFile | None = None
+    tf32: bool | None = None
     energy: Energy | None = None
 
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _said(write(self), "instructions", "energy")
+        return _said(write(self), "instructions", "tf32", "energy")
 
     @model_validator(mode="after")
     def _bounded(self) -> "Environment":

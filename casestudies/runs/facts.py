@@ -11,11 +11,12 @@ from casestudies.models import Run
 
 SHOWN_FIRST = (
     *("processor", "instructions", "cores", "threads", "memory_bytes"),
-    *("gpu", "device", "precision"),
+    *("gpu", "device", "precision", "tf32"),
     *("energy", "model", "text", "commit", "python", "libraries", "system"),
 )
 NAMES = {
     "gpu": "GPU",
+    "tf32": "TF32 in place of float32",
     "memory_bytes": "memory",
     "gpu_joules": "whole GPU (NVML)",
     "processor_joules": "all processors (RAPL)",

@@ -1,18 +1,26 @@
 """The results that ship with the project."""
 
 import json
+import os
 import shutil
+import subprocess
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
-from django.core.management import call_command
+import torch
+from django.core.management import CommandError, call_command
 
 from casestudies.choices import Device
 from casestudies.lab import records
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import CLAIMS, QUICK
-from casestudies.lab.result import Environment
+from casestudies.lab.contract import CLAIMS, QUICK, Study
+from casestudies.lab.machine import Needs
+from casestudies.lab.measure import environment
+from casestudies.lab.result import Environment, Gpu
+from casestudies.management.commands import make_reference_runs
 from casestudies.models import Run
 from casestudies.studies import reference_runs
 from casestudies.studies.claims_table import claims_table
@@ -20,6 +28,7 @@ from reviewapp.corpus.models import Review
 from taxonomy.choices import AxisKind, Status
 from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import a_finished_run
+from tests.lab.declared import document, toy
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +72,78 @@ def test_a_run_is_made_kept_and_not_repeated_at_the_same_commit(
     assert not records.is_there(
         tmp_path, "kv-cache", "smoke", Environment(**record | {"cores": 99, "commit": "a" * 40})
     )
+
+
+@pytest.fixture
+def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return what makes reference runs of studies that take no time, and returns what it said.
+
+    The one called "fails" raises, and "refused" has a parameter that is not valid.
+    """
+    monkeypatch.setattr(environment, "MOMENT", 0.01)
+    monkeypatch.setattr(environment, "_commit", lambda: "a" * 40)
+    monkeypatch.setattr(reference_runs, "FOLDER", tmp_path)
+
+    def make(slug: str, preset: str, options: Sequence[str]) -> dict[str, Any]:
+        if slug == "fails":
+            said = '{"event": "failed", "error": "ArithmeticError: no number"}\n'
+            raise subprocess.CalledProcessError(1, "run", said)
+        if slug == "refused":
+            raise subprocess.CalledProcessError(2, "run", "")
+        here = environment.environment("cuda" if "cuda" in options else "cpu")
+        return {"preset": preset, "result": document(environment=here.model_dump())}
+
+    monkeypatch.setattr(records, "make", make)
+
+    def made(**studies: Study) -> str:
+        monkeypatch.setattr(make_reference_runs, "STUDIES", studies)
+        said = StringIO()
+        try:
+            call_command("make_reference_runs", presets=["quick"], stdout=said)
+        except CommandError as error:
+            said.write(str(error))
+        return said.getvalue()
+
+    return made
+
+
+def a_study(slug: str, **changes: Any) -> Study:
+    return toy(slug=slug, **{"needs": lambda parameters: Needs()} | changes)
+
+
+def test_a_study_that_fails_ends_no_other_and_is_named_at_the_end(quickly) -> None:
+    needy = a_study("needy", needs=lambda parameters: Needs(gpus=99))
+    first, second, third, *rest = quickly(
+        fails=a_study("fails"), refused=a_study("refused"), needy=needy, good=a_study("good")
+    ).splitlines()
+    assert first == "fails quick: failed: ArithmeticError: no number"
+    assert second == "refused quick: failed: its process ended with status 2"
+    assert third.startswith("needy quick: skipped: needs 99 GPUs; this machine has ")
+    assert len(list(reference_runs.FOLDER.glob("good-quick-*-core-cpu.json"))) == 1
+    assert rest[-1] == "2 failed: fails quick, refused quick"
+
+
+def test_each_is_sought_under_the_hardware_that_it_runs_on(quickly, monkeypatch) -> None:
+    """A study that runs on the CPU alone is not repeated because there is a GPU."""
+    card = Gpu(name="A card", memory_bytes=2**30)
+    monkeypatch.setattr(environment, "_gpu", lambda: card)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    studies = {"both": a_study("both"), "alone": a_study("alone", devices=("cpu",))}
+    both, alone = quickly(**studies).splitlines()
+    assert both == "both-quick-a-card.json"
+    assert alone.endswith("-core-cpu.json")
+    assert quickly(**studies).splitlines() == [
+        f"{slug} quick: measured at this commit before" for slug in studies
+    ]
+
+
+def test_a_card_that_pytorch_cannot_use_is_left_alone(quickly, monkeypatch, tmp_path) -> None:
+    listing = tmp_path / "nvidia-smi"
+    listing.write_text("#!/bin/sh\necho 'GPU 0: A card (UUID: GPU-1b2c)'\n")
+    listing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert quickly(both=a_study("both")).endswith("-core-cpu.json\n")
 
 
 def test_loading_again_changes_only_what_the_files_have_changed(

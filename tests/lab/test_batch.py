@@ -1,11 +1,14 @@
 """Running every study in one process, and the table of what came of each."""
 
 import json
+import os
+import select
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from casestudies.lab.batch import Ended, carry_out, in_own_process, write_report
+from casestudies.lab.batch import Ended, carry_out, in_own_process, to_its_end, write_report
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.models import files
 from casestudies.lab.result import Event
@@ -41,6 +44,18 @@ def test_a_process_of_its_own_that_fails_says_why(tmp_path: Path) -> None:
     assert [event.event for event in events][-1] == "failed"
     said = in_own_process(STUDIES["sparsegpt"], ["--preset", "none"], events.append)
     assert said == "failed: its process ended with status 2"
+
+
+@pytest.mark.parametrize("stdout", [subprocess.PIPE, subprocess.DEVNULL])
+def test_a_process_whose_time_is_over_leaves_none_that_it_has_started(stdout: int) -> None:
+    """As run-all starts one for a study that is isolated, which would keep its memory."""
+    ended, living = os.pipe()  # which is closed once the last of them is gone
+    command = ["sh", "-c", "sleep 60 & wait"]
+    with pytest.raises(subprocess.TimeoutExpired):
+        to_its_end(command, 0.5, stdout=stdout, pass_fds=[living])
+    os.close(living)
+    assert select.select([ended], [], [], 5)[0]
+    os.close(ended)
 
 
 @pytest.mark.parametrize("ending", [".md", ".html", ".json"])

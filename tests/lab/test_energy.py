@@ -1,8 +1,11 @@
 """Energy by the counters of the machine, and what is said of its graphics processor."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from casestudies.lab.measure.energy import Meter
 from casestudies.lab.measure.environment import said_of_gpu
@@ -65,6 +68,54 @@ def test_a_counter_that_is_lost_meanwhile_says_nothing(tmp_path: Path) -> None:
     with Meter("cpu", tmp_path) as meter:
         (package / "energy_uj").unlink()
     assert meter.energy is None
+
+
+class CardIsLost(Exception):
+    """What NVML raises."""
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int | Exception]:
+    """Return the millijoules that a card's counter is to say, one after another."""
+    to_say: list[int | Exception] = [0]  # it is tried once before a run
+
+    def say(card: str) -> int:
+        said = to_say.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    nvml = SimpleNamespace(
+        NVMLError=CardIsLost,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=str,
+        nvmlDeviceGetTotalEnergyConsumption=say,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    card = SimpleNamespace(uuid="1b2c-01")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    return to_say
+
+
+@pytest.mark.parametrize(
+    ("said", "joules"),
+    [
+        ([3000, 5500], 2.5),
+        ([3000, CardIsLost("GPU is lost")], None),
+        ([CardIsLost("GPU is lost"), 3000], None),
+        ([3000, 1000], None),  # of a driver that was loaded anew
+    ],
+)
+def test_a_card_whose_counter_is_lost_costs_the_run_nothing_else(
+    tmp_path: Path,
+    counted: list[int | Exception],
+    said: list[int | Exception],
+    joules: float | None,
+) -> None:
+    counted += said
+    with Meter("cuda", tmp_path) as meter:
+        pass
+    assert (meter.energy.gpu_joules if meter.energy else None) == joules
 
 
 def test_the_card_that_is_used_is_told_from_its_neighbours() -> None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from casestudies.lab.batch import reason_to_skip
 from casestudies.lab.contract import Preset
 from casestudies.lab.gpu_check import Findings, Row
 from casestudies.lab.machine import Needs
-from casestudies.lab.measure.equality import Equality, hold
+from casestudies.lab.measure.equality import Equality, Held, hold
 from tests.lab.declared import document, toy
 from tests.lab.smoke import lab
 
@@ -44,12 +45,37 @@ def test_what_is_further_apart_or_cannot_be_computed_does_not_hold() -> None:
     assert "| exact | " in Findings(equal=[apart]).markdown()
 
 
+def test_what_was_skipped_is_not_said_to_have_passed() -> None:
+    found = Findings(
+        equal=[Held("exact", 1e-5, holds=True, apart=0.0)],
+        kernels=[Held("kernels", 0, holds=None, why="skipped: No module named 'triton'")],
+        smoke=[Row("kv-cache", "1.0 s. Done.", passed=True)],
+        quick=[Row("zero", "skipped: it runs on cpu", passed=None)],
+    )
+    assert found.passed
+    head, *rest = found.markdown().splitlines()
+    assert head == "# On cuda: passed (2 passed, 0 failed, 2 skipped)"
+    assert "| kernels | skipped: No module named 'triton' | 0e+00 | skipped |" in rest
+    assert "| zero | skipped | skipped: it runs on cpu |" in rest
+    failing = replace(found, smoke=[*found.smoke, Row("lora", "failed: no number", passed=False)])
+    assert not failing.passed
+    head, *_ = failing.markdown().splitlines()
+    assert head == "# On cuda: FAILED (2 passed, 1 failed, 2 skipped)"
+
+
+def test_smoke_presets_that_this_machine_lacks_something_for_are_skipped() -> None:
+    lacks = {"study": "zero", "seconds": 0.0, "reason": "skipped: needs 2 GPUs", "result": None}
+    fails = lacks | {"reason": "failed: ArithmeticError: no number"}
+    done = lacks | {"reason": "", "result": document()}
+    assert [gpu_check.row_of(row).passed for row in (lacks, fails, done)] == [None, False, True]
+
+
 def test_what_a_package_is_missing_for_is_left_out() -> None:
     def needs_a_package(device: str) -> float:
         return float(import_module("no_such_package").apart(device))
 
     (left_out,) = hold([Equality("needy", 0, needs_a_package)], "cpu")
-    assert left_out.holds
+    assert left_out.holds is None
     assert left_out.why == "skipped: No module named 'no_such_package'"
 
 
@@ -70,7 +96,7 @@ def test_quick_presets_run_from_the_shortest_as_long_as_there_is_time() -> None:
     assert list(rows) == ["of-1", "of-2", "of-3"]
     assert [row.said for row in rows.values()][:2] == ["ran of-1", "ran of-2"]
     assert rows["of-3"].said == ("skipped: declares 3 min on two CPU cores; 0.3 are left")
-    assert all(row.passed for row in rows.values())
+    assert [row.passed for row in rows.values()] == [True, True, None]
 
 
 def test_one_that_fails_says_why_and_ends_no_other() -> None:
@@ -85,7 +111,7 @@ def test_one_that_fails_says_why_and_ends_no_other() -> None:
     rows = rows_of(1000, run)
     assert {slug: (row.said, row.passed) for slug, row in rows.items()} == {
         "of-1": ("failed: ArithmeticError: no number", False),
-        "of-2": ("skipped: not done in 30 s", True),
+        "of-2": ("skipped: not done in 30 s", None),
         "of-3": ("ran", True),
     }
 
@@ -111,8 +137,30 @@ def test_a_record_is_named_after_the_card(tmp_path) -> None:
     result["environment"] |= {"device": "cuda", "gpu": gpu}
     path = records.keep(tmp_path / "runs", "toy", {"preset": "quick", "result": result})
     assert path.name == "toy-quick-nvidia-h100-80gb-hbm3.json"
-    records.gather(path.parent, tmp_path / "results.json")
-    assert json.loads((tmp_path / "results.json").read_text()) == [json.loads(path.read_text())]
+
+
+def test_what_is_sent_is_of_this_check_alone(monkeypatch, tmp_path) -> None:
+    """An earlier check, of an older version, has left a record that no import takes any more."""
+    monkeypatch.setattr(gpu_check, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu_check, "EQUALITIES", ())
+    monkeypatch.setattr(gpu_check, "hold_kernels", lambda device: [])
+    monkeypatch.setattr(gpu_check, "smoke", lambda report, seconds: [])
+    older = tmp_path / "runs" / "older-quick-nvidia-h100.json"
+    older.parent.mkdir()
+    older.write_text('{"preset": "no longer"}')
+    sent = tmp_path / "results.json"
+    sent.write_text(f"[{older.read_text()}]")
+
+    gpu_check.check([], 1, tmp_path)
+    assert not sent.exists()
+
+    def made(slug: str, preset: str, *given: object) -> dict[str, Any]:
+        return {"preset": preset, "result": document() | {"study": slug}}
+
+    monkeypatch.setattr(records, "make", made)
+    gpu_check.check([study_of(0, "one"), study_of(0.001, "two")], 1, tmp_path)
+    assert [record["result"]["study"] for record in json.loads(sent.read_text())] == ["one", "two"]
+    assert older.exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

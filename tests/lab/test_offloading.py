@@ -2,22 +2,27 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from casestudies.lab.contract import not_run
 from casestudies.lab.measure.tensors import NO_CAP, Device, NoRoom
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import LanguageModel
-from casestudies.lab.studies.offloading import placements
+from casestudies.lab.report import Report
+from casestudies.lab.studies.offloading import placements, states
+from casestudies.lab.studies.offloading.about import FETCHED, STUDY, WINDOW, window_speed
 from casestudies.lab.studies.offloading.carrying import EmulatedLink
-from casestudies.lab.studies.offloading.inference import stock
+from casestudies.lab.studies.offloading.inference import Place, stock
 from casestudies.lab.studies.offloading.placements import Disk
 from casestudies.lab.studies.offloading.schedule import Offloaded, OnDevice
 from casestudies.lab.studies.offloading.training import Placement, Training, units_of
 from casestudies.lab.train import loop
+from tests.lab.declared import measured, on_a_gpu
 
 FAST = 1e12  # bytes a second
 WIDTH, LAYERS, VOCABULARY = 32, 5, 96
@@ -103,6 +108,74 @@ def trained(make: Callable[..., Placement], device: Device, host) -> torch.Tenso
 def test_training_ends_with_the_same_weights_wherever_its_states_lie(variant: str) -> None:
     expected = trained(placements.OnDevice, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
     assert trained(PLACED[variant], Device("cpu", NO_CAP), Device("cpu", NO_CAP)).equal(expected)
+
+
+class LateLink:
+    """Copies nothing before somebody waits for it; says how much was on its way at most."""
+
+    def __init__(self) -> None:
+        self.bytes = self.most = 0
+        self._on_way: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def carry(self, source: torch.Tensor, target: torch.Tensor) -> Callable[[], object]:
+        self.bytes += source.nbytes
+        sent = source, target
+        self._on_way.append(sent)
+        self.most = max(self.most, len(self._on_way))
+        return lambda: self._arrive(sent)
+
+    def _arrive(self, sent: tuple[torch.Tensor, torch.Tensor]) -> None:
+        while any(sent is other for other in self._on_way):
+            source, target = self._on_way.pop(0)
+            target.copy_(source)
+
+    def close(self) -> None:
+        assert not self._on_way
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_window_that_comes_ahead_trains_as_one_that_is_waited_for(ahead: bool) -> None:
+    expected = trained(placements.OnDevice, Device("cpu", NO_CAP), Device("cpu", NO_CAP))
+    ends, block = (len(unit) for unit in units_of(a_model())[:2])
+    cap = 2 * (2 * ends + 4 * block)  # the ends with their gradient, two blocks, two gradients
+    late = LateLink()
+    window = partial(placements.LinkedWindow, link=late, ahead=ahead)
+    assert trained(window, Device("cpu", cap), Device("cpu", NO_CAP)).equal(expected)
+    late.close()
+    assert (late.most > 1) is ahead
+
+
+def test_training_with_a_window_is_timed_beside_layers_on_demand() -> None:
+    events: list[Any] = []
+    batches = torch.randint(VOCABULARY, (1, 2, 9), generator=torch.Generator().manual_seed(1))
+    task = states.Task(VOCABULARY, WIDTH, LAYERS, batches, 0, 1000)
+    states.time_window(task, Place("cpu", FAST), 2, Report(STUDY, events.append))
+    found = {(event.metric, event.variant): event for event in events}
+    assert found.keys() == {
+        ("training tokens per second", WINDOW),
+        ("training tokens per second", FETCHED),
+        ("weight difference", FETCHED),
+    }
+    assert found["weight difference", FETCHED].value == 0
+    for variant in (WINDOW, FETCHED):
+        assert found["training tokens per second", variant].n == 2
+        assert found["training tokens per second", variant].value > 0
+
+
+@pytest.mark.parametrize(
+    ("fold", "status"),
+    [(1.19, "not reproduced"), (1.2, "direction agrees"), (9, "direction agrees")],
+)
+def test_a_window_is_judged_by_its_rule_and_never_supported(fold: float, status: str) -> None:
+    name = "training tokens per second"
+    rows: list[tuple[str, str, float, dict[str, Any]]]
+    rows = [(name, FETCHED, 1000, {}), (name, WINDOW, 1000 * fold, {})]
+    result = measured(STUDY, rows)
+    assert window_speed(on_a_gpu(result)).status == status
+    assert window_speed(result) == not_run("needs a GPU")
+    assert STUDY.judge(on_a_gpu(measured(STUDY, [])))["sun2022stronghold-1"].status == "not run"
+    small = measured(STUDY, rows, layers=2)
+    assert window_speed(on_a_gpu(small)).status == "not run"
 
 
 def test_states_may_lie_in_files(tmp_path) -> None:

@@ -78,11 +78,16 @@ def floor(
 def _tiling(queries: int, width: int, number_bytes: int) -> dict[str, int]:
     """Return the largest tiles whose sums and products stay in registers, on Ampere and Hopper."""
     if number_bytes == 4:  # products made of three hold three times as much
-        m, n, warps = (32, 32, 4) if width <= 64 else (32, 32, 8) if width <= 128 else (16, 16, 8)
+        m, n, warps = (32, 32, 4) if width <= 64 else (16, 32, 4) if width <= 128 else (16, 32, 8)
     else:
-        m, n, warps = (128, 64, 8) if width <= 64 else (128, 32, 8) if width <= 128 else (64, 32, 8)
-    m = min(m, max(FEW, triton.next_power_of_2(queries)))
-    return {"M": m, "N": n, "num_warps": min(warps, max(4, m // FEW)), "num_stages": 2}
+        m, n, warps = (128, 64, 8) if width <= 64 else (128, 32, 8) if width <= 128 else (64, 32, 4)
+    rows = min(m, max(FEW, triton.next_power_of_2(queries)))
+    return {
+        "M": rows,
+        "N": n,
+        "num_warps": warps if rows == m else 4,
+        "num_stages": 1 if number_bytes == 4 and width > 128 else 2,
+    }
 
 
 @triton.jit

@@ -59,13 +59,16 @@ class Meter:
         self.energy: Energy | None = None
 
     def __enter__(self) -> "Meter":
-        self._gpu_before = self._gpu() if self._gpu else 0.0
+        self._gpu_before = self._gpu() if self._gpu else None
         if self._packages:
             self._looks.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        gpu = self._gpu() - self._gpu_before if self._gpu else None
+        now = self._gpu() if self._gpu else None
+        gpu = None if now is None or self._gpu_before is None else now - self._gpu_before
+        if gpu is not None and gpu < 0:  # its driver was loaded anew
+            gpu = None
         if self._packages:
             self._left.set()
             self._looks.join()
@@ -85,8 +88,11 @@ class Meter:
                 return
 
 
-def _counter_of_gpu() -> Callable[[], float] | None:  # pragma: no cover - needs a GPU
-    """Return what reads the joules that the GPU has taken since its driver was loaded."""
+def _counter_of_gpu() -> Callable[[], float | None] | None:
+    """Return what reads the joules that the GPU has taken since its driver was loaded.
+
+    It returns None once the counter is lost.
+    """
     try:
         import pynvml
     except ImportError:
@@ -98,4 +104,11 @@ def _counter_of_gpu() -> Callable[[], float] | None:  # pragma: no cover - needs
         pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
     except (AttributeError, pynvml.NVMLError):  # an older card, or an older PyTorch
         return None
-    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(card) / 1000
+
+    def joules() -> float | None:
+        try:
+            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(card) / 1000)
+        except pynvml.NVMLError:
+            return None
+
+    return joules

@@ -23,7 +23,19 @@ INSTRUCTIONS = (
     *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimddp", "sve", "i8mm", "bf16"),
 )
-LIBRARIES = ("torch", "numpy", "numba", "gguf", "tokenizers")
+LIBRARIES = ("torch", "triton", "numpy", "numba", "gguf", "tokenizers")
+
+
+def keep_float32() -> None:
+    """Let no product or convolution of float32 be computed in TF32, which has 10 bits of 23."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def takes_tf32() -> bool:
+    """Return whether a GPU may compute products or convolutions of float32 in TF32."""
+    in_products = torch.get_float32_matmul_precision() != "highest"
+    return in_products or torch.backends.cudnn.allow_tf32
 
 
 def environment(device: Literal["cpu", "cuda"]) -> Environment:
@@ -41,6 +53,7 @@ def environment(device: Literal["cpu", "cuda"]) -> Environment:
         threads=torch.get_num_threads(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpu=_gpu() if device == "cuda" else None,
+        tf32=takes_tf32() if device == "cuda" else None,
         load=round(cores * psutil.cpu_percent(MOMENT) / 100, 2),
         system=platform.platform(),
         python=platform.python_version(),
@@ -57,6 +70,12 @@ def lacking_memory(device: str, gib: float) -> str:
     return (  # pragma: no cover - needs a GPU
         f"that needs {gib:g} GiB; this GPU has {offered:.0f}" if offered < gib else ""
     )
+
+
+def environments() -> dict[str, Environment]:
+    """Return what `environment` says by each device that PyTorch can use here, the best first."""
+    found = {"cuda": environment("cuda")} if torch.cuda.is_available() else {}
+    return {**found, "cpu": environment("cpu")}
 
 
 def _version(library: str) -> str | None:

@@ -28,12 +28,12 @@ class Equality:
 class Held:
     """How an equality came out; `apart` is None where it could not be computed, and `why` says.
 
-    What a package is missing for is left out, and breaks nothing.
+    What a package is missing for is skipped: nobody knows whether it holds, and `holds` is None.
     """
 
     what: str
     tolerance: float
-    holds: bool
+    holds: bool | None
     apart: float | None = None
     why: str = ""
 
@@ -44,7 +44,7 @@ def hold(equalities: Iterable[Equality], device: str) -> Iterator[Held]:
         try:
             apart = equality.apart(device)
         except ModuleNotFoundError as error:
-            yield Held(equality.what, equality.tolerance, holds=True, why=f"skipped: {error}")
+            yield Held(equality.what, equality.tolerance, holds=None, why=f"skipped: {error}")
         except Exception as error:  # noqa: BLE001 - one that fails ends no other
             said = f"{type(error).__name__}: {error}"
             yield Held(equality.what, equality.tolerance, holds=False, why=said)

@@ -1,4 +1,4 @@
-"""Compile every kernel as its equality would launch it, for a GPU that need not be here.
+"""Compile every kernel as equalities and studies launch it, for a GPU that need not be here.
 
 The argument is the compute capability, such as 90.
 Prints a JSON list: what, kernel, compute capability, registers of a thread, bytes of shared memory
@@ -12,6 +12,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
 from casestudies.lab.kernels import equalities
+from tests.lab.kernels.launched import launches
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
@@ -53,16 +57,22 @@ def main(capability: int) -> None:
     JITFunction.run = compile_only
     driver.set_active(Absent(capability))
     found, known = [], set()
-    for equality in equalities():
+    for what, launch in chain(held(), launches()):
         compiled.clear()
         # What was never computed may be as wrong as it likes.
         with contextlib.suppress(ArithmeticError, IndexError):
-            equality.apart("cpu")
+            launch()
         for name, kernel in compiled.items():
             if name not in known:
-                found.append({"what": equality.what, **resources(kernel, capability)})
+                found.append({"what": what, **resources(kernel, capability)})
                 known.add(name)
     json.dump(found, sys.stdout)
+
+
+def held() -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what each equality is, and what launches its kernels."""
+    for equality in equalities():
+        yield equality.what, partial(equality.apart, "cpu")
 
 
 def resources(kernel: Any, capability: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from casestudies.lab.studies.multi_lora.adapters import LowRank
 from casestudies.lab.studies.multi_lora.claims import FROM_PAGES, SWITCH
 from casestudies.lab.studies.multi_lora.timing import layer_runs
 from casestudies.lab.studies.paged_kv_cache import in_place
+from casestudies.lab.studies.paged_kv_cache import study as paged_kv_cache
 from casestudies.lab.studies.paged_kv_cache.about import IN_PLACE
 from casestudies.lab.studies.paged_kv_cache.claims import PAGED
 from casestudies.lab.studies.qmoe import expert_products
@@ -74,7 +75,8 @@ def test_experts_in_code_are_held_against_decoded_ones_and_then_timed(code) -> N
     assert found.of_copying > 0
     report, events = report_on("qmoe")
     qmoe.report_overhead(report, code, 1, found)
-    assert metrics_of(events) == ["equality error", "product overhead"]
+    assert metrics_of(events) == ["equality error", "product overhead", "share of copying"]
+    assert events[-1].value == 100 * found.of_copying
 
 
 def test_wrong_products_of_experts_are_told_and_not_timed(monkeypatch) -> None:
@@ -153,13 +155,18 @@ def test_attention_over_blocks_is_held_against_float64_and_timed() -> None:
     for apart, taken in found.values():
         assert apart < 0.01
         assert len(taken) == 2
+    report, events = report_on("paged-kv-cache")
+    paged_kv_cache.report_attention(found, [20, 5], "cpu", report)
+    assert metrics_of(events) == 2 * ["equality error", "attention time", "share of copying"]
 
     def wrong(*given) -> torch.Tensor:
         return 1.1 * paged.attend(*given)
 
-    apart, taken = in_place.compared(wrong, [20, 5], 16, 2, "cpu")[IN_PLACE]
-    assert apart > in_place.WRONG
-    assert not taken
+    found = in_place.compared(wrong, [20, 5], 16, 2, "cpu")
+    assert found[IN_PLACE][0] > in_place.WRONG
+    report, events = report_on("paged-kv-cache")
+    paged_kv_cache.report_attention({IN_PLACE: found[IN_PLACE]}, [20, 5], "cpu", report)
+    assert metrics_of(events) == ["equality error"]
 
 
 def test_bytes_that_must_be_moved_are_held_against_copying() -> None:

@@ -8,7 +8,8 @@
     chunks                  PatrickStar, §6     what there is room for    the rest      as it comes
 
 A layer window whose host is a disk is ZeRO-Infinity's (§5). What is carried ahead of time, beside
-computation, changes times and no bytes, so here everything is carried when it is needed.
+computation, changes times and no bytes, so that for counting everything is carried when it is
+needed. A window whose blocks do come ahead, over a link, is timed on a GPU.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from casestudies.lab.measure.tensors import Device
+from casestudies.lab.studies.offloading.carrying import Arrival, Carrier
 from casestudies.lab.studies.offloading.training import ENDS, WEIGHT
 from casestudies.lab.train.adamw import adamw
 
@@ -55,6 +57,14 @@ class Disk:
         self._files += 1
         path = str(self._folder / str(self._files))
         return torch.from_file(path, shared=True, size=shape.numel(), dtype=dtype).view(shape)
+
+
+class Pinned(Device):  # pragma: no cover - needs a GPU
+    """The host's memory, of which a card may read and write what is carried; nothing is counted."""
+
+    def empty(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return a tensor whose numbers are not set; states of Adam, in float32, never leave."""
+        return torch.empty(shape, dtype=dtype, pin_memory=dtype == WEIGHT)
 
 
 class Placed:
@@ -227,6 +237,78 @@ class LayerWindow(OptimizerOnHost):
         if unit not in self._there:
             self._there[unit] = self.carry(self._weights[unit], self.device)
         return self._there[unit]
+
+
+class LinkedWindow(LayerWindow):
+    """A layer window over a link: blocks come, and gradients and inputs of blocks leave.
+
+    With `ahead` the next block is on its way while the device computes, and a gradient while the
+    next one is made. Without, each block comes when it is needed, and the device waits for whatever
+    the link carries.
+    """
+
+    def __init__(
+        self, units: Sequence[Tensor], device: Device, host: Memory, link: Carrier, *, ahead: bool
+    ) -> None:
+        super().__init__(units, device, host, size=2 if ahead else 1)
+        self._link, self._ahead = link, ahead
+        self._coming: dict[int, Arrival] = {}
+        self._leaving: list[Arrival] = []
+
+    def weights(self, unit: int) -> Tensor:
+        """Return the unit's weights once they have arrived; see `LayerWindow`."""
+        there = super().weights(unit)
+        if arrived := self._coming.pop(unit, None):
+            arrived()
+        return there
+
+    def room(self, unit: int) -> Tensor:
+        """Return room for the unit's gradient (n), beside the one that leaves."""
+        while len(self._leaving) > 1:
+            self._leaving.pop(0)()
+        return super().room(unit)
+
+    def save(self, hidden: Tensor) -> Tensor:
+        """Send a block's input to the host."""
+        return self._leave(hidden, self.host.empty(hidden.shape, hidden.dtype))
+
+    def restored(self, saved: Tensor) -> Tensor:
+        """Bring a block's input back, which is an activation and not counted."""
+        there = torch.empty_like(saved, device=self._there[ENDS].device)
+        self._send(saved, there)()
+        return there
+
+    def keep(self, unit: int, gradient: Tensor) -> None:
+        """Send the unit's gradient to the host."""
+        self._leave(gradient, self._gradients[unit])
+
+    def update(self, step: int, rate: float) -> None:
+        """Take a step of Adam on the host, once all gradients are there."""
+        for arrived in self._leaving:
+            arrived()
+        self._leaving = []
+        if self._there[ENDS].is_cuda:  # pragma: no cover - needs a GPU
+            torch.cuda.synchronize()  # what arrives is waited for by the card, not by the host
+        super().update(step, rate)
+
+    def _bring(self, unit: int) -> Tensor:
+        if unit not in self._there:
+            weights = self._weights[unit]
+            self._there[unit] = self.device.empty(weights.shape, weights.dtype)
+            self._coming[unit] = self._send(weights, self._there[unit])
+        return self._there[unit]
+
+    def _send(self, tensor: Tensor, there: Tensor) -> Arrival:
+        self.carried += tensor.nbytes
+        return self._link.carry(tensor, there)
+
+    def _leave(self, tensor: Tensor, there: Tensor) -> Tensor:
+        arrived = self._send(tensor, there)
+        if self._ahead:
+            self._leaving.append(arrived)
+        else:
+            arrived()
+        return there
 
 
 class Buckets(OnDevice):

@@ -1,7 +1,9 @@
-"""What each placement of the training states holds and carries, and how large a model it trains."""
+"""What each placement of the training states holds and carries, how large a model it trains, and
+how fast a window does."""
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from casestudies.lab.measure.rounds import alternately
 from casestudies.lab.measure.tensors import NO_CAP, Device, NoRoom
 from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import LanguageModel
@@ -19,13 +22,16 @@ from casestudies.lab.studies.offloading.about import (
     BUCKETS,
     CHUNKED,
     CHUNKS,
+    FETCHED,
     HERE,
     HOST,
     ON_DISK,
     WIDE,
     WINDOW,
 )
-from casestudies.lab.studies.offloading.placements import Disk
+from casestudies.lab.studies.offloading.carrying import link_of
+from casestudies.lab.studies.offloading.inference import Place
+from casestudies.lab.studies.offloading.placements import Disk, LinkedWindow, Pinned
 from casestudies.lab.studies.offloading.training import (
     WEIGHT,
     Trainable,
@@ -129,6 +135,37 @@ def growth(task: Task, report: Report) -> None:
         large = replace(task, layers=task.layers + 1).train(variant)
         weights = WEIGHT.itemsize * (large.parameters - small.parameters)
         report.measure("growth", variant, 100 * (large.device - small.device) / weights)
+
+
+def time_window(task: Task, place: Place, rounds: int, report: Report) -> None:
+    """Report tokens per second of training with a window that comes ahead, and with none.
+
+    Both have the link, and as much of the device as the window has taken in a step, with room for
+    gradients that were still on their way. All batches but the first are left out.
+    """
+    model = task.model()
+    units = units_of(model)
+    batch = torch.as_tensor(task.batches)[0].to(place.device)
+    with closing(link_of(place.device, place.rate)) as link:
+
+        def placed(cap: int, *, ahead: bool) -> LinkedWindow:
+            host = Pinned if place.device == "cuda" else Device
+            device = Device(place.device, cap)
+            return LinkedWindow(units, device, host("cpu", NO_CAP), link, ahead=ahead)
+
+        first = placed(NO_CAP, ahead=True)
+        Training(model, first, RATE).step(batch)
+        cap = first.device.peak + 2 * WEIGHT.itemsize * max(map(len, units))
+        del first
+        both = {name: placed(cap, ahead=name == WINDOW) for name in (WINDOW, FETCHED)}
+        trainings = {name: Training(model, one, RATE) for name, one in both.items()}
+        steps = {name: partial(training.step, batch) for name, training in trainings.items()}
+        taken = alternately(steps, rounds, place.device)
+    read = batch[:, :-1].numel()
+    for name, times in taken.items():
+        report.measure("training tokens per second", name, [read / seconds for seconds in times])
+    apart = (both[FETCHED].whole() - both[WINDOW].whole()).abs().max().item()
+    report.measure("weight difference", FETCHED, apart)
 
 
 def search(device: int, times: Sequence[int], seed: int, stage: Stage, report: Report) -> None:

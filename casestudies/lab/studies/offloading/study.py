@@ -6,6 +6,7 @@ import torch
 
 from casestudies.lab.contract import Setup
 from casestudies.lab.data import text
+from casestudies.lab.kernels import attempting
 from casestudies.lab.measure.rounds import lengths
 from casestudies.lab.models import files, shapes
 from casestudies.lab.report import Report
@@ -13,16 +14,20 @@ from casestudies.lab.studies.offloading import inference, states
 from casestudies.lab.studies.offloading.about import (
     HERE,
     HOST,
+    LEAST_LAYERS,
     PREFETCH,
     RANKS,
     OffloadingParameters,
 )
 from casestudies.lab.studies.offloading.inference import Place, Times
 from casestudies.lab.studies.offloading.ranks import report_ranks
+from casestudies.lab.studies.offloading.states import Task
 
 TOKENS = 3  # chosen in a row, where logits are compared
 VOCABULARY = 512  # of models with random weights
 STEPS, SEQUENCES, LENGTH = 2, 2, 33  # of training, which is counted
+# Of training that a GPU is timed at, where a block's weights take about as long to come as to use.
+TIMED_WIDTH, TIMED_LAYERS, TIMED_LENGTH = 1536, 8, 2049
 
 
 def run(parameters: OffloadingParameters, setup: Setup, report: Report) -> str:
@@ -51,6 +56,9 @@ def run(parameters: OffloadingParameters, setup: Setup, report: Report) -> str:
         task = states.Task(VOCABULARY, p.width, p.layers, batches, setup.seed, p.bucket)
         states.account(task, report)
         states.growth(task, report)
+        if setup.device == "cuda":  # pragma: no cover - needs a GPU
+            with attempting("Training with a window", report.log):
+                states.time_window(timed(task), place, p.rounds, report)
     with report.stage("training on ranks", 0.05):
         batches = torch.randint(VOCABULARY, (STEPS, RANKS, LENGTH), generator=generator)
         report_ranks(replace(task, batches=batches), report)
@@ -58,6 +66,15 @@ def run(parameters: OffloadingParameters, setup: Setup, report: Report) -> str:
         hosts = lengths(1, p.largest_host, 2)
         states.search(p.memory * 1024, hosts, setup.seed, stage, report)
     return verdict(apart, times, report)
+
+
+def timed(task: Task) -> Task:
+    """Return the training that is timed: the run's own if it is small, to show that it works."""
+    if task.layers < LEAST_LAYERS:
+        return task
+    generator = torch.Generator().manual_seed(task.seed)
+    batches = torch.randint(task.vocabulary, (1, SEQUENCES, TIMED_LENGTH), generator=generator)
+    return replace(task, width=TIMED_WIDTH, layers=TIMED_LAYERS, batches=batches)
 
 
 def verdict(apart: float, times: dict[int, Times], report: Report) -> str:

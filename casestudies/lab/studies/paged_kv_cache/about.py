@@ -265,6 +265,10 @@ STUDY = Study(
             " blocks, a layer of Llama's 8B shape in bfloat16; gathered text by text, or read in"
             " place; alternating, median of rounds",
         ),
+        metrics.SHARE_OF_COPYING.measured(
+            "time in which the GPU copies as many bytes as those texts’ keys, values, queries and"
+            " outputs have, of the median time of that attention"
+        ),
     ),
     series=(Series("filled by block size", "tokens of a block", "tokens", "filled"),),
     headline=(
@@ -296,5 +300,5 @@ STUDY = Study(
     answers=ANSWERS,
     accepts=("text",),
     needs=needs,
-    gpu_only=frozenset({IN_PLACE, "equality error", "attention time"}),
+    gpu_only=frozenset({IN_PLACE, "equality error", "attention time", "share of copying"}),
 )

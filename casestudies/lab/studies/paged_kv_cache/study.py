@@ -206,14 +206,24 @@ def report_in_place(trace: Trace, device: str, report: Report) -> None:
         from casestudies.lab.kernels.paged_attention import attend
 
         found = in_place.compared(attend, tokens, trace.block, trace.p.rounds, device)
-        for name, (apart, taken) in found.items():
-            report.measure("equality error", name, apart)
-            if not taken:
-                report.log(f"Attention, {name}, is wrong: not timed")
-                continue
-            report.measure("attention time", name, [MS * seconds for seconds in taken])
-            share = in_place.share_of_copying(tokens, statistics.median(taken), device)
-            report.log(f"{name}: what must be moved is copied in {share:.0%} of the time")
+        report_attention(found, tokens, device, report)
+
+
+def report_attention(
+    found: Mapping[str, tuple[float, list[float]]],
+    tokens: Sequence[int],
+    device: str,
+    report: Report,
+) -> None:
+    """Report how far attention of each text's token is from float64, and times of what is right."""
+    for name, (apart, taken) in found.items():
+        report.measure("equality error", name, apart)
+        if not taken:
+            report.log(f"Attention, {name}, is wrong: not timed")
+            continue
+        report.measure("attention time", name, [MS * seconds for seconds in taken])
+        share = in_place.share_of_copying(tokens, statistics.median(taken), device)
+        report.measure("share of copying", name, 100 * share)
 
 
 def verdict(trace: Trace, rounds: Sequence[Round], saved: float) -> str:

@@ -330,6 +330,10 @@ STUDY = Study(
             " cache holds, median of rounds; needs a GPU and Triton",
             relative_to="bfloat16",
         ),
+        metrics.SHARE_OF_COPYING.measured(
+            "time in which the GPU copies as many bytes as coded experts, inputs and outputs take,"
+            " the code's table left out, of the median time of their products; needs a GPU"
+        ),
         Metric(
             "experts rounded instead",
             "matrices",
@@ -379,5 +383,5 @@ STUDY = Study(
     accepts=("text",),
     needs=needs,
     isolated=True,
-    gpu_only=frozenset({"equality error", "product overhead", "tokens"}),
+    gpu_only=frozenset({"equality error", "product overhead", "share of copying", "tokens"}),
 )

@@ -324,8 +324,7 @@ def report_overhead(report: Report, code: Code, tokens: int, found: expert_produ
         report.log(f"{code}, {tokens} tokens: not the product of the decoded weights, so not timed")
         return
     report.measure("product overhead", code, list(found.overheads), tokens=tokens)
-    share = f"{found.of_copying:.0%}"
-    report.log(f"{code}, {tokens} tokens: what must be moved is copied in {share} of the time")
+    report.measure("share of copying", code, 100 * found.of_copying, tokens=tokens)
 
 
 def verdict(
