@@ -383,6 +383,11 @@ STUDY = Study(
             " more of them than any cache holds, median of rounds; needs a GPU and Triton",
             relative_to="float16",
         ),
+        metrics.SHARE_OF_COPYING.measured(
+            "time in which the GPU copies as many bytes as packed weights, inputs and outputs take,"
+            " of the median time of the lab’s product, mean over the linear layers of a block;"
+            " needs a GPU and Triton"
+        ),
         Metric(
             REORDERING,
             "x",
@@ -480,6 +485,7 @@ STUDY = Study(
         {
             "equality error",
             "kernel speed",
+            "share of copying",
             "int3 kernel",
             QUANTIZATION_TIME,
             REORDERING,

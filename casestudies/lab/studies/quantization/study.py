@@ -247,12 +247,12 @@ def time_kernels(parameters: QuantizationParameters, setup: Setup, report: Repor
 def report_kernel(report: Report, variant: str, found: gpu_kernels.Timed, **settings: Any) -> None:
     """Report that the products are right, then what they gain; of wrong ones nothing more."""
     report.measure("equality error", variant, found.apart, **settings)
-    named = ", ".join(map(str, (variant, *settings.values())))
     if not found.speeds:
+        named = ", ".join(map(str, (variant, *settings.values())))
         report.log(f"{named}: not the product of the unpacked weights, so not timed")
         return
     report.measure("kernel speed", variant, list(found.speeds), **settings)
-    report.log(f"{named}: what must be moved is copied in {found.of_copying:.0%} of the time")
+    report.measure("share of copying", variant, 100 * found.of_copying, **settings)
 
 
 def verdict(
