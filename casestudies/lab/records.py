@@ -6,9 +6,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from casestudies.lab.batch import to_its_end
 from casestudies.lab.result import EVENT, Environment, Failed
@@ -38,10 +41,11 @@ def make(
 
 def last_words(ended: subprocess.CalledProcessError) -> str:
     """Return why a run that `make` began has failed, by the last event that it wrote."""
-    last = (ended.stdout or "").splitlines()[-1:]
-    events = [EVENT.validate_json(line) for line in last]
-    said = [event.error for event in events if isinstance(event, Failed)]
-    return said[0] if said else f"its process ended with status {ended.returncode}"
+    for last in (ended.stdout or "").splitlines()[-1:]:
+        with suppress(ValidationError):  # one that was killed may have written half of it
+            if isinstance(event := EVENT.validate_json(last), Failed):
+                return event.error
+    return f"its process ended with status {ended.returncode}"
 
 
 def keep(folder: Path, slug: str, record: dict[str, Any]) -> Path:

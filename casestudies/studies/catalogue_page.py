@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -57,10 +56,10 @@ class SmallChart(NamedTuple):
 
 
 @lru_cache(128)
-def _small_chart(run: Run, finished: datetime | None) -> SmallChart | None:
-    """Return the first chart of a run's result, remembered: from its end on it stays as it is.
+def _small_chart(run: Run, rows: tuple[int, ...]) -> SmallChart | None:
+    """Return the first chart of a run's result, remembered as long as it has the same rows.
 
-    A reference run that is replaced has another end.
+    A result stays as it is; one that ships is replaced, row by row, where its file has changed.
     """
     charts = declared_charts(run, measured(run), curves(run))
     return SmallChart(charts[0].title, thumbnail(charts[0])) if charts else None
@@ -79,7 +78,10 @@ class Card:
     @property
     def chart(self) -> SmallChart | None:
         """Return the first chart of the result."""
-        return _small_chart(self.result, self.result.finished) if self.result else None
+        if self.result is None:
+            return None
+        rows = self.result.in_headlines  # type: ignore[attr-defined]
+        return _small_chart(self.result, tuple(row.pk for row in rows))
 
     @property
     def words(self) -> str:

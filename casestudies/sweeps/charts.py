@@ -66,7 +66,7 @@ def _points(now: SweepNow, study: Study, metric: Metric) -> list[Point]:
         Point(run, f"{name}, {run.hardware}" if apart else name, run.swept_value, row)
         for run in now.with_result
         for row in of_metric(run, metric.name)
-        for name in [now.name(study, row)]
+        for name in [now.name(study, run, row)]
     ]
     return sorted(found, key=lambda p: (place.get(p.row.variant, len(place)), p.name))
 

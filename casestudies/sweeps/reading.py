@@ -1,7 +1,7 @@
 """A sweep as it stands: its runs by value, what sums each up, and in what they differ else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,6 @@ from casestudies.choices import State
 from casestudies.dashboards.comparability import grouped
 from casestudies.lab.contract import Headline, Study
 from casestudies.models import Measurement, Run, Sweep
-from casestudies.studies.results import for_list
 
 NUMBERS = ("integer", "number")
 
@@ -70,17 +69,24 @@ class SweepNow:
         """Return what each column of the table has."""
         return self.study.headline if self.study else ()
 
-    def name(self, study: Study, row: Measurement) -> str:
+    def name(self, study: Study, run: Run, row: Measurement) -> str:
         """Return of what the row is, without the setting that is the value of its run."""
-        rest = {name: v for name, v in row.settings.items() if name != self.sweep.parameter}
-        return study.label(row.variant, rest)
+        own = (self.sweep.parameter, run.swept_value)
+        return study.label(row.variant, dict(one for one in row.settings.items() if one != own))
 
     @cached_property
     def rows(self) -> list[Row]:
         return [
-            Row(run, run.swept_value, [c.among(run.measurements.all()) for c in self.columns])
+            Row(run, run.swept_value, [self._measured(run, column) for column in self.columns])
             for run in self.runs
         ]
+
+    def _measured(self, run: Run, column: Headline) -> Measurement | None:
+        """Return the run's number of the column, under the run's own value where that is one."""
+        if self.sweep.parameter in column.settings:
+            own = {self.sweep.parameter: run.swept_value}
+            column = replace(column, settings={**column.settings, **own})
+        return column.among(run.measurements.all())
 
     @cached_property
     def other_differences(self) -> list[str]:
@@ -112,5 +118,5 @@ def of_metric(run: Run, metric: str) -> list[Measurement]:
 
 def sweep_now(sweep: Sweep) -> SweepNow:
     """Return how the sweep stands; a constant number of queries."""
-    runs = list(for_list(Run.objects.filter(sweep=sweep)).prefetch_related("measurements"))
-    return SweepNow(sweep, sweep.ordered(runs))
+    runs = Run.objects.filter(sweep=sweep).select_related("owner", "contribution").defer("series")
+    return SweepNow(sweep, sweep.ordered(list(runs.prefetch_related("measurements"))))

@@ -222,12 +222,12 @@ async def _asked_to_end(journal: Journal) -> End:
 
 
 async def _store(run: Run, journal: Journal, end: End) -> None:
-    """Store the end; where what the run left cannot be stored, that it failed, and why."""
+    """Store the end; where what the run left cannot be stored, that one succeeded has failed."""
     try:
         await _close(journal, end)
     except Exception as error:
         log.exception("What run %s left could not be stored", run.pk)
-        await _close(Journal(run), _failure(error))
+        await _close(Journal(run), _failure(error) if end.state == State.SUCCEEDED else end)
 
 
 async def _close(journal: Journal, end: End) -> None:

@@ -48,7 +48,9 @@ def tried_here(kind: KindName, items: Sequence[int]) -> Tried:
     by_claim = {standing.claim.pk: standing for standing in found if standing.outcomes}
     of_items: dict[int, list[Standing]] = defaultdict(list)
     for item, claim in links:
-        of_items[item].append(by_claim[claim])
+        # A run may have been deleted since the links were read.
+        if standing := by_claim.get(claim):
+            of_items[item].append(standing)
     return of_items
 
 

@@ -300,6 +300,7 @@ def test_what_is_measured_under_settings_only_is_drawn_and_shown_with_them(clien
         measured = [
             ("perplexity ratio", "surgeon", 2 * share, {"part": "neurons", "share": share}),
             ("perplexity ratio", "surgeon", 3 * share, {"part": "head groups", "share": share}),
+            ("perplexity ratio", "surgeon", 9.0, {"part": "neurons", "share": 0.75}),
         ]
         parameters = {**usual, "share": share}
         a_finished_run("structured-pruning", measured, sweep=sweep, parameters=parameters)
@@ -308,9 +309,11 @@ def test_what_is_measured_under_settings_only_is_drawn_and_shown_with_them(clien
     assert lines == {
         "surgeon, neurons": [(0.25, 0.5), (0.5, 1.0)],
         "surgeon, head groups": [(0.25, 0.75), (0.5, 1.5)],
+        "surgeon, neurons, share 0.75": [(0.25, 9.0), (0.5, 9.0)],
     }
     page = client.get(f"/sweeps/{sweep.pk}/").text
-    assert re.search(r"<b>1</b>[^<]*<span[^>]*>neurons, share 0.5</span>", page)
+    shown = re.findall(r"<b>([^<]*)</b> x <span[^>]*>(neurons[^<]*)</span>", page)
+    assert shown == [("0.5", "neurons, share 0.25"), ("1", "neurons, share 0.5")]
 
 
 def test_one_cancels_all_of_one_s_own_sweep_and_a_keeper_any() -> None:

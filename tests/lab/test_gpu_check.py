@@ -116,6 +116,16 @@ def test_one_that_fails_says_why_and_ends_no_other() -> None:
     }
 
 
+def test_one_that_is_killed_in_the_middle_of_a_line_ends_no_other() -> None:
+    def run(study) -> str:
+        if study.slug == "of-1":
+            raise subprocess.CalledProcessError(-9, "run", '{"event": "log"}\n{"event": "resu')
+        return "ran"
+
+    said = [row.said for row in rows_of(1000, run).values()]
+    assert said == ["failed: its process ended with status -9", "ran", "ran"]
+
+
 def test_what_a_machine_lacks_is_the_reason_to_skip() -> None:
     assert reason_to_skip(study_of(1, "fits"), "quick", "cpu") == ""
     assert reason_to_skip(toy(devices=("cpu",)), "quick", "cuda") == "skipped: it runs on cpu"

@@ -367,7 +367,10 @@ STUDY = Study(
         Series("step memory by length", "length", "tokens", "step memory"),
         Series("share of the work by rank", "rank", "", "share of the work"),
     ),
-    headline=(Headline("kept by a layer", SELECTIVE), Headline("busiest rank", ZIG_ZAG)),
+    headline=(
+        Headline("kept by a layer", SELECTIVE, {"ranks": COUNTED}),
+        Headline("busiest rank", ZIG_ZAG),
+    ),
     charts=(
         StudyChart(
             "trade",

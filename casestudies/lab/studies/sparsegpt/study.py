@@ -262,10 +262,11 @@ def _report_opt_block(
     for name, by_one in ways.items():
         settings = solver.Settings(pattern, parameters.block, parameters.damping, one_kernel=by_one)
         prune = partial(solver.prune, settings=settings)
-        cost = opt_block.measured(prune, setup.device, setup.seed)
-        hours = opt_block.BLOCKS * cost.seconds / 3600
-        report.measure(PRUNING_TIME, name, hours)
-        report.log(f"{name}: a block took {cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB")
+        with kernels.attempting(f"{name}, a block of OPT-175B's shape", report.log):
+            cost = opt_block.measured(prune, setup.device, setup.seed)
+            report.measure(PRUNING_TIME, name, opt_block.BLOCKS * cost.seconds / 3600)
+            took = f"{cost.seconds:.1f} s and {cost.peak_mib / 1024:.1f} GiB"
+            report.log(f"{name}: a block took {took}")
 
 
 def describe(pattern: masks.Pattern) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from casestudies.lab.contract import Setup
+from casestudies.lab.kernels import attempting
 from casestudies.lab.measure.environment import lacking_memory
 from casestudies.lab.quantize import opt_block
 from casestudies.lab.quantize.gptq import gptq
@@ -37,10 +38,12 @@ def report_hours(parameters: QuantizationParameters, setup: Setup, report: Repor
     if reason:
         report.log(f"No block of OPT-175B’s shape was rounded: {reason}")
         return
-    cost = opt_block.measured(by_gptq(int(p.bits), p.group, p.damping), setup.device, setup.seed)
-    report.precision = f"{report.precision}; OPT-175B’s block in bfloat16"
-    report.measure(QUANTIZATION_TIME, "gptq", opt_block.BLOCKS * cost.seconds / 3600)
-    report.log(
-        f"GPTQ, {p.bits} bits: a block of OPT-175B’s shape took {cost.seconds:.1f} s and"
-        f" {cost.peak_mib / 1024:.1f} GiB"
-    )
+    method = by_gptq(int(p.bits), p.group, p.damping)
+    with attempting("GPTQ of a block of OPT-175B’s shape", report.log):
+        cost = opt_block.measured(method, setup.device, setup.seed)
+        report.precision = f"{report.precision}; OPT-175B’s block in bfloat16"
+        report.measure(QUANTIZATION_TIME, "gptq", opt_block.BLOCKS * cost.seconds / 3600)
+        report.log(
+            f"GPTQ, {p.bits} bits: a block of OPT-175B’s shape took {cost.seconds:.1f} s and"
+            f" {cost.peak_mib / 1024:.1f} GiB"
+        )
