@@ -58,7 +58,8 @@ def test_its_rules_say_something_of_every_result_that_can_be_read(study, value: 
             for kept in (measured, measured[::2], measured[1::2]):
                 result = study.read({**shipped.model_dump(), "measurements": kept})
                 for answer in study.answers:
-                    with suppress(NotMeasured, ArithmeticError, LookupError):
+                    # What an equation refuses, or was not measured, is no fault of the rule.
+                    with suppress(NotMeasured, ArithmeticError, LookupError, ValueError):
                         judgement = answer.judge(result)
                         assert judgement.numbers or judgement.reason
 
