@@ -84,6 +84,25 @@ def test_the_list_shows_each_study_with_its_result_and_its_last_runs(
         assert f'href="{link}' in links
 
 
+def test_the_small_chart_is_that_of_the_numbers_there_are(client: Client, review: Review) -> None:
+    def drawn() -> str:
+        return client.get("/case-studies/").text.partition('<svg class="thumbnail"')[2]
+
+    trade = ("perplexity ratio", "compression time")
+    ways = {"magnitude": 1.0, "wanda": 2.0, "sparsegpt": 4.0}
+    measured = [(metric, way, value) for metric in trade for way, value in ways.items()]
+    run = a_finished_run(reference="sparsegpt-quick", measured=measured)
+    before = drawn()
+    assert before
+    assert drawn() == before
+    # As where the file of a reference run was corrected: the same run, all rows anew.
+    for row in list(run.measurements.all()):
+        row.delete()
+        row.pk, row.value = None, 3.0 if row.variant == "wanda" else row.value
+        row.save()
+    assert drawn() != before
+
+
 def test_the_catalogue_counts_from_data_which_strategies_run(
     client: Client, review: Review
 ) -> None:

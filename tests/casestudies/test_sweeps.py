@@ -282,6 +282,17 @@ def test_values_that_are_no_numbers_are_rows_and_what_is_not_run_draws_nothing(
     assert "&lt;i&gt;" in page
 
 
+def test_what_has_a_value_whatever_the_settings_is_one_line(client: Client) -> None:
+    sweep = a_sweep("cascade", "steps")
+    measured = [
+        ("operations saved", "early exit", 2.0),
+        ("operations saved", "early exit", 1.5, {"aim": "no loss"}),
+    ]
+    a_finished_run("cascade", measured, sweep=sweep)
+    [chart] = charts(sweep_now(sweep))
+    assert [trace.name for trace in chart.traces] == ["early exit"]
+
+
 def test_runs_on_other_hardware_are_lines_of_their_own_and_the_page_warns(client: Client) -> None:
     sweep = a_sweep()
     swept([0.3, 0.5], State.SUCCEEDED, sweep)
