@@ -26,7 +26,7 @@ from tests.casestudies.making import a_finished_run, a_person, a_run, a_sweep
 
 # Always the same requests: a failure can be looked at, and one found by chance gets its own test.
 HOW = settings(
-    max_examples=15,
+    max_examples=10,
     derandomize=True,
     database=None,
     phases=[Phase.generate],

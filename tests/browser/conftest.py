@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
@@ -18,7 +18,9 @@ from reviewapp.limits.models import Count
 from tests.browser import chromium
 from tests.database import new_database, use_database
 
-MILLISECONDS_TO_WAIT = 10_000
+# A busy machine makes no test fail; what comes is not waited for any longer.
+MILLISECONDS_TO_WAIT = 30_000
+expect.set_options(timeout=MILLISECONDS_TO_WAIT)
 CHROMIUM_OPTIONS = [
     # The browser's own housekeeping must not ask for anything outside, and pages cannot.
     "--disable-background-networking",
