@@ -41,6 +41,13 @@ def test_all_packages_are_counted_and_their_parts_are_not(tmp_path: Path) -> Non
     assert meter.energy.model_dump() == {"processor_joules": pytest.approx(7.5)}
 
 
+def test_a_gpu_is_not_counted_without_its_library(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with Meter("cuda", tmp_path) as meter:
+        pass
+    assert meter.energy is None
+
+
 def test_a_counter_that_begins_anew_goes_on(tmp_path: Path) -> None:
     package = domain(tmp_path, "0", "package-0", RANGE - 1_000_000)
     with Meter("cpu", tmp_path) as meter:

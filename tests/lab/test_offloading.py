@@ -15,7 +15,14 @@ from casestudies.lab.models import shapes
 from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.report import Report
 from casestudies.lab.studies.offloading import placements, states
-from casestudies.lab.studies.offloading.about import FETCHED, STUDY, WINDOW, window_speed
+from casestudies.lab.studies.offloading.about import (
+    CHUNKS,
+    FETCHED,
+    HOST,
+    STUDY,
+    WINDOW,
+    window_speed,
+)
 from casestudies.lab.studies.offloading.carrying import EmulatedLink
 from casestudies.lab.studies.offloading.inference import Place, stock
 from casestudies.lab.studies.offloading.placements import Disk
@@ -176,6 +183,24 @@ def test_a_window_is_judged_by_its_rule_and_never_supported(fold: float, status:
     assert STUDY.judge(on_a_gpu(measured(STUDY, [])))["sun2022stronghold-1"].status == "not run"
     small = measured(STUDY, rows, layers=2)
     assert window_speed(on_a_gpu(small)).status == "not run"
+
+
+@pytest.mark.parametrize(
+    ("folds", "status"),
+    [
+        ({2: 1.2, 32: 5}, "direction agrees"),
+        ({2: 1.19, 32: 5}, "not reproduced"),
+        ({2: 5, 32: 1.19}, "not reproduced"),
+        ({2: 5, 16: 5}, "not run"),
+    ],
+)
+def test_chunks_are_judged_by_the_worst_host(folds: dict[int, float], status: str) -> None:
+    rows: list[tuple[str, str, float, dict[str, Any]]] = []
+    for host, fold in folds.items():
+        rows.append(("largest model", HOST, 10, {"host": host}))
+        rows.append(("largest model", CHUNKS, 10 * fold, {"host": host}))
+    judged = STUDY.judge(measured(STUDY, rows))
+    assert {judged[f"fang2021patrickstar-{n}"].status for n in (0, 1)} == {status}
 
 
 def test_states_may_lie_in_files(tmp_path) -> None:
