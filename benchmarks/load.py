@@ -32,7 +32,7 @@ NEWS = "/runs/1/news.json"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answers:
     """The seconds of each answer to one client, and how many were errors."""
 
     seconds: list[float]
@@ -62,7 +62,7 @@ def main(address: str, clients: int) -> int:
     return int(failed > 0)
 
 
-def together(host: str, page: str, clients: int) -> list[Asked]:
+def together(host: str, page: str, clients: int) -> list[Answers]:
     """Return what each of the clients met that ask at the same time, without a pause."""
     end = time.monotonic() + SECONDS
     with ThreadPoolExecutor(clients) as pool:
@@ -79,7 +79,7 @@ def pauses(over: Callable[[], bool], seconds: float = 0) -> Iterator[float]:
         yield seconds
 
 
-def ask(host: str, page: str, waits: Iterator[float]) -> Asked:
+def ask(host: str, page: str, waits: Iterator[float]) -> Answers:
     """Ask for the page once for each wait, on a connection that stays open as a browser's does."""
     seconds, errors = [], 0
     with closing(http.client.HTTPConnection(host, timeout=60)) as connection:
@@ -95,10 +95,10 @@ def ask(host: str, page: str, waits: Iterator[float]) -> Asked:
                 connection.close()
                 errors += 1
             seconds.append(time.monotonic() - begun)
-    return Asked(seconds, errors)
+    return Answers(seconds, errors)
 
 
-def report(name: str, asked: list[Asked], duration: float) -> int:
+def report(name: str, asked: list[Answers], duration: float) -> int:
     """Print what was asked in so many seconds as a line, and return the number of errors."""
     seconds = sorted(second for one in asked for second in one.seconds)
     errors = sum(one.errors for one in asked)

@@ -130,7 +130,7 @@ class Series:
     metric: str
 
 
-class Measured(Protocol):
+class Reported(Protocol):
     """A measurement, wherever it is kept."""
 
     @property
@@ -141,7 +141,7 @@ class Measured(Protocol):
     def settings(self) -> Mapping[str, Any]: ...
 
 
-Row = TypeVar("Row", bound=Measured)
+Row = TypeVar("Row", bound=Reported)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def product(x: Tensor, weights: Packed) -> Tensor:
 
 
 @triton.jit
-def _number(word, rest, k, BITS: tl.constexpr, CODES: tl.constexpr):  # type: ignore[no-untyped-def]
+def number(word, rest, k, BITS: tl.constexpr, CODES: tl.constexpr):  # type: ignore[no-untyped-def]
     """Return 2^23 + the k-th code of each word, in float32."""
     if BITS == 3:
         # Shifts by more bits than there are have no meaning, also where they are not chosen.
@@ -186,7 +186,7 @@ def _one(  # type: ignore[no-untyped-def]
         for k in tl.static_range(CODES):
             inside = column + k * apart < columns
             given = tl.load(x + column + k * apart, mask=inside, other=0).to(tl.float32)
-            sums += (_number(word, rest, k, BITS, CODES) - zero) * given
+            sums += (number(word, rest, k, BITS, CODES) - zero) * given
         total += step * sums
     tl.store(y + row, tl.sum(total, axis=1).to(y.dtype.element_ty), mask=row < rows)
 
@@ -215,7 +215,7 @@ def _more(  # type: ignore[no-untyped-def]
         grid = row * groups + first // sharing
         step = tl.load(steps + grid, mask=row < rows, other=0).to(tl.float32)
         zero = tl.load(zeros + grid, mask=row < rows, other=0).to(tl.float32) + WHOLE
-        numbers = _number(word, rest, k, BITS, CODES)  # ROWS, CODES, WORDS: columns in order
+        numbers = number(word, rest, k, BITS, CODES)  # ROWS, CODES, WORDS: columns in order
         whole = (numbers - zero[:, None, None]).to(x.dtype.element_ty).reshape(ROWS, 64)
         column = first * CODES + tl.arange(0, 64)
         given = (column < columns)[:, None] & (token < tokens)[None, :]

@@ -16,12 +16,11 @@ import triton.language as tl
 from torch import Tensor
 
 from casestudies.lab.kernels import few_bits
-from casestudies.lab.kernels.few_bits import CODES, ROWS_OF_ONE, Packed
+from casestudies.lab.kernels.few_bits import CODES, ROWS_OF_ONE, WHOLE, Packed, number
 from casestudies.lab.kernels.floor import Floor
 from casestudies.lab.measure.equality import TOLERANCES, Equality, relative
 from casestudies.lab.quantize.quantized import Format, Quantized, rounded
 
-WHOLE_BITS, WHOLE = few_bits.WHOLE_BITS, few_bits.WHOLE
 # That a program reads of a row at once: half as many as in order, since with each column's step and
 # zero more do not fit in a thread's registers.
 WORDS = 64
@@ -106,9 +105,7 @@ def _product(  # type: ignore[no-untyped-def]
             grid = row[:, None] * groups + tl.load(group_of + place, mask=inside, other=0)
             step = tl.load(steps + grid, mask=there, other=0).to(tl.float32)
             zero = tl.load(zeros + grid, mask=there, other=0).to(tl.float32) + WHOLE
-            code = word >> BITS * k & (1 << BITS) - 1
-            number = (code | WHOLE_BITS).to(tl.float32, bitcast=True)
-            total += step * (number - zero) * given
+            total += step * (number(word, word, k, BITS, CODES) - zero) * given
     tl.store(y + row, tl.sum(total, axis=1).to(y.dtype.element_ty), mask=row < rows)
 
 
