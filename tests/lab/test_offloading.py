@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
@@ -90,6 +91,17 @@ def test_a_link_takes_as_long_as_its_speed_says() -> None:
     link.close()
     assert waits == pytest.approx([0.1, 0.2, 0.3])
     assert link.bytes == 300
+
+
+def test_what_has_arrived_no_longer_takes_room_for_its_link() -> None:
+    device, told, room = Device("cpu", 100), Event(), []
+    link = EmulatedLink(FAST, wait=lambda _: told.wait())
+    arrival: Any = link.carry(torch.ones(25), device.empty(torch.Size((25,)), torch.float32))
+    # In the link's thread, at the moment at which whoever waits for the arrival may go on.
+    arrival.__self__.add_done_callback(lambda _: room.append(device.bytes))
+    told.set()
+    link.close()
+    assert room == [0]
 
 
 PLACED: dict[str, Callable[..., Placement]] = {

@@ -25,7 +25,10 @@ class Carrier(Protocol):
     bytes: int
 
     def carry(self, source: Tensor, target: Tensor) -> Arrival:
-        """Begin to copy the numbers of a tensor into another of its shape."""
+        """Begin to copy the numbers of a tensor into another of its shape.
+
+        Once it has arrived, the link holds neither.
+        """
         ...
 
     def close(self) -> None:
@@ -50,14 +53,16 @@ class EmulatedLink:
         """See `Carrier`."""
         size = source.nbytes
         self.bytes += size
-        return self._thread.submit(self._copy, source, target, size).result
+        # The pool holds its arguments a moment longer than its result: the list, which is empty then.
+        return self._thread.submit(self._copy, [source, target]).result
 
     def close(self) -> None:
         """See `Carrier`."""
         self._thread.shutdown()
 
-    def _copy(self, source: Tensor, target: Tensor, size: int) -> None:
-        arrival = self._link.arrival(size, self._clock())
+    def _copy(self, pair: list[Tensor]) -> None:
+        target, source = pair.pop(), pair.pop()
+        arrival = self._link.arrival(source.nbytes, self._clock())
         target.copy_(source)
         self._wait(max(0.0, arrival - self._clock()))
 
