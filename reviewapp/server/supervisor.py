@@ -16,6 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SECONDS_TO_STOP = 10
 SECONDS_TO_PROVE_ITSELF = 10
 MOST_SHORT_LIVES = 6
+SECONDS_TO_WAIT = 1.0  # after the second short life in a row, and twice as long after each further
 
 
 class Patience:
@@ -43,7 +44,8 @@ class Patience:
                 f"{self._name} stopped {MOST_SHORT_LIVES} times in a row, each time within"
                 f" {SECONDS_TO_PROVE_ITSELF} s of its start; the last time {how}"
             )
-        self._due = now + (2 ** (self._short_lives - 2) if self._short_lives > 1 else 0)
+        doubled = 2 ** (self._short_lives - 2) if self._short_lives > 1 else 0
+        self._due = now + SECONDS_TO_WAIT * doubled
         _say(f"{self._name} stopped, {how}, and is started again")
 
     @property

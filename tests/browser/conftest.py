@@ -7,7 +7,6 @@ from io import StringIO
 from typing import Any, Protocol
 
 import pytest
-from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
@@ -38,12 +37,10 @@ class OpenPage(Protocol):
 
 
 @pytest.fixture(scope="session")
-def site_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The name of a database that holds the review, loaded once for all browser tests."""
-    with new_database(f"site_of_process_{os.getpid()}") as name:
+def site_database(reviewed_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The name of a database that holds the review and reference runs, for all browser tests."""
+    with new_database(f"site_of_process_{os.getpid()}", template=reviewed_database) as name:
         with django_db_blocker.unblock(), use_database(name):
-            call_command("migrate", verbosity=0)
-            call_command("load_review", settings.BASE_DIR / "fixtures", stdout=StringIO())
             call_command("load_reference_runs", stdout=StringIO())
         yield name
 

@@ -14,9 +14,9 @@ from tests.edge.site import Site, served
 
 
 @pytest.fixture(scope="session")
-def own_database() -> Iterator[str]:
-    """The name of a database that one test process has for its served site."""
-    with new_database(f"edge_of_process_{os.getpid()}") as name:
+def own_database(reviewed_database: str) -> Iterator[str]:
+    """The name of a database that one test process has for its served site, with the review."""
+    with new_database(f"edge_of_process_{os.getpid()}", template=reviewed_database) as name:
         yield name
 
 

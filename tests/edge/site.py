@@ -13,7 +13,15 @@ from typing import Any
 
 from django.conf import settings
 
+from reviewapp.server import web
+
 SECONDS = 20.0
+WEB = """
+import sys
+from reviewapp.server import web
+web.SECONDS_OF_SILENCE = int(sys.argv[2])
+web.main()
+"""
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,17 @@ class Site:
 
 @contextmanager
 def served(
-    database_url: str, folder: Path, *, under: Sequence[str] = (), **environment: str
+    database_url: str,
+    folder: Path,
+    *,
+    under: Sequence[str] = (),
+    silence: int = web.SECONDS_OF_SILENCE,
+    **environment: str,
 ) -> Iterator[Site]:
     """Prepare the database, serve the site until the context ends, and stop it.
 
-    `under` is a command that the server is to be started by.
+    `under` is a command that the server is to be started by; it lets clients be silent for so many
+    seconds.
     """
     variables = {
         **os.environ,
@@ -93,15 +107,15 @@ def served(
     )
     log = folder / "log"
     with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as said:
-        web = subprocess.Popen(
-            [*under, sys.executable, "-m", "reviewapp.server.web", str(listener.fileno())],
+        process = subprocess.Popen(
+            [*under, sys.executable, "-c", WEB, str(listener.fileno()), str(silence)],
             pass_fds=[listener.fileno()],
             stdout=said,
             stderr=said,
             **run,
         )
         try:
-            yield Site(listener.getsockname()[1], web, log)
+            yield Site(listener.getsockname()[1], process, log)
         finally:
-            web.terminate()
-            web.wait(SECONDS)
+            process.terminate()
+            process.wait(SECONDS)

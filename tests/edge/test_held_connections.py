@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from reviewapp.server import web
 from tests.database import url_of
 from tests.edge.site import Site, served
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("edge")
+
+SECONDS_OF_SILENCE = 4
 
 HEAD = b" HTTP/1.1\r\nHost: localhost\r\n"
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\nCookie: csrftoken=" + b"a" * 32
@@ -52,6 +53,17 @@ def test_two_hundred_held_connections_leave_the_pages_answering(site: Site, what
             assert site.get(address).status == 200
 
 
+@pytest.fixture(scope="module")
+def small(own_database: str) -> Iterator[Site]:
+    """A site that may open few files, and whose clients may not be silent for long."""
+    few, url = ["prlimit", "--nofile=1024"], url_of(own_database)
+    with (
+        tempfile.TemporaryDirectory(prefix="peak-atlas-edge-") as folder,
+        served(url, Path(folder), under=few, silence=SECONDS_OF_SILENCE) as site,
+    ):
+        yield site
+
+
 def answers(site: Site) -> bool:
     try:
         return site.status("/prisma/export.png?dpi=72") == 200
@@ -59,18 +71,14 @@ def answers(site: Site) -> bool:
         return False
 
 
-def test_more_clients_than_open_files_wait_and_break_nothing(site: Site, own_database: str) -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="peak-atlas-edge-") as folder,
-        served(url_of(own_database), Path(folder), under=["prlimit", "--nofile=1024"]) as small,
-        # Each holds a socket and the file that it does not read.
-        held(small, 600, HELD["a file that is not read"]),
-    ):
+def test_more_clients_than_open_files_wait_and_break_nothing(small: Site) -> None:
+    # Each holds a socket and the file that it does not read.
+    with held(small, 600, HELD["a file that is not read"]):
         wait_until(lambda: answers(small))
         assert "Too many open files" not in small.log.read_text()
 
 
-def test_a_silent_client_is_disconnected(site: Site) -> None:
-    with held(site, 1, HELD["a form"]) as [connection]:
-        connection.settimeout(3 * web.SECONDS_OF_SILENCE)
+def test_a_silent_client_is_disconnected(small: Site) -> None:
+    with held(small, 1, HELD["a form"]) as [connection]:
+        connection.settimeout(10 * SECONDS_OF_SILENCE)
         assert connection.recv(1) == b""

@@ -25,6 +25,11 @@ SECONDS = 120.0
 SECONDS_TO_END = 15.0  # 5 on a machine that does nothing else
 CREATE_RUNNER = ["create_runner", "anna"]
 LAUNCH = [sys.executable, "-m", "reviewapp.server.launch"]
+IN_A_HURRY = """
+from reviewapp.server import launch, supervisor
+supervisor.SECONDS_TO_WAIT = 0.05
+launch.main()
+"""
 # Of each process of the tests that needs the first start one would be made.
 shares_the_first_start = pytest.mark.xdist_group("first start")
 
@@ -191,7 +196,7 @@ def test_what_is_killed_comes_back_and_takes_nothing_else_along(used_dir: Path) 
 
 @shares_the_first_start
 def test_what_does_nothing_but_end_is_given_up_with_the_reason(used_dir: Path) -> None:
-    launch = Launch(used_dir).until_ready()
+    launch = Launch(used_dir, command=[sys.executable, "-c", IN_A_HURRY]).until_ready()
     configuration = used_dir / "postgres/data/postgresql.conf"
     configuration.write_text("max_connections = nonsense")
     os.kill(oldest(used_dir, "bin/postgres"), signal.SIGKILL)

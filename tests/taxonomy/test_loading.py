@@ -93,8 +93,9 @@ def everything() -> list[Any]:
     ]
 
 
-def test_the_review_has_exactly_65_publications_and_8_extensions_beside_them(folder: Path) -> None:
-    load(folder)
+def test_the_review_has_exactly_65_publications_and_8_extensions_beside_them(
+    review: Review,
+) -> None:
     assert Publication.objects.membership_counts() == {
         "named": 12,
         "reconstructed": 53,
@@ -104,8 +105,7 @@ def test_the_review_has_exactly_65_publications_and_8_extensions_beside_them(fol
     assert Publication.objects.in_review().count() == 65
 
 
-def test_every_fact_of_the_fixtures_is_in_the_database(folder: Path) -> None:
-    load(folder)
+def test_every_fact_of_the_fixtures_is_in_the_database(review: Review) -> None:
     for row in ROWS:
         publication = Publication.objects.get(key=row["key"])
         assert publication.authors == row["authors"]
@@ -143,8 +143,7 @@ def test_every_fact_of_the_fixtures_is_in_the_database(folder: Path) -> None:
     assert list(Group.objects.values_list("slug", flat=True)) == groups
 
 
-def test_every_claim_has_the_unit_and_the_rule_of_its_facts(folder: Path) -> None:
-    load(folder)
+def test_every_claim_has_the_unit_and_the_rule_of_its_facts(review: Review) -> None:
     claims = {(c.publication.key, c.position): c for c in Claim.objects.select_related()}
     assert claims.keys() == FACTS.keys()
     for place, claim in claims.items():
@@ -158,8 +157,9 @@ def test_every_claim_has_the_unit_and_the_rule_of_its_facts(folder: Path) -> Non
         assert (written, claim.rule_blind) == (plan.get("written"), plan.get("blind"))
 
 
-def test_claims_keep_their_rows_when_the_review_is_loaded_again(folder: Path) -> None:
-    load(folder)
+def test_claims_keep_their_rows_when_the_review_is_loaded_again(
+    review: Review, folder: Path
+) -> None:
     before = dict(Claim.objects.values_list("pk", "value"))
     changed = Claim.objects.by_code([f"{ROWS[1]['key']}-0"])
     edit_row(folder, 2, lambda row: row["claims"][0].update(value=12345))
@@ -168,8 +168,7 @@ def test_claims_keep_their_rows_when_the_review_is_loaded_again(folder: Path) ->
     assert after == {**before, changed.get().pk: 12345}
 
 
-def test_claims_are_found_by_their_codes(folder: Path) -> None:
-    load(folder)
+def test_claims_are_found_by_their_codes(review: Review) -> None:
     codes = ["frantar2023sparsegpt-1", "frantar2023qmoe-0"]
     found = Claim.objects.by_code(codes).select_related("publication")
     assert sorted(claim.code for claim in found) == sorted(codes)
@@ -178,23 +177,22 @@ def test_claims_are_found_by_their_codes(folder: Path) -> None:
     assert not Claim.objects.by_code([]).exists()
 
 
-def test_only_the_reported_flow_numbers_are_stored(folder: Path) -> None:
-    load(folder)
+def test_only_the_reported_flow_numbers_are_stored(review: Review) -> None:
     assert dict(FlowNumber.objects.values_list("key", "n")) == {
         "database_results": 983,
         "new_reports": 65,
     }
 
 
-def test_loading_twice_changes_nothing(folder: Path) -> None:
-    load(folder)
+def test_loading_twice_changes_nothing(review: Review, folder: Path) -> None:
     first = everything()
     load(folder)
     assert everything() == first
 
 
-def test_loading_again_takes_corrections_and_keeps_other_publications(folder: Path) -> None:
-    load(folder)
+def test_loading_again_takes_corrections_and_keeps_other_publications(
+    review: Review, folder: Path
+) -> None:
     other = Publication.objects.get(key=ROWS[0]["key"])
     other.pk, other.key, other.arxiv_id, other.doi = None, "imported2024", None, None
     other.save()
@@ -336,8 +334,7 @@ def test_a_missing_file_or_wrong_encoding_is_a_plain_message(folder: Path) -> No
     assert "publications.jsonl:2: not UTF-8 text" in found
 
 
-def test_the_database_itself_refuses_impossible_facts(folder: Path) -> None:
-    load(folder)
+def test_the_database_itself_refuses_impossible_facts(review: Review) -> None:
     key = ROWS[0]["key"]
     for change in (
         {"year": 1},
@@ -354,8 +351,7 @@ def test_the_database_itself_refuses_impossible_facts(folder: Path) -> None:
             Claim.objects.filter(publication__key=key).update(value=value)
 
 
-def test_search_covers_title_authors_artifact_venue_summary_and_claims(folder: Path) -> None:
-    load(folder)
+def test_search_covers_title_authors_artifact_venue_summary_and_claims(review: Review) -> None:
 
     def found(text: str) -> set[str]:
         return set(read(text).publications().values_list("artifact_name", flat=True))
@@ -369,8 +365,7 @@ def test_search_covers_title_authors_artifact_venue_summary_and_claims(folder: P
     assert not found("nothing of the kind anywhere")
 
 
-def test_search_follows_a_changed_claim(folder: Path) -> None:
-    load(folder)
+def test_search_follows_a_changed_claim(review: Review) -> None:
     claim = Claim.objects.filter(publication__key="frantar2023qmoe").first()
     assert claim is not None
     claim.metric = "zebra crossings"
@@ -391,8 +386,7 @@ def test_the_search_index_is_used() -> None:
     assert "publication_search" in plan
 
 
-def test_every_claim_has_the_scope_and_the_strategies_of_its_reading(folder: Path) -> None:
-    load(folder)
+def test_every_claim_has_the_scope_and_the_strategies_of_its_reading(review: Review) -> None:
     claims = {(c.publication.key, c.position): c for c in with_facts(Claim.objects.all())}
     for place, claim in claims.items():
         first = FACTS[place]["attribution"]
@@ -410,8 +404,7 @@ def test_every_claim_has_the_scope_and_the_strategies_of_its_reading(folder: Pat
     assert attributed.filter(claim__scope__in=["isolated", "combined"]).count() == 89
 
 
-def test_claims_of_one_axis_share_their_quantity_and_all_that_it_matches(folder: Path) -> None:
-    load(folder)
+def test_claims_of_one_axis_share_their_quantity_and_all_that_it_matches(review: Review) -> None:
     for axis in Axis.objects.select_related("quantity").prefetch_related("claims"):
         shared = {
             tuple(getattr(claim, name) for name in axis.quantity.match)
@@ -420,8 +413,7 @@ def test_claims_of_one_axis_share_their_quantity_and_all_that_it_matches(folder:
         assert len(shared) == 1, axis
 
 
-def test_a_number_stands_on_its_axis_as_its_words_allow(folder: Path) -> None:
-    load(folder)
+def test_a_number_stands_on_its_axis_as_its_words_allow(review: Review) -> None:
 
     def claim(code: str) -> Claim:
         return Claim.objects.by_code([code]).get()
@@ -435,8 +427,7 @@ def test_a_number_stands_on_its_axis_as_its_words_allow(folder: Path) -> None:
     assert all(rate.plotted == pytest.approx(rate.value / 1000) for rate in rates)
 
 
-def test_corrections_are_applied_and_say_what_they_replaced(folder: Path) -> None:
-    load(folder)
+def test_corrections_are_applied_and_say_what_they_replaced(review: Review) -> None:
     claim = Claim.objects.by_code(["song2023powerinfer-1"]).get()
     assert claim.baseline.startswith("A100: the RTX 4090 is 18 % lower")
     doubt, correction = claim.remarks.all()
@@ -505,8 +496,7 @@ def test_an_impossible_quantity_unit_or_ratio_is_named_with_its_line(folder: Pat
     assert all(problem.startswith("claims.yaml:") for problem in found)
 
 
-def test_a_rule_is_never_replaced_in_silence(folder: Path) -> None:
-    load(folder)
+def test_a_rule_is_never_replaced_in_silence(review: Review, folder: Path) -> None:
     claim = Claim.objects.exclude(rule="").select_related("publication").earliest("pk")
     place = claim.publication.key, claim.position
 
