@@ -1,5 +1,6 @@
 """Real launches, each on a port and in a folder of its own."""
 
+import json
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import psutil
 import psycopg
 import pytest
 
+from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
 from tests.corpus.test_prisma_load import ask, with_reasons
 from tests.database import new_database, url_of
 from tests.waiting import alive, wait_until
@@ -175,19 +177,48 @@ def replaced(launch: Launch, data_dir: Path, name: str, command: str) -> int:
     return oldest(data_dir, command)
 
 
+def start_run(launch: Launch, data_dir: Path) -> Callable[[], tuple[str, str]]:
+    """Let the demo account start a study; return what tells its state, and why it failed."""
+    url = EmbeddedServer(data_dir / "postgres", wheel_binaries()).url
+    with psycopg.connect(url) as database:
+        database.execute(
+            "INSERT INTO authtoken_token (key, created, user_id)"
+            " SELECT 'a-key', now(), id FROM auth_user WHERE username = 'demo'"
+        )
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{launch.port}/api/v1/runs/",
+        b'{"study": "sparsegpt", "preset": "smoke"}',
+        {"Authorization": "Token a-key", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310
+        number = json.load(answer)["id"]
+
+    def seen() -> tuple[str, str]:
+        query = "SELECT state, error FROM casestudies_run WHERE id = %s"
+        with psycopg.connect(url) as database:
+            return database.execute(query, [number]).fetchone() or ("", "")
+
+    return seen
+
+
 @shares_the_first_start
 def test_what_is_killed_comes_back_and_takes_nothing_else_along(used_dir: Path) -> None:
-    launch = Launch(used_dir).until_ready()
+    launch = Launch(used_dir, DEMO="1").until_ready()
     parts = {
         "Web server 1": "reviewapp.server.web",
-        "The worker": "manage.py worker",
         "PostgreSQL": "bin/postgres",
+        "The worker": "manage.py worker",
     }
+    run = start_run(launch, used_dir)
+    wait_until(lambda: run()[0] == "running")
     pids = {name: oldest(used_dir, command) for name, command in parts.items()}
     for name, command in parts.items():
         others = [pid for other, pid in pids.items() if other != name]
         pids[name] = replaced(launch, used_dir, name, command)
         assert all(map(alive, others)), f"something ended with {name}"
+        if name == "PostgreSQL":  # no run is lost with it, nor with the web server
+            wait_until(lambda: run()[0] not in {"queued", "running"})
+            assert run() == ("succeeded", "")
     said = [line for line in launch.err.read_text().splitlines() if "started again" in line]
     assert [line.partition(" stopped")[0] for line in said] == list(parts)
     assert launch.end(signal.SIGINT)[0] == 0
