@@ -42,7 +42,7 @@ MOST = {
     "/api/v1/strategies/": 22,
     "/api/v1/claims/": 22,
     "/api/v1/prisma/": 22,
-    "/api/v1/publications/?q=memory": 33,
+    "/api/v1/publications/?q=memory": 34,
 }
 
 

@@ -6,6 +6,8 @@ The form, the filter, the panel and the API follow this list, and so does the da
 `make run` and `migrate` bring what it keeps for the counts up to date (facet_values.py).
 """
 
+from functools import lru_cache
+
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from reviewapp.corpus.choices import COUNTED, ArtifactKind, Confidence, Membership, VenueKind
@@ -13,6 +15,7 @@ from reviewapp.corpus.models import Publication
 from taxonomy.models import Evidence, Family, Strategy, TaxonomyClass
 from taxonomy.publications.claim_facets import CLAIM_FACETS
 from taxonomy.publications.kinds import Choice, Facet, ListFacet, Switch, YearFacet, listed
+from taxonomy.queries import revision
 
 CODE = (
     Choice("yes", "With code", "with code", stored=True),
@@ -101,4 +104,10 @@ FACETS: tuple[Facet, ...] = (
 
 def read_facets() -> list[Facet]:
     """Return every facet in the order of the page, with all its choices."""
-    return [facet.read() for facet in FACETS]
+    return list(_facets(revision()))
+
+
+@lru_cache(maxsize=2)
+def _facets(state: str) -> tuple[Facet, ...]:
+    """Return the facets, remembered while `revision()` says `state`."""
+    return tuple(facet.read() for facet in FACETS)

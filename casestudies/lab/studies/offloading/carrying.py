@@ -53,7 +53,7 @@ class EmulatedLink:
         """See `Carrier`."""
         size = source.nbytes
         self.bytes += size
-        # The pool holds its arguments a moment longer than its result: the list, which is empty then.
+        # The pool holds its arguments a moment longer than its result: here a list, empty then.
         return self._thread.submit(self._copy, [source, target]).result
 
     def close(self) -> None:
