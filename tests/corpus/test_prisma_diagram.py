@@ -1,7 +1,10 @@
 import io
+import math
+import re
 import struct
 import time
-from itertools import combinations
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise, takewhile
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -33,6 +36,88 @@ def size(root: ET.Element) -> tuple[float, float]:
 
 def words(root: ET.Element) -> str:
     return " ".join(element.text or "" for element in root.iter(f"{NS}text"))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A shape as it is drawn, and where its lines of text are anchored."""
+
+    css: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+    anchors: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def holds(self, x: float, y: float) -> bool:
+        return self.left <= x <= self.right and self.top <= y <= self.bottom
+
+    def is_left_at(self, x: float, y: float) -> bool:
+        """Whether the point is on an edge and on no corner."""
+        between = (self.left < x < self.right, self.top < y < self.bottom)
+        at_an_end = (x in (self.left, self.right), y in (self.top, self.bottom))
+        return (between[0] and at_an_end[1]) or (at_an_end[0] and between[1])
+
+
+def shapes(root: ET.Element) -> list[Drawn]:
+    found: list[Drawn] = []
+    for element in root.iter():
+        css = element.get("class", "").split()[:1]
+        if element.tag == f"{NS}rect" and css != ["prisma-page"]:
+            x, y, width, height = (float(element.get(n, "")) for n in ("x", "y", "width", "height"))
+            found.append(Drawn(css[0], x, y, x + width, y + height))
+        elif element.tag == f"{NS}text" and element not in notes_below(root):
+            turned = re.match(r"translate\((\S+) (\S+)\)", element.get("transform", ""))
+            x, y = turned.groups() if turned else (element.get("x", ""), element.get("y", ""))
+            found[-1].anchors.append((float(x), float(y)))
+    return found
+
+
+def notes_below(root: ET.Element) -> list[ET.Element]:
+    """Return the texts that follow all shapes and belong to none."""
+    return list(takewhile(lambda element: element.tag == f"{NS}text", reversed(root)))
+
+
+@EACH_VARIANT
+def test_texts_stand_in_their_shapes_and_those_of_bands_and_bars_in_the_middle(variant):
+    for shape in shapes(parsed(svg(FILLED, variant, title="t"))):
+        assert shape.anchors
+        assert all(shape.holds(x, y) for x, y in shape.anchors), shape
+        (across, along), n = shape.centre, len(shape.anchors)
+        if shape.css == "prisma-band":
+            assert {y for _, y in shape.anchors} == {along}
+            # A line's anchor is in its middle, but for the half letter below its text.
+            assert sum(x for x, _ in shape.anchors) / n == pytest.approx(across)
+        elif shape.css == "prisma-bar":
+            assert {x for x, _ in shape.anchors} == {across}
+            assert sum(y for _, y in shape.anchors) / n == pytest.approx(along, abs=5)
+
+
+@EACH_VARIANT
+def test_each_arrow_leads_from_the_edge_of_a_box_to_that_of_another(variant):
+    root = parsed(svg(FILLED, variant, title="t"))
+    boxes = [shape for shape in shapes(root) if shape.css == "prisma-box"]
+    lines, heads = (
+        [
+            [tuple(map(float, pair.split(","))) for pair in element.get("points", "").split()]
+            for element in root.iter()
+            if element.get("class", "").split()[:1] == [css]
+        ]
+        for css in ("prisma-line", "prisma-head")
+    )
+    for line, (tip, *base) in zip(lines, heads, strict=True):
+        starts = [box for box in boxes if box.is_left_at(*line[0])]
+        ends = [box for box in boxes if box.is_left_at(*tip)]
+        assert len(starts) == len(ends) == 1, (line, tip)
+        assert starts != ends
+        assert all(x0 == x or y0 == y for (x0, y0), (x, y) in pairwise([*line, tip]))
+        # The line ends in the middle of the head's base, which is as wide as the head is long.
+        assert line[-1] == pytest.approx([sum(axis) / 2 for axis in zip(*base, strict=True)])
+        assert math.dist(*base) == pytest.approx(math.dist(line[-1], tip))
 
 
 @pytest.mark.parametrize(
