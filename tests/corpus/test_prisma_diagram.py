@@ -72,8 +72,8 @@ def shapes(root: ET.Element) -> list[Drawn]:
             found.append(Drawn(css[0], x, y, x + width, y + height))
         elif element.tag == f"{NS}text" and element not in notes_below(root):
             turned = re.match(r"translate\((\S+) (\S+)\)", element.get("transform", ""))
-            x, y = turned.groups() if turned else (element.get("x", ""), element.get("y", ""))
-            found[-1].anchors.append((float(x), float(y)))
+            at = turned.groups() if turned else (element.get("x", ""), element.get("y", ""))
+            found[-1].anchors.append((float(at[0]), float(at[1])))
     return found
 
 
