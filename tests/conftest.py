@@ -13,7 +13,9 @@ import pytest
 import pytest_django
 import pytest_socket
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 
 from reviewapp.server.postgres import wheel_binaries
 from tests.database import new_database, temporary_server, use_database
@@ -67,7 +69,7 @@ def real_fixtures() -> "Fixtures":
 def reviewed_database(
     django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
 ) -> Iterator[str]:
-    """The name of a copy of the test database in which the review is loaded, once a process.
+    """The name of a database that holds the review, loaded once a process.
 
     Loading it in the transaction of each test costs minutes in all, and leaves so many dead rows
     that the planner's guesses are off by any factor.
@@ -75,9 +77,12 @@ def reviewed_database(
     from taxonomy.loading.writing import load
 
     empty = connection.settings_dict["NAME"]
+    # There is no test database where every chosen test has one of its own.
+    template = empty if empty.startswith(TEST_DATABASE_PREFIX) else "template1"
     connection.close()  # a database that is in use cannot be copied
-    with new_database(f"{empty}_reviewed", template=empty) as name:
+    with new_database(f"reviewed_of_process_{os.getpid()}", template) as name:
         with django_db_blocker.unblock(), use_database(name):
+            call_command("migrate", verbosity=0)
             load(real_fixtures())
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE")
