@@ -121,9 +121,14 @@ def split(name: str, documents: Iterable[Document]) -> Corpus:
 
 
 def windows(documents: Iterable[Document], tokenizer: Tokenizer, length: int) -> Tensor:
-    """Return the documents' tokens, one after another, in whole windows (count, length)."""
+    """Return the documents' tokens, one after another, in whole windows (count, length).
+
+    Raises ValueError if there is no whole one.
+    """
     encoded = tokenizer.encode_batch([document.text for document in documents])
     ids = [token for encoding in encoded for token in encoding.ids]
+    if len(ids) < length:
+        raise ValueError(f"the text has {len(ids)} tokens, not the {length} of a window")
     count = len(ids) // length
     return torch.tensor(ids[: count * length], dtype=torch.long).view(count, length)
 

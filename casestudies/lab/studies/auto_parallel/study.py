@@ -115,8 +115,6 @@ def prepared(p: PlanParameters, setup: Setup, report: Report) -> dict[str, Work]
     report.precision = "float32"
     tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
     windows = text.windows(corpus.calibration, tokenizer, p.window + 1)
-    if not len(windows):
-        raise ValueError(f"the text has no {p.window + 1} tokens to train on")
     generator = torch.Generator().manual_seed(setup.seed)
     batch = next(drawn(windows, generator, p.sequences * p.micro_batches)).numpy()
     batch = batch.reshape(p.micro_batches, p.sequences, p.window + 1)

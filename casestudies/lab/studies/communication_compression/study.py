@@ -69,8 +69,6 @@ def prepare(parameters: CommunicationCompressionParameters, setup: Setup, report
         text.windows(documents, tokenizer, WINDOW + 1)
         for documents in (corpus.calibration, corpus.evaluation)
     )
-    if not len(training):
-        raise ValueError(f"the text has no {WINDOW + 1} tokens to train on")
     drawn = loop.drawn(training, torch.Generator().manual_seed(setup.seed))
     batches = torch.stack([next(drawn) for _ in range(p.steps)])
     evaluated = min(EVALUATED, len(kept_apart)) // RANKS * RANKS

@@ -64,8 +64,6 @@ def prepare(p: HeterogeneousRanksParameters, setup: Setup, report: Report) -> Ta
     report.source("text", corpus.name, corpus.sha256)
     tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
     windows = text.windows(corpus.calibration, tokenizer, p.window + 1)
-    if not len(windows):
-        raise ValueError(f"the text has no {p.window + 1} tokens to train on")
     generator = torch.Generator().manual_seed(setup.seed)
     batches = drawn(windows, generator, p.micro_batches * p.sequences)
     rows = torch.stack([next(batches) for _ in range(p.steps)])

@@ -71,8 +71,6 @@ def prepared(p: PipelineParameters, setup: Setup, report: Report) -> Work:
     report.precision = "float32"
     tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
     windows = text.windows(corpus.calibration, tokenizer, p.window + 1)
-    if not len(windows):
-        raise ValueError(f"the text has no {p.window + 1} tokens to train on")
     generator = torch.Generator().manual_seed(setup.seed)
     size = p.sequences * max(p.micro_batches, p.ranks * max(claims.MULTIPLES))
     batches = drawn(windows, generator, size)

@@ -214,8 +214,7 @@ def trained(
     chosen = text.sample(prompts, p.texts, setup.seed).tolist()
     # As long as a text with its last draft, so that no model is asked at a place it never saw.
     span = BEGINNING + p.tokens + max(lengths(p)) + 1
-    windows = text.windows(corpus.calibration, tokenizer, span)
-    windows = text.spaced(windows, max(1, len(windows))).to(device)  # which says if there is none
+    windows = text.windows(corpus.calibration, tokenizer, span).to(device)
     # On the CPU, so that a seed gives the same model on every device.
     generator = torch.Generator().manual_seed(setup.seed)
     model = shapes.small(tokenizer.get_vocab_size(), WIDTH, BLOCKS, generator, device)

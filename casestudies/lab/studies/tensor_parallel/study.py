@@ -80,8 +80,6 @@ def prepare(p: TensorParallelParameters, setup: Setup, report: Report) -> Task:
     tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
     windows = text.windows(corpus.calibration, tokenizer, p.window + 1)
     kept_apart = text.windows(corpus.evaluation, tokenizer, p.window + 1)
-    if not len(windows) or not len(kept_apart):
-        raise ValueError(f"the text has no {p.window + 1} tokens to train and to evaluate on")
     generator = torch.Generator().manual_seed(setup.seed)
     rows = torch.randint(len(windows), (p.steps, p.sequences), generator=generator)
     evaluation = text.spaced(kept_apart, min(EVALUATED, len(kept_apart)))

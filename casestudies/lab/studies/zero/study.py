@@ -71,7 +71,7 @@ def prepare(parameters: ZeroParameters, setup: Setup, report: Report) -> Task:
     report.precision = "bfloat16 with float32 copies by hand, else float32"
     tokenizer = tokenizers.byte_pairs(corpus.calibration, VOCABULARY)
     windows = text.windows(corpus.calibration, tokenizer, p.window)
-    windows = text.sample(windows, max(1, min(len(windows), p.steps * p.sequences)), setup.seed)
+    windows = text.sample(windows, min(len(windows), p.steps * p.sequences), setup.seed)
     rows = torch.arange(p.steps * p.sequences) % len(windows)  # a short text begins again
     batches = windows[rows].view(p.steps, p.sequences, p.window).numpy()
     vocabulary = tokenizer.get_vocab_size()
