@@ -9,6 +9,8 @@ from casestudies.lab import result
 from casestudies.lab.contract import Setup, Study
 from casestudies.lab.result import Curve, CurvePoint, Event, MeasuredValue, curves_of
 
+UNITS_OF_A_SECOND = {"s": 1.0, "ms": 1000.0}  # by name
+
 
 class Stage:
     """A named part of a run, which takes a share of it."""
@@ -74,6 +76,17 @@ class Report:
         self._study.check_measurement(measurement)
         self.measurements.append(measurement)
         self._emit(result.MeasuredEvent(**measurement.model_dump()))
+
+    def measure_time(
+        self, metric: str, variant: str, seconds: float | Iterable[float], **settings: Any
+    ) -> None:
+        """Record a time, or several, in the metric's unit; see `measure`.
+
+        Raises KeyError for a metric that is no time, too.
+        """
+        several = [seconds] if isinstance(seconds, int | float) else seconds
+        of_a_second = UNITS_OF_A_SECOND[self._study.metric(metric).unit]
+        self.measure(metric, variant, [of_a_second * one for one in several], **settings)
 
     def point(self, series: str, variant: str, x: float, y: float, **settings: Any) -> None:
         """Add a point to a variant's curve; raises KeyError for what is not declared."""

@@ -123,6 +123,18 @@ def test_a_report_keeps_median_number_spread_and_settings() -> None:
     assert progress == [(0, "first", ""), (0.5, "second", ""), (0.75, "second", "half")]
 
 
+def test_times_are_kept_in_the_units_of_their_metrics() -> None:
+    step, day = (replace(TOY.metrics[0], name=unit, unit=unit) for unit in ("ms", "s"))
+    report = Report(toy(metrics=(*TOY.metrics, step, day)), lambda event: None)
+    report.measure_time("ms", "ours", [0.25, 0.5, 0.125], batch=4)
+    report.measure_time("s", "ours", 7.5)
+    steps, days = report.measurements
+    assert (steps.value, steps.unit, steps.n, steps.spread) == (250, "ms", 3, 187.5)
+    assert (days.value, days.unit, days.n, days.spread) == (7.5, "s", 1, None)
+    with pytest.raises(KeyError, match="MiB"):
+        report.measure_time("size", "ours", 1)
+
+
 @pytest.mark.parametrize(
     ("call", "what"),
     [

@@ -226,7 +226,7 @@ def time_windows(
         taken = alternately(steps, p.rounds, setup.device)
         for variant, times in taken.items():
             medians[variant] = 1000 * statistics.median(times)
-            report.measure("time per token", variant, [1000 * t for t in times], budget=window)
+            report.measure_time("time per token", variant, times, budget=window)
             report.point("time per token by window", variant, window, medians[variant])
         for variant, speed_up in ratios(taken, to=RECOMPUTED).items():
             report.measure("speed-up", variant, speed_up, budget=window)
@@ -256,7 +256,7 @@ def time_batches(
     )
     for variant, times, held_tokens, sequences in measured:
         at = {"budget": held_tokens, "sequences": sequences}
-        report.measure("time per token", variant, [1000 * t for t in times], **at)
+        report.measure_time("time per token", variant, times, **at)
         report.measure("tokens per second", variant, [sequences / t for t in times], **at)
 
 

@@ -141,8 +141,8 @@ def report_plans(name: str, planned: Planned, report: Report) -> None:
     problem = planned.problem
     for planner, chosen in planned.plans.items():
         report.log(f"{name}, {planner}: {in_words(chosen)}")
-        predicted = 1000 * problem.step_seconds(chosen)
-        report.measure("predicted step time", planner, predicted, model=name)
+        predicted = problem.step_seconds(chosen)
+        report.measure_time("predicted step time", planner, predicted, model=name)
     for possible in stages.every_plan(problem):
         at = {"model": name, "time": "predicted"}
         predicted = 1000 * problem.step_seconds(possible)
@@ -229,7 +229,7 @@ def report_times(name: str, work: Work, planned: Planned, rounds: int, report: R
     taken = on_ranks(RANKS, execution.take_time, work, chosen, rounds)[0]
     taken.setdefault(SEARCHED, taken[PIPEDREAM])
     for planner, times in taken.items():
-        report.measure("step time", planner, [1000 * t for t in times], model=name)
+        report.measure_time("step time", planner, times, model=name)
         median, one = statistics.median(times), planned.plans[planner]
         error = 100 * abs(planned.problem.step_seconds(one) / median - 1)
         report.measure("prediction error", planner, error, model=name)

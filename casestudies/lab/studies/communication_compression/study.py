@@ -110,7 +110,7 @@ def report_nodes(found: Found, link: float, report: Report) -> None:
         report.measure("volume reduction", variant, across[ZERO3] / sent)
         if one.copy:
             report.measure("second copy", variant, one.copy / one.numbers)
-        report.measure("step time", variant, [1000 * s for s in taken[variant]], **at)
+        report.measure_time("step time", variant, taken[variant], **at)
         of_link = one.across * PER_NODE / (link * 1e6)
         report.measure("link share", variant, [100 * of_link / s for s in taken[variant]], **at)
     for variant, speed in ratios(taken, to=ZERO3).items():
@@ -125,7 +125,7 @@ def report_links(found: Found, report: Report) -> None:
         at = {"ranks": TIMED_RANKS} | ({"link": link} if link else {})
         taken = {variant: slowest(found, variant, link) for variant in TIMED}
         for variant, times in taken.items():
-            report.measure("step time", variant, [1000 * s for s in times], **at)
+            report.measure_time("step time", variant, times, **at)
         for variant, base in SIXTEEN_BITS.items():
             speed = ratios({name: taken[name] for name in (base, variant)}, to=base)[variant]
             report.measure("speed-up", variant, speed, **at)

@@ -271,7 +271,7 @@ class Bench:
         runs = {variant: lambda by=by: decoded(by) for variant, by in ways.items()}
         taken = alternately(runs, self.p.rounds, self.setup.device)
         for variant, times in taken.items():
-            self.report.measure("time per token", variant, [1000 * t / DECODED for t in times])
+            self.report.measure_time("time per token", variant, [t / DECODED for t in times])
         for variant, faster in ratios(taken, DENSE).items():
             self.report.measure("speed-up of a token", variant, faster)
         return {variant: [t / DECODED for t in times] for variant, times in taken.items()}

@@ -192,11 +192,11 @@ def message_bytes(task: Task, bits: int) -> float:
 def report_times(found: Found, task: Task, report: Report) -> None:
     """Report the time of a token by the round trip, beside the formula's and streaming's."""
     alone = statistics.median(found.alone_seconds)
-    report.measure("time per token", ALONE, [1000 * s for s in found.alone_seconds])
+    report.measure_time("time per token", ALONE, found.alone_seconds)
     streamed = duration.offloaded_layer_seconds(
         to_gpu=weight_bytes(task) / claims.BUS, from_gpu=0, from_disk=0, to_disk=0, compute=alone
     )
-    report.measure("time per token", STREAMED, 1000 * streamed)
+    report.measure_time("time per token", STREAMED, streamed)
     for trip, taken in found.chain_seconds.items():
         expected = [predicted(task, seconds, trip) for seconds in found.alone_seconds]
         # Round by round, so that other work on the machine slows both.
@@ -206,7 +206,7 @@ def report_times(found: Found, task: Task, report: Report) -> None:
         for variant, seconds in ((CODED, taken), (FORMULA, expected), (STREAMED, [streamed])):
             report.point(BY_TRIP, variant, 1000 * trip, 1000 * statistics.median(seconds))
             if variant != STREAMED:
-                report.measure("time per token", variant, [1000 * s for s in seconds], **at)
+                report.measure_time("time per token", variant, seconds, **at)
 
 
 def predicted(task: Task, alone: float, round_trip: float) -> float:
@@ -238,7 +238,7 @@ def report_losses(found: Found, task: Task, report: Report) -> None:
         report_sameness(variant, survived.answers, found.chain[ranks.CODED], report)
         report.measure("read again", variant, survived.read - needed)
         stalled = survived.answers[0].seconds[task.tokens // 2]
-        report.measure("stall", variant, 1000 * stalled)
+        report.measure_time("stall", variant, stalled)
 
 
 def report_gain(rate: float, report: Report) -> None:

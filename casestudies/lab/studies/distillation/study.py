@@ -356,7 +356,7 @@ def time_forward(
     """Report the time of each of the runs; return how many times as fast half the blocks are."""
     taken = alternately(runs, rounds, device)
     for variant, times in taken.items():
-        report.measure("forward time", variant, [1000 * t for t in times], shape=shape)
+        report.measure_time("forward time", variant, times, shape=shape)
     speed = ratios(taken, to="teacher")["distilled"]
     report.measure("speed-up", "distilled", speed, shape=shape)
     return statistics.median(speed)
@@ -378,7 +378,7 @@ def time_tokens(
         runs[name] = step
     taken = alternately(runs, rounds, tokens.device.type)
     for variant, times in taken.items():
-        report.measure("time per token", variant, [1000 * t for t in times], shape=shape)
+        report.measure_time("time per token", variant, times, shape=shape)
 
 
 def verdict(

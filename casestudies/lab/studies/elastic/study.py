@@ -135,12 +135,12 @@ def report_training(rounds: Sequence[Round], report: Report) -> None:
             report.measure("time over two ranks", variant, ratios)
         for ranks in sorted(set(worlds)):
             taken = [
-                1000 * note.seconds
+                note.seconds
                 for one in several
                 for note in one.of("step")
                 if one.generations[note.generation].world == ranks
             ]
-            report.measure("step time", variant, taken, ranks=ranks)
+            report.measure_time("step time", variant, taken, ranks=ranks)
         for seconds, step in several[0].progress:
             report.point("steps by time", variant, seconds, step)
 
@@ -153,8 +153,8 @@ def report_changes(rounds: Sequence[Round], task: Task, report: Report) -> None:
         for one in several:
             last = max(note.at for note in one.noted if note.generation == n)
             ready = next(note.at for note in one.of("ready") if note.generation == n + 1)
-            taken.append(1000 * (ready - last))
-        report.measure("change time", ELASTIC, taken, change=change)
+            taken.append(ready - last)
+        report.measure_time("change time", ELASTIC, taken, change=change)
     lost = [one.of("killed")[0].step - one.of("ready")[1].step for one in several]
     report.measure("steps lost", ELASTIC, max(lost))
     for ranks in (1, 2):
@@ -196,7 +196,7 @@ def measured_stalls(task: Task, rounds: int, report: Report) -> Stalls:
         (SCRATCH, [one.grouped + one.read for one in moved]),
         (MIGRATED, [one.grouped + one.sent for one in moved]),
     ):
-        report.measure("time without service", variant, [1000 * one for one in seconds])
+        report.measure_time("time without service", variant, seconds)
     usual = Moved(*map(statistics.median, zip(*moved, strict=True)))
     weights = 4 * sum(weight.numel() for weight in model.parameters())
     cache = KeyValueCache(model.config, 1, 1)
@@ -219,8 +219,8 @@ def report_traces(service: Service, stalls: Stalls, report: Report) -> dict[str,
         for variant in (RESTARTED, SCRATCH, LOST, MIGRATED):
             latency[variant], stalled = service.p99(variant, trace, stalls)
             mean = statistics.mean(stalled)
-            report.measure("stall, by replay", variant, 1000 * mean, trace=trace)
-            report.measure("P99 latency, by replay", variant, 1000 * latency[variant], trace=trace)
+            report.measure_time("stall, by replay", variant, mean, trace=trace)
+            report.measure_time("P99 latency, by replay", variant, latency[variant], trace=trace)
         for variant in (RESTARTED, SCRATCH, LOST):
             gain = latency[variant] / latency[MIGRATED]
             report.measure(GAIN, variant, gain, trace=trace)

@@ -133,8 +133,8 @@ def report_training(rounds: Sequence[Round], task: Task, report: Report) -> None
         several = [one[variant] for one in rounds]
         report.measure("training loss", variant, several[0].losses[-1])
         report.measure("steps done", variant, max(len(one.of("step")) for one in several))
-        taken = [1000 * note.seconds for one in several for note in one.of("step")]
-        report.measure("step time", variant, taken)
+        taken = [note.seconds for one in several for note in one.of("step")]
+        report.measure_time("step time", variant, taken)
         if variant != UNDISTURBED:
             apart = max(one[variant].apart(one[UNDISTURBED]) for one in rounds)
             report.measure("equality error", variant, apart)
@@ -171,9 +171,9 @@ def report_costs(rounds: Sequence[Round], report: Report) -> Costs:
     steps = [note.seconds for one in rounds for note in one[SAVING].of("step")]
     for variant, taken in saves.items():
         if taken:
-            report.measure("save time", variant, [1000 * seconds for seconds in taken])
-    report.measure("detection time", RESTARTED, [1000 * seconds for seconds in noticed])
-    report.measure("restart time", RESTARTED, [1000 * seconds for seconds in restart])
+            report.measure_time("save time", variant, taken)
+    report.measure_time("detection time", RESTARTED, noticed)
+    report.measure_time("restart time", RESTARTED, restart)
     costs = Costs(*map(statistics.median, (steps, saves[SAVING], noticed, restart, regroup)))
     errors = [100 * abs(predicted(one, costs) / one[RESTARTED].seconds - 1) for one in rounds]
     report.measure("prediction error", RESTARTED, errors)
@@ -238,7 +238,7 @@ def report_redundancy(
         (REDUNDANT, "all there", pipeline.redundant_step),
         (REDUNDANT, "one missing", pipeline.step_of_fewer),
     ):
-        report.measure("pipeline step, by replay", variant, 1000 * step, workers=workers)
+        report.measure_time("pipeline step, by replay", variant, step, workers=workers)
     fleet = Fleet(pipeline, p.pipelines, costs.save, costs.noticed, costs.restart, costs.regroup)
     gains, even = {}, {}
     for hourly in HOURLY:

@@ -189,8 +189,8 @@ class Bench:
             again = {variant: partial(repeat, work, calls) for variant, work in runs.items()}
             taken = alternately(again, self.parameters.rounds, self.setup.device)
             for variant, each in taken.items():
-                milliseconds = [1000 * t / calls for t in each]
-                self.report.measure("step time", variant, milliseconds, **of_part(part))
+                each_call = [t / calls for t in each]
+                self.report.measure_time("step time", variant, each_call, **of_part(part))
                 if part == WHOLE:
                     tokens = self._batch[:, 1:].numel()
                     rates = [calls * tokens / t for t in each]

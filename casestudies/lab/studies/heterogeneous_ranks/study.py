@@ -157,20 +157,20 @@ def report_times(
     report: Report,
 ) -> None:
     """Report how long steps take, as the first rank saw them, and beside it the bound."""
-    report.measure("layer time", ONE, 1000 * (pace.forward + pace.backward))
+    report.measure_time("layer time", ONE, pace.forward + pace.backward)
     alone = found[0][SLOWDOWNS[0], ONE]
-    report.measure("step time", ONE, [1000 * s for s in alone.seconds])
+    report.measure_time("step time", ONE, alone.seconds)
     for (slowdown, variant), one in found[0].items():
         if variant == ONE:
             continue
-        report.measure("step time", variant, [1000 * s for s in one.seconds], slowdown=slowdown)
+        report.measure_time("step time", variant, one.seconds, slowdown=slowdown)
         speed = ratios({ONE: alone.seconds, variant: one.seconds}, to=ONE)[variant]
         report.measure("speed-up", variant, speed, slowdown=slowdown)
         report.point("speed-up by slowdown", variant, slowdown, statistics.median(speed))
         if is_pipeline(variant):
             bounds = bounds_of([rank[slowdown, variant] for rank in found], p.micro_batches)
             over = [100 * (s / b - 1) for s, b in zip(one.seconds, bounds, strict=True)]
-            report.measure("bound", variant, [1000 * b for b in bounds], slowdown=slowdown)
+            report.measure_time("bound", variant, bounds, slowdown=slowdown)
             report.measure("time over the bound", variant, over, slowdown=slowdown)
     for variant, even in EVEN.items():
         taken = {name: found[0][p.slowdown, name].seconds for name in (variant, even)}

@@ -150,7 +150,7 @@ def time_a_step(model: LanguageModel, context: Tensor, rounds: int, report: Repo
     taken = alternately({"no cache": without, "cache": with_it}, rounds, context.device.type)
     medians: dict[str, float] = {}
     for variant, times in taken.items():
-        report.measure("time per token", variant, [1000 * t for t in times], context=length)
+        report.measure_time("time per token", variant, times, context=length)
         medians[variant] = 1000 * statistics.median(times)
         report.point("time per token by context", variant, length, medians[variant])
     speed = ratios(taken, to="no cache")["cache"]

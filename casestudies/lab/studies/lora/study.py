@@ -131,7 +131,7 @@ def cost(p: LoraParameters, setup: Setup, report: Report, stage: Stage) -> dict[
     stage.at(0.5, "time")
     taken = step_times(training, p.rounds, setup.device)
     for method, times in taken.items():
-        report.measure("step time", method, [1000 * t for t in times])
+        report.measure_time("step time", method, times)
     for method, faster in ratios(taken, to="full").items():
         report.measure("speed-up", method, faster)
     return held

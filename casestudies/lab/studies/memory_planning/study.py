@@ -121,7 +121,7 @@ class Bench:
             for request, held in enumerate(kept.held, 1):
                 report.point("held by request", variant, request, held / MIB)
             if kept.planning:
-                report.measure("planning time", variant, [1000 * s for s in kept.planning])
+                report.measure_time("planning time", variant, kept.planning)
         for variant, pairs in served.overlaps.items():
             report.measure("overlaps", variant, pairs)
         return served
@@ -188,7 +188,7 @@ class Bench:
                 runs[variant] = placed.run
         taken = alternately(runs, self.parameters.rounds, self.setup.device)
         for variant, times in taken.items():
-            report.measure("step time", variant, [1000 * seconds for seconds in times], **settings)
+            report.measure_time("step time", variant, times, **settings)
         speed = ratios(taken, to=EAGER)
         for variant, faster in speed.items():
             report.measure("speed-up", variant, faster, **settings)

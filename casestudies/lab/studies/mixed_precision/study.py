@@ -97,7 +97,7 @@ class Bench:
         steps = {name: lambda one=one: one.step(batch) for name, one in self.trained.items()}
         taken = alternately(steps, self.parameters.rounds, self.setup.device)
         for variant, times in taken.items():
-            self.report.measure("step time", variant, [1000 * t for t in times])
+            self.report.measure_time("step time", variant, times)
         speed = ratios(taken, to="float32")
         for variant, faster in speed.items():
             self.report.measure("speed-up", variant, faster)

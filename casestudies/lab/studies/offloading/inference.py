@@ -150,7 +150,7 @@ def report_times(
     """Report and return how long a step takes, and how much of carrying it hides."""
     medians = {variant: statistics.median(times) for variant, times in taken.items()}
     for variant, times in taken.items():
-        report.measure("step time", variant, [1000 * t for t in times], batches=number)
+        report.measure_time("step time", variant, times, batches=number)
         if variant != LINK:
             rates = [sequences / t for t in times]
             report.measure("tokens per second", variant, rates, batches=number)

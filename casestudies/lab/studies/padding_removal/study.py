@@ -183,8 +183,7 @@ class PaddingBench:
                 {name: call.attend for name, call in ways.items()}, p.rounds, device
             )
             for variant, seconds in taken.items():
-                times = [1000 * second for second in seconds]
-                self.report.measure("attention time", variant, times, length=length)
+                self.report.measure_time("attention time", variant, seconds, length=length)
             for variant, speed in ratios(taken, to="definition").items():
                 self.report.measure("attention speed-up", variant, speed, length=length)
                 median = statistics.median(speed)

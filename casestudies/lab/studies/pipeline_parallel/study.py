@@ -180,7 +180,7 @@ def report_times(work: Work, rounds: int, report: Report) -> None:
     """Report the times of a step on two ranks, as the first saw them: it begins and ends it."""
     taken = on_ranks(TIMED_RANKS, execution.take_time, work, TIMED, rounds)[0]
     for name, times in taken.items():
-        report.measure("step time", name, [1000 * t for t in times])
+        report.measure_time("step time", name, times)
     for name, speed in ratios(taken, to="layer split").items():
         report.measure("speed-up", name, speed)
 

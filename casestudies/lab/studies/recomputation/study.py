@@ -186,7 +186,7 @@ class Bench:
         taken = alternately(steps, self.parameters.rounds, self.setup.device)
         added: dict[str, float] = {}
         for variant, times in taken.items():
-            self.report.measure("step time", variant, [1000 * t for t in times], **at)
+            self.report.measure_time("step time", variant, times, **at)
             more = [
                 100 * (t / all_kept - 1) for t, all_kept in zip(times, taken["none"], strict=True)
             ]

@@ -184,7 +184,7 @@ def report_times(found: Sequence[Mapping[str, list[float]]], report: Report) -> 
         for name in WAYS
     }
     for name, times in taken.items():
-        report.measure("step time", name, [1000 * s for s in times], ranks=TIMED)
+        report.measure_time("step time", name, times, ranks=TIMED)
     for name, faster in ratios(taken, to=FUSED).items():
         report.measure("speed-up", name, faster, ranks=TIMED)
 
@@ -202,7 +202,7 @@ def report_pipeline(taken: Mapping[tuple[int, int], list[float]], report: Report
     best = best_slices(choosing, UNITS, STAGES)
     report.log(f"TeraPipe cuts {UNITS} units into slices of {best}")
     for name, slices in ((WHOLE, (UNITS,)), (EVEN, (1,) * UNITS), (TERAPIPE, best)):
-        report.measure("replayed time", name, 1000 * replayed(replaying, slices, STAGES))
+        report.measure_time("replayed time", name, replayed(replaying, slices, STAGES))
 
 
 def verdict(p: SequenceParallelParameters, report: Report) -> str:

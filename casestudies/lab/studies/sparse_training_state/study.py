@@ -122,7 +122,7 @@ class Bench:
         steps = {name: lambda one=one: one.step(batch, 0.0) for name, one in self._ways.items()}
         taken = alternately(steps, self.parameters.rounds, self.setup.device)
         for variant, times in taken.items():
-            self.report.measure("step time", variant, [1000 * t for t in times])
+            self.report.measure_time("step time", variant, times)
 
     def on_ranks(self) -> tuple[float, float]:
         """Report what ranks send and how long it takes; return how many percent each is less."""
@@ -145,10 +145,8 @@ class Bench:
             ]
             whole = [max(several) for several in zip(*(one.steps for one in each), strict=True)]
             self.report.measure("bytes sent", variant, sent[variant] / MIB, **at)
-            self.report.measure(
-                "all-reduce time", variant, [1000 * t for t in times[variant]], **at
-            )
-            self.report.measure("step time", variant, [1000 * t for t in whole], **at)
+            self.report.measure_time("all-reduce time", variant, times[variant], **at)
+            self.report.measure_time("step time", variant, whole, **at)
         fewer = 100 * (1 - sent[COMPRESSED] / sent[DENSE])
         less = [100 * (1 - a / b) for a, b in zip(times[COMPRESSED], times[DENSE], strict=True)]
         self.report.measure("bytes saved", COMPRESSED, fewer, **at)

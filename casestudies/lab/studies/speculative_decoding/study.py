@@ -294,7 +294,7 @@ def tell(trials: Trials, p: SpeculativeParameters, report: Report, **settings: A
     Claims ask for these.
     """
     plain = next(iter(trials.values())).plain
-    report.measure("time per token", "plain", [1000 * taken for taken in plain], **settings)
+    report.measure_time("time per token", "plain", plain, **settings)
     for variant in dict.fromkeys(variant for variant, _ in trials):
         same = [share for (of, _), trial in trials.items() if of == variant for share in trial.same]
         if "decoding" not in settings:

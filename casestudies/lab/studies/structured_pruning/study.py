@@ -205,7 +205,7 @@ class Bench:
     ) -> dict[str, float]:
         taken = alternately(runs, self.parameters.rounds, self.setup.device)
         for variant, times in taken.items():
-            self.report.measure(metric, variant, [1000 * t for t in times], **at)
+            self.report.measure_time(metric, variant, times, **at)
         speed = ratios(taken, to="dense")
         for variant, several in speed.items():
             self.report.measure(faster, variant, several, **at)

@@ -138,7 +138,7 @@ def report_times(
         at = {"link": link} if link else {}
         taken = {variant: list(by_link[link]) for variant, by_link in timed.items()}
         for variant, times in taken.items():
-            report.measure("step time", variant, [1000 * s for s in times], **at)
+            report.measure_time("step time", variant, times, **at)
         for variant, speed in ratios(taken, to=ONE).items():
             report.measure("speed-up", variant, speed, **at)
             if link:

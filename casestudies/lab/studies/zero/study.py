@@ -131,7 +131,7 @@ def report_times(found: Mapping[str, Trained], report: Report) -> None:
     """Report the first rank's time of a step, and how that compares with one process."""
     taken = {variant: one.seconds for variant, one in found.items()}
     for variant, seconds in taken.items():
-        report.measure("step time", variant, [1000 * s for s in seconds])
+        report.measure_time("step time", variant, seconds)
     for variant, speed in ratios(taken, to=ALONE).items():
         report.measure("speed-up", variant, speed)
 
