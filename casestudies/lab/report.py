@@ -9,7 +9,7 @@ from casestudies.lab import result
 from casestudies.lab.contract import Setup, Study
 from casestudies.lab.result import Curve, CurvePoint, Event, MeasuredValue, curves_of
 
-UNITS_OF_A_SECOND = {"s": 1.0, "ms": 1000.0}  # by name
+UNITS_OF_A_SECOND = {"s": 1.0, "ms": 1000.0, "ms/token": 1000.0}  # by name
 
 
 class Stage:

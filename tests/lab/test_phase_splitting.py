@@ -34,6 +34,7 @@ from casestudies.lab.studies.phase_splitting.machines import (
 )
 from casestudies.lab.studies.phase_splitting.phases import Work as Executed
 from casestudies.lab.studies.phase_splitting.phases import serve_rounds, serve_split
+from casestudies.lab.studies.phase_splitting.study import noticed
 from tests.lab.declared import Rows, measured, statuses
 from tests.lab.tiny import CONFIG, talkative_model, tiny_windows
 
@@ -44,6 +45,17 @@ REQUESTS = st.lists(
     min_size=1,
     max_size=12,
 )
+
+
+def test_who_waits_notices_first_tokens_pauses_and_ends() -> None:
+    # Three ask, at 0, 1 and 1.5 s; their tokens come at these moments.
+    assert noticed([0, 1, 1.5], [[2, 3, 5], [4, 4.5], [3, 7]]) == {
+        "time to first token": 2,  # of 2, 3 and 1.5 s
+        "time per token": 1.5,  # of 1.5, 0.5 and 4 s on the mean
+        "longest wait for a token": 4,
+        "mean completion time": (5 + 3.5 + 5.5) / 3,
+        "completion time, 99 %": 5.5,
+    }
 
 
 def asked(sizes: list[tuple[int, int, float]]) -> list[Asked]:

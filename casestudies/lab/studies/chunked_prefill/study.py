@@ -164,9 +164,9 @@ def time_answers(trace: Trace, report: Report) -> None:
         "both": partial(passing, [chunk, *texts]),
     }
     taken = alternately(runs, TIMINGS * p.rounds, tokens.device.type)
-    report.measure("time of the answers", APART, [MS * one for one in taken[APART]])
-    added = [MS * (both - one) for both, one in zip(taken["both"], taken[CHUNKS], strict=True)]
-    report.measure("time of the answers", CHUNKS, added)
+    report.measure_time("time of the answers", APART, taken[APART])
+    added = [both - one for both, one in zip(taken["both"], taken[CHUNKS], strict=True)]
+    report.measure_time("time of the answers", CHUNKS, added)
 
 
 def serve_round(trace: Trace) -> Round:
@@ -203,22 +203,27 @@ def report_load(way: Way, place: int, rounds: Sequence[Round], report: Report) -
     """Report how long answers stood still at the load, and how far the replay was off."""
     variant, conditions = way.variant, way.settings
     several = [one.loaded[place] for one in rounds]
-    firsts = [MS * statistics.median(map(first_token, served.jobs)) for served in several]
-    report.measure("longest wait for a token", variant, waits(several), **conditions)
-    report.measure("time to first token", variant, firsts, **conditions)
+    firsts = [statistics.median(map(first_token, served.jobs)) for served in several]
+    report.measure_time("longest wait for a token", variant, waits(several), **conditions)
+    report.measure_time("time to first token", variant, firsts, **conditions)
     report.measure("prediction error", variant, [one.errors[place] for one in rounds], **conditions)
 
 
 def waits(several: Sequence[Served]) -> list[float]:
-    """Return the longest wait for a token that most requests do not exceed, in milliseconds."""
-    return [MS * percentile(map(longest_wait, served.jobs), WAIT) for served in several]
+    """Return the longest wait for a token that most requests do not exceed, in seconds."""
+    return [percentile(map(longest_wait, served.jobs), WAIT) for served in several]
+
+
+def usual_wait(rounds: Sequence[Round], place: int) -> float:
+    """Return the median of that of the way at this place, in milliseconds."""
+    return MS * statistics.median(waits([one.loaded[place] for one in rounds]))
 
 
 def report_speed(trace: Trace, rounds: Sequence[Round], report: Report) -> list[float]:
     """Report the ways' times with everyone waiting, and both curves; return the speed-ups."""
     found = []
     several = ways(trace.p.chunk)
-    whole = statistics.median(waits([one.loaded[1] for one in rounds]))
+    whole = usual_wait(rounds, 1)
     for place, way in enumerate(several):
         speed = [one.waiting[1].seconds / one.waiting[place].seconds for one in rounds]
         found.append(statistics.median(speed))
@@ -226,8 +231,7 @@ def report_speed(trace: Trace, rounds: Sequence[Round], report: Report) -> list[
             report.measure("speed-up", way.variant, speed, **way.settings)
         if isinstance(way.policy, Chunked):
             size = way.policy.tokens
-            wait = statistics.median(waits([one.loaded[place] for one in rounds]))
-            report.point("longest wait by chunk", CHUNKS, size, wait)
+            report.point("longest wait by chunk", CHUNKS, size, usual_wait(rounds, place))
             report.point("longest wait by chunk", TOGETHER, size, whole)
             report.point("speed-up by chunk", CHUNKS, size, found[-1])
     return found
@@ -256,9 +260,7 @@ def in_pipeline(trace: Trace, policy: Policy, costs: PricedPasses) -> Replay:
 
 def verdict(trace: Trace, rounds: Sequence[Round], speeds: Sequence[float]) -> str:
     """Return a few sentences made of the run's own numbers."""
-    apart, whole, chunked = (
-        statistics.median(waits([one.loaded[place] for one in rounds])) for place in range(3)
-    )
+    apart, whole, chunked = (usual_wait(rounds, place) for place in range(3))
     same = min(same_share(one.waiting[2], trace.alone) for one in rounds)
     said = same_tokens(same)
     return (

@@ -126,7 +126,7 @@ def run(parameters: ContinuousBatchingParameters, setup: Setup, report: Report) 
             rounds.append(serve_round(trace, loads))
     for variant in POLICIES:
         report_waiting(trace, variant, rounds, report)
-    report.measure("normalized latency", ALONE, [MS * one.alone for one in rounds])
+    report.measure_time("normalized latency", ALONE, [one.alone for one in rounds])
     for variant in AT_LOADS:
         report_comparison(variant, rounds, report)
         for load in loads:
@@ -189,18 +189,19 @@ def report_load(
     """Report what serving at a load was like."""
     several = [one.loads[variant, load] for one in rounds]
     rates = [served.tokens_per_second for served in several]
-    latencies = [MS * Point.of(served).latency for served in several]
-    firsts = [MS * statistics.median(map(first_token, served.jobs)) for served in several]
+    latencies = [Point.of(served).latency for served in several]
+    firsts = [statistics.median(map(first_token, served.jobs)) for served in several]
     goodput = [
         Limits(p.first_token_limit * t, p.per_token_limit * t).goodput(served)
         for served, t in zip(several, (one.alone for one in rounds), strict=True)
     ]
     report.measure("tokens per second", variant, rates, load=load)
-    report.measure("normalized latency", variant, latencies, load=load)
-    report.measure("time to first token", variant, firsts, load=load)
+    report.measure_time("normalized latency", variant, latencies, load=load)
+    report.measure_time("time to first token", variant, firsts, load=load)
     report.measure("goodput", variant, goodput, load=load)
     middle = statistics.median
-    report.point("normalized latency by throughput", variant, middle(rates), middle(latencies))
+    latency = MS * middle(latencies)
+    report.point("normalized latency by throughput", variant, middle(rates), latency)
     report.point("goodput by load", variant, load, middle(goodput))
 
 

@@ -132,9 +132,8 @@ def time_layer(bench: Bench, count: int, report: Report) -> None:
                 report.log(f"{count} adapters read from pages are wrong: not timed")
     taken = alternately(runs, TIMINGS * bench.p.rounds, bench.device, again=True)
     for name, several in taken.items():
-        found = [MS * one for one in several]
-        report.measure("layer time", name, found, adapters=count)
-        report.point("layer time by adapters", name, count, statistics.median(found))
+        report.measure_time("layer time", name, several, adapters=count)
+        report.point("layer time by adapters", name, count, MS * statistics.median(several))
 
 
 def time_token(bench: Bench, report: Report) -> float:
@@ -143,7 +142,7 @@ def time_token(bench: Bench, report: Report) -> float:
     runs = token_runs(bench.model, texts, bench.adapters)
     taken = alternately(runs, TIMINGS * bench.p.rounds, bench.device)
     for name, several in taken.items():
-        report.measure("time per token", name, [MS * one for one in several])
+        report.measure_time("time per token", name, several)
     faster = ratios(taken, to=BACKBONE)
     added = {name: [100 * (1 / one - 1) for one in several] for name, several in faster.items()}
     for name, several in added.items():

@@ -29,7 +29,7 @@ from casestudies.lab.studies.paged_kv_cache.sharing import COPIED, Prompts
 IN_PIECES, IN_BLOCKS = (LONGEST, POWER, ORACLE), (PAGED, FEW)
 SERVED = IN_PIECES + IN_BLOCKS
 SHORTEST_PROMPT, SHORTEST_ANSWER = 8, 16  # shares of the longest
-MIB, MS = 2**20, 1000
+MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def report_forks(trace: Trace, report: Report) -> float:
     tokens = len(texts) * trace.p.forked_tokens
     for name, forked in found.items():
         report.measure("bytes moved", name, forked.copied_bytes / MIB)
-        report.measure("time per token", name, [MS * seconds / tokens for seconds in taken[name]])
+        report.measure_time("time per token", name, [t / tokens for t in taken[name]])
     for shared, copied in COPIED.items():
         report.measure("same tokens", shared, found[shared].agreement(found[copied]))
         report.measure("memory saved", shared, found[shared].saved)
@@ -221,7 +221,7 @@ def report_attention(
         if not taken:
             report.log(f"Attention, {name}, is wrong: not timed")
             continue
-        report.measure("attention time", name, [MS * seconds for seconds in taken])
+        report.measure_time("attention time", name, taken)
         share = in_place.share_of_copying(tokens, statistics.median(taken), device)
         report.measure("share of copying", name, 100 * share)
 

@@ -226,22 +226,21 @@ def report_executed(executed: Executed, variant: str, report: Report) -> float:
     report.measure("bytes sent", variant, sent / MIB)
     rows = [noticed(executed.moments, executed.times(variant, number)) for number in numbers]
     for metric in rows[0]:
-        report.measure(metric, variant, [row[metric] for row in rows])
+        report.measure_time(metric, variant, [row[metric] for row in rows])
     report.measure("prediction error", variant, [executed.error(variant, n) for n in numbers])
-    return statistics.median(row["longest wait for a token"] for row in rows)
+    return MS * statistics.median(row["longest wait for a token"] for row in rows)
 
 
 def noticed(moments: Sequence[float], times: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Return what those who wait notice, in milliseconds."""
+    """Return the seconds that those who wait notice, by metric."""
     gaps = [[later - sooner for sooner, later in itertools.pairwise(own)] for own in times]
     firsts, whole = (
-        [MS * (own[place] - came) for own, came in zip(times, moments, strict=True)]
-        for place in (0, -1)
+        [own[place] - came for own, came in zip(times, moments, strict=True)] for place in (0, -1)
     )
     return {
         "time to first token": statistics.median(firsts),
-        "time per token": MS * statistics.median(map(statistics.mean, gaps)),
-        "longest wait for a token": MS * percentile(map(max, gaps), WAIT),
+        "time per token": statistics.median(map(statistics.mean, gaps)),
+        "longest wait for a token": percentile(map(max, gaps), WAIT),
         "mean completion time": statistics.mean(whole),
         "completion time, 99 %": percentile(whole, 99),
     }

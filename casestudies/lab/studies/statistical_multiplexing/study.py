@@ -244,10 +244,14 @@ def report_executed(executed: Executed, report: Report) -> None:
     for variation, variant in itertools.product(executed.work.traces, (WHOLE, SPLIT)):
         numbers = range(executed.p.rounds)
         rounds = [executed.latencies(variant, variation, number) for number in numbers]
+        times = {
+            "mean latency": [float(one.mean()) for one in rounds],
+            "latency, 50 %": [percentile(one.tolist(), 50) for one in rounds],
+            "latency, 99 %": [percentile(one.tolist(), 99) for one in rounds],
+        }
+        for metric, values in times.items():
+            report.measure_time(metric, variant, values, burstiness=variation)
         measures = {
-            "mean latency": [MS * float(one.mean()) for one in rounds],
-            "latency, 50 %": [MS * percentile(one.tolist(), 50) for one in rounds],
-            "latency, 99 %": [MS * percentile(one.tolist(), 99) for one in rounds],
             "served in time": [100 * float((one <= executed.deadline).mean()) for one in rounds],
             "prediction error": [executed.error(variant, variation, n) for n in numbers],
         }
@@ -259,8 +263,8 @@ def report_stages(cluster: Cluster, report: Report) -> None:
     """Report what stages take, and how far the replay is from the formula for Poisson's process."""
     for n, stages in cluster.stages.items():
         variant = WHOLE if n == 1 else SPLIT
-        report.measure("time of all stages", variant, MS * stages.whole, stages=n)
-        report.measure("time of the longest stage", variant, MS * stages.longest, stages=n)
+        report.measure_time("time of all stages", variant, stages.whole, stages=n)
+        report.measure_time("time of the longest stage", variant, stages.longest, stages=n)
         groups = cluster.placed(n, 1)
         rate = cluster.p.load * cluster.capacity
         if rate / len(groups) * stages.longest < 1:  # else what waits grows without end
