@@ -6,7 +6,7 @@ that run least; outside of functions, all that run anything of its file. What th
 meets its smoke run, a process of its own, of which nothing tells which tests it is for. It takes an
 hour or two.
 
-    python -m benchmarks.mutants [--places N] [--seed N] [--map FILE]
+    python -m benchmarks.mutants [--places N] [--seed N] [--map FILE] [--under FOLDER ...]
 """
 
 import difflib
@@ -20,6 +20,7 @@ import sys
 import tempfile
 from argparse import ArgumentParser
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,11 @@ class Mutant:
     body: range
 
 
-def places(clone: Path) -> list[list[Mutant]]:
-    """Return for each place of the code the changes that can be made there."""
+def places(clone: Path, under: Sequence[str] = PACKAGES) -> list[list[Mutant]]:
+    """Return for each place of the code in these folders the changes that can be made there."""
     found: dict[tuple[str, tuple[int, int]], list[Mutant]] = defaultdict(list)
     operators = {name: get_operator(name) for name in operator_names()}
-    for file in sorted(file for package in PACKAGES for file in (clone / package).rglob("*.py")):
+    for file in sorted(file for folder in under for file in (clone / folder).rglob("*.py")):
         path = str(file.relative_to(clone))
         nodes = [] if CODE_LEFT_OUT.search(path) else list(ast_nodes(get_ast_from_path(file)))
         for name, operator in operators.items():
@@ -184,7 +185,7 @@ def survives(clone: Path, mutant: Mutant, tests: list[str]) -> bool:
     return True
 
 
-def main(count: int, seed: int, kept: Path | None) -> bool:
+def main(count: int, seed: int, kept: Path | None, under: Sequence[str]) -> bool:
     """Print each mutant that no test notices; return whether these are few enough."""
     with tempfile.TemporaryDirectory() as folder:
         clone, recorded = Path(folder) / "clone", (kept or Path(folder) / "map").absolute()
@@ -196,7 +197,7 @@ def main(count: int, seed: int, kept: Path | None) -> bool:
             if not recorded.exists():
                 record(clone, recorded)
             met, chance = Map(recorded), random.Random(seed)
-            mutants = [chance.choice(place) for place in chance.sample(places(clone), count)]
+            mutants = [chance.choice(place) for place in chance.sample(places(clone, under), count)]
             survivors = sum(survives(clone, mutant, met.tests(mutant)) for mutant in mutants)
         finally:
             server.leave()
@@ -211,5 +212,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--map", type=Path, help="what runs what, kept while the code stays the same"
     )
+    parser.add_argument("--under", nargs="+", default=PACKAGES, help="breaks these folders alone")
     asked = parser.parse_args()
-    sys.exit(not main(asked.places, asked.seed, asked.map))
+    sys.exit(not main(asked.places, asked.seed, asked.map, asked.under))
