@@ -9,6 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from django.apps import apps
+from django.core.management.color import no_style
 from django.db import connection
 from psycopg import sql
 
@@ -51,6 +53,13 @@ def new_database(name: str, template: str = "template1") -> Iterator[str]:
             yield name
         finally:
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(quoted))
+
+
+def begin_counting_anew() -> None:
+    """Let the next row of each table have the number after its last, whatever was undone before."""
+    with connection.cursor() as cursor:
+        for sql in connection.ops.sequence_reset_sql(no_style(), apps.get_models()):
+            cursor.execute(sql)
 
 
 @contextmanager

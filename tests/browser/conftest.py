@@ -15,7 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from reviewapp.limits.models import Count
 from tests.browser import chromium
-from tests.database import new_database, use_database
+from tests.database import begin_counting_anew, new_database, use_database
 
 # A busy machine makes no test fail; what comes is not waited for any longer.
 MILLISECONDS_TO_WAIT = 30_000
@@ -41,6 +41,7 @@ def site_database(reviewed_database: str, django_db_blocker: DjangoDbBlocker) ->
     """The name of a database that holds the review and reference runs, for all browser tests."""
     with new_database(f"site_of_process_{os.getpid()}", template=reviewed_database) as name:
         with django_db_blocker.unblock(), use_database(name):
+            begin_counting_anew()  # so that these runs are those from 1 on
             call_command("load_reference_runs", stdout=StringIO())
         yield name
 

@@ -71,11 +71,15 @@ def test_it_names_its_precision_and_what_it_read(study: Study) -> None:
 @each_study
 def test_it_measures_its_headline_and_what_its_charts_draw(study: Study) -> None:
     result = smoke_run(study.slug).result
+    shipped = reference_results(study.slug)
     for one in study.headline:
-        assert one.among(result.measurements), one
+        # What exists only where a machine is as fast as the study asks has a run that ships.
+        timed = study.metric(one.metric).evidence == "timed"
+        runs = [result, *shipped] if timed else [result]
+        assert any(one.among(run.measurements) for run in runs), one
     for chart in study.charts:
         # A smoke run may leave curves out; then a run that ships with the project has them.
-        runs = [result, *reference_results(study.slug)] if chart.kind == "curves" else [result]
+        runs = [result, *shipped] if chart.kind == "curves" else [result]
         assert any(has_points(chart, run) for run in runs), chart
 
 

@@ -100,7 +100,7 @@ class Launch:
         ready = f"Peak Atlas is ready at {address}\n"
         wait_until(lambda: self.process.poll() is not None or ready in self.out.read_text())
         assert self.out.read_text().endswith(ready), self.err.read_text()
-        assert self.answers()
+        wait_until(self.answers)
         return self
 
     def answers(self) -> bool:

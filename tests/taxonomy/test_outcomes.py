@@ -4,9 +4,8 @@ import re
 from datetime import date
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from casestudies.models import Run
 from reviewapp.corpus.models import Review
@@ -15,6 +14,7 @@ from taxonomy.claims import outcomes
 from taxonomy.claims.outcomes import Finding, Judged, Number
 from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import a_finished_run
+from tests.queries import count_queries
 
 SPARSITY, TIME = "frantar2023sparsegpt-0", "frantar2023sparsegpt-1"
 CPU = "CPU, 2 cores"
@@ -154,19 +154,14 @@ def test_a_publication_and_the_api_say_what_came_of_each_claim(
 def test_outcomes_cost_as_many_queries_however_many_there_are(
     client: Client, review: Review, address: str
 ) -> None:
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            assert client.get(address).status_code == 200
-        return len(captured)
-
     a_finished_run()
-    queries()
-    before = queries()
+    count_queries(client, address)
+    before = count_queries(client, address)
     for _ in range(3):
         run = a_finished_run()
         found = [Finding(code, Status.SUPPORTED) for code in codes(Claim.objects.all())]
         outcomes.keep([(by(run), found)])
-    assert queries() == before
+    assert count_queries(client, address) == before
 
 
 def test_the_database_refuses_an_unknown_status(review: Review) -> None:
