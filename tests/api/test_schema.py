@@ -133,6 +133,7 @@ def answers(
 pytestmark = pytest.mark.usefixtures("_one_connection", "_no_limits", "_few_studies")
 
 
+@pytest.mark.long
 def test_whatever_is_asked_is_answered_as_described(there: dict[str, dict[str, Any]]) -> None:
     seen = answers(a_person("ada", "add_run", "change_run"), there, thorough=True)
     assert len(seen) == 21

@@ -58,6 +58,7 @@ OTHERS = [
     "/nope/",
     "/publications/?strategy=nope",
 ]
+NOT_THERE = {"/claims/nobody2020-0/", "/nope/"}
 EVERY_LOOK = [(1440, "light"), (768, "light"), (390, "dark")]
 # The scheme changes nothing but contrast, which takes most of the time and hardly depends on the
 # width: it is looked at in these two.
@@ -91,7 +92,9 @@ def test_the_page_is_accessible_and_fits(
     open_page: OpenPage, address: str, looks: list[tuple[int, Literal["light", "dark"]]]
 ) -> None:
     page = open_page()
-    page.goto(address)
+    answer = page.goto(address)
+    assert answer
+    assert (answer.status == 404) == (address in NOT_THERE)
     page.wait_for_load_state("load")
     problems = []
     for look in looks:

@@ -115,6 +115,7 @@ def content(url: str) -> dict[str, Any]:
         return rows | dict(database.execute(SEQUENCES).fetchall())
 
 
+@pytest.mark.long
 def test_a_lost_database_comes_back_from_its_backup(filled: None, folder: Path, empty: str) -> None:
     file = folder / "atlas.backup"
     before = content(own_url())

@@ -18,6 +18,7 @@ def test_each_is_as_near_to_float64_under_the_interpreter_as_on_a_gpu() -> None:
         assert held.holds, held
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("capability", [80, 90])
 def test_each_compiles_without_spills_into_the_shared_memory_of_a_small_gpu(
     capability, tmp_path
