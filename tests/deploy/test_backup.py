@@ -160,7 +160,7 @@ def the_site_works(port: int, url: str) -> None:
 
     asked = urllib.request.Request(  # noqa: S310
         f"{site}/api/v1/runs/",
-        b'{"study": "sparsegpt", "preset": "smoke"}',
+        b'{"study": "paged-kv-cache", "preset": "smoke"}',
         {"Authorization": f"Token {KEY}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(asked) as answer:  # noqa: S310

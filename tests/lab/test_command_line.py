@@ -28,9 +28,7 @@ def test_sparsegpt_prunes_the_bundled_model() -> None:
 
 def test_a_run_writes_the_result_with_which_its_events_end(tmp_path) -> None:
     path = tmp_path / "result.json"
-    done = lab(
-        "run", "statistical-multiplexing", "--preset", "smoke", "--seed", "3", "--json", str(path)
-    )
+    done = lab("run", "paged-kv-cache", "--preset", "smoke", "--seed", "3", "--json", str(path))
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
     assert last == {"event": "result", "result": json.loads(path.read_text(encoding="utf-8"))}
