@@ -120,19 +120,19 @@ def test_a_run_is_cancelled_by_who_watches_it(open_page: OpenPage) -> None:
 @pytest.mark.usefixtures("_worker")
 def test_a_sweep_is_started_and_watched_until_it_is_drawn(open_page: OpenPage) -> None:
     page = open_page(viewport={"width": 390, "height": 844})
-    sign_in_to_run(page, "/case-studies/kv-cache/?preset=smoke")
+    sign_in_to_run(page, "/case-studies/paged-kv-cache/?preset=smoke")
     page.get_by_text("Sweep: a run for each of several values").click()
-    page.get_by_label("Parameter that varies").select_option("tokens")
+    page.get_by_label("Parameter that varies").select_option("block")
     page.get_by_label("Its values").fill("3, 2")
     page.get_by_text("Note and tags").click()
     page.get_by_label("Tags").fill("How many")
     page.get_by_role("button", name="Start the run").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^Sweep \d+: tokens$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^Sweep \d+: block$"))
     page.evaluate("document.body.dataset.opened = 'once'")
     rows = page.get_by_role("region", name="Runs of the sweep").get_by_role("row")
     expect(rows).to_have_count(3)
     # The first result is drawn while the second run goes on, without loading the page again.
-    chart = page.locator("#sweep-cache-per-token")
+    chart = page.locator("#sweep-filled")
     expect(chart.locator(".drawing")).to_be_visible(timeout=MILLISECONDS_OF_A_RUN)
     assert page.evaluate("document.body.dataset.opened") == "once"
     expect(chart).to_contain_text("Without a result: 2 (")
@@ -146,7 +146,7 @@ def test_a_sweep_is_started_and_watched_until_it_is_drawn(open_page: OpenPage) -
     assert serious_violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     rows.nth(1).get_by_role("link").click()
-    expect(page.get_by_role("link", name="how many")).to_be_visible()
+    expect(page.get_by_role("link", name="how many", exact=True)).to_be_visible()
 
 
 def test_a_line_is_shown_once_however_often_the_page_comes_into_view(open_page: OpenPage) -> None:
