@@ -1,6 +1,7 @@
 """One PostgreSQL server for the whole run, no network beyond it, and kernels interpreted."""
 
 import functools
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -34,6 +35,9 @@ os.environ["TRITON_INTERPRET"] = "1"
 # Each parallel process has one core: threads of PyTorch that wait for each other, and for a core,
 # make some tests ten times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Each search for garbage goes through all that PyTorch, pandas and the tests themselves hold, and
+# took a fifth of the time.
+gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_configure(config: pytest.Config) -> None:
