@@ -65,7 +65,7 @@ class Mutant:
     body: range
 
 
-def places(clone: Path, under: Sequence[str] = PACKAGES) -> list[list[Mutant]]:
+def places(clone: Path, under: Sequence[str]) -> list[list[Mutant]]:
     """Return for each place of the code in these folders the changes that can be made there."""
     found: dict[tuple[str, tuple[int, int]], list[Mutant]] = defaultdict(list)
     operators = {name: get_operator(name) for name in operator_names()}

@@ -88,11 +88,14 @@ def reviewed_database(
 
     empty = connection.settings_dict["NAME"]
     # There is no test database where every chosen test has one of its own.
-    template = empty if empty.startswith(TEST_DATABASE_PREFIX) else "template1"
+    prepared = empty.startswith(TEST_DATABASE_PREFIX)
     connection.close()  # a database that is in use cannot be copied
-    with new_database(f"reviewed_of_process_{os.getpid()}", template) as name:
+    with new_database(
+        f"reviewed_of_process_{os.getpid()}", empty if prepared else "template1"
+    ) as name:
         with django_db_blocker.unblock(), use_database(name):
-            call_command("migrate", verbosity=0)
+            if not prepared:
+                call_command("migrate", verbosity=0)
             load(real_fixtures())
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE")

@@ -65,12 +65,13 @@ class Drawn:
 
 def shapes(root: ET.Element) -> list[Drawn]:
     found: list[Drawn] = []
+    notes = notes_below(root)
     for element in root.iter():
         css = element.get("class", "").split()[:1]
         if element.tag == f"{NS}rect" and css != ["prisma-page"]:
             x, y, width, height = (float(element.get(n, "")) for n in ("x", "y", "width", "height"))
             found.append(Drawn(css[0], x, y, x + width, y + height))
-        elif element.tag == f"{NS}text" and element not in notes_below(root):
+        elif element.tag == f"{NS}text" and element not in notes:
             turned = re.match(r"translate\((\S+) (\S+)\)", element.get("transform", ""))
             at = turned.groups() if turned else (element.get("x", ""), element.get("y", ""))
             found[-1].anchors.append((float(at[0]), float(at[1])))

@@ -1,7 +1,6 @@
 """The database in a file and back: a drill from a full site to one that works again."""
 
 import http.cookiejar
-import json
 import os
 import re
 import secrets
@@ -34,7 +33,7 @@ from reviewapp.corpus.models import Review
 from reviewapp.server import backups
 from tests.casestudies.making import a_finished_run, a_run
 from tests.database import new_database, url_of, use_database
-from tests.launch.test_launch import Launch, wait_until
+from tests.launch.test_launch import Launch, asked_run, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -158,14 +157,7 @@ def the_site_works(port: int, url: str) -> None:
     data = urllib.parse.urlencode(fields).encode()
     assert "Sign out" in browser.open(f"{site}/sign-in/", data).read().decode()
 
-    asked = urllib.request.Request(  # noqa: S310
-        f"{site}/api/v1/runs/",
-        b'{"study": "paged-kv-cache", "preset": "smoke"}',
-        {"Authorization": f"Token {KEY}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(asked) as answer:  # noqa: S310
-        assert answer.status == 201
-        assert json.load(answer)["state"] == "queued"
+    assert asked_run(port, "paged-kv-cache", KEY)["state"] == "queued"
 
     with psycopg.connect(url, autocommit=True) as database:
 

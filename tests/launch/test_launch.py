@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import psycopg
@@ -177,6 +177,18 @@ def replaced(launch: Launch, data_dir: Path, name: str, command: str) -> int:
     return oldest(data_dir, command)
 
 
+def asked_run(port: int, study: str, token: str) -> dict[str, Any]:
+    """Ask for the study's smallest preset as who has the token; return what is said of the run."""
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/v1/runs/",
+        json.dumps({"study": study, "preset": "smoke"}).encode(),
+        {"Authorization": f"Token {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310
+        assert answer.status == 201
+        return json.load(answer)
+
+
 def start_run(launch: Launch, data_dir: Path) -> Callable[[], tuple[str, str]]:
     """Let the demo account start a study; return what tells its state, and why it failed."""
     url = EmbeddedServer(data_dir / "postgres", wheel_binaries()).url
@@ -185,13 +197,7 @@ def start_run(launch: Launch, data_dir: Path) -> Callable[[], tuple[str, str]]:
             "INSERT INTO authtoken_token (key, created, user_id)"
             " SELECT 'a-key', now(), id FROM auth_user WHERE username = 'demo'"
         )
-    asked = urllib.request.Request(
-        f"http://127.0.0.1:{launch.port}/api/v1/runs/",
-        b'{"study": "sparsegpt", "preset": "smoke"}',
-        {"Authorization": "Token a-key", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(asked) as answer:  # noqa: S310
-        number = json.load(answer)["id"]
+    number = asked_run(launch.port, "sparsegpt", "a-key")["id"]
 
     def seen() -> tuple[str, str]:
         query = "SELECT state, error FROM casestudies_run WHERE id = %s"
