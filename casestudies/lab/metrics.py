@@ -206,6 +206,15 @@ SHARE_OF_COPYING = Metric(
     "time in which the device copies as many bytes as must be moved, of the time taken: at 100 %"
     " memory allows no more",
 )
+SHARE_OF_BFLOAT16_RATE = Metric(
+    "share of bfloat16 rate",
+    "%",
+    HIGHER,
+    "throughput",
+    "timed",
+    "time in which the device does as many operations in a large bfloat16 matrix product of"
+    " PyTorch’s, of the time taken: at 100 % arithmetic allows no more",
+)
 COMPRESSION_TIME = Metric(
     "compression time",
     "s",

@@ -7,12 +7,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.oracles import sparsegpt as oracle
+from casestudies.lab.kernels import floor
+from casestudies.lab.kernels.floor import Floor
 from casestudies.lab.measure import rounds
 from casestudies.lab.quantize.hessian import gram, inverse_factor
+from casestudies.lab.report import Report
 from casestudies.lab.studies.sparsegpt import baselines, semi_structured, solver
-from casestudies.lab.studies.sparsegpt.about import ONE_KERNEL, SparseGptParameters
+from casestudies.lab.studies.sparsegpt.about import (
+    BFLOAT16,
+    IN_HARDWARE,
+    ONE_KERNEL,
+    STUDY,
+    SparseGptParameters,
+)
 from casestudies.lab.studies.sparsegpt.masks import Pattern, parse, smallest, smallest_in_column
-from casestudies.lab.studies.sparsegpt.study import plan
+from casestudies.lab.studies.sparsegpt.study import plan, report_product
 
 HALF, TWO_OF_FOUR, FOUR_OF_EIGHT = Pattern(0.5), Pattern(0.5, 4), Pattern(0.5, 8)
 
@@ -190,6 +199,7 @@ def test_products_of_two_in_four_are_held_against_the_weights_that_they_stand_fo
     monkeypatch,
 ) -> None:
     monkeypatch.setattr(semi_structured, "TOKENS", (1, 8))
+    monkeypatch.setattr(floor, "copied_bytes_a_second", lambda device: 1e9)
     monkeypatch.setattr(rounds, "BEYOND_CACHES", 5000)
     layers = semi_structured.layers()
     assert layers["llama-8b up, 14336 x 4096"] == (14_336, 4_096)
@@ -209,3 +219,38 @@ def test_products_of_two_in_four_are_held_against_the_weights_that_they_stand_fo
     for one in semi_structured.products("small", (32, 64), "cpu", lambda weight: 2 * weight):
         assert one.apart == pytest.approx(1, abs=0.01)
         assert not one.speed
+        assert not one.share
+
+
+def test_of_weights_two_in_four_half_is_multiplied_and_nine_sixteenths_are_read() -> None:
+    dense, sparse = (semi_structured.floor(way, (32, 64), 8) for way in (BFLOAT16, IN_HARDWARE))
+    beside = 2 * 8 * (32 + 64)  # inputs and outputs
+    assert dense == Floor(2 * 32 * 64 + beside, 2 * 8 * 32 * 64)
+    assert sparse == Floor(9 * 32 * 64 // 8 + beside, 8 * 32 * 64)
+
+
+def test_of_one_token_the_share_is_of_copying_and_of_many_of_the_bfloat16_rate(
+    monkeypatch,
+) -> None:
+    monkeypatch.setattr(semi_structured, "TOKENS", (1, 512))
+    monkeypatch.setattr(semi_structured, "copies", lambda each, most: 2)
+    seconds = {BFLOAT16: [4.0, 4.0, 6.0], IN_HARDWARE: [2.0, 2.0, 3.0]}  # of two matrices each
+    monkeypatch.setattr(semi_structured, "alternately", lambda *given: seconds)
+    monkeypatch.setattr(floor, "copied_bytes_a_second", lambda device: 1e6)
+    monkeypatch.setattr(floor, "bfloat16_operations_a_second", lambda device: 1e9)
+    events: list = []
+    report = Report(STUDY, events.append)
+    for one in semi_structured.products("small", (32, 64), "cpu", torch.clone):
+        report_product(report, one)
+    rows = {(e.metric, e.variant, e.settings["tokens"]): e.value for e in events}
+    dense, sparse = (
+        {n: semi_structured.floor(way, (32, 64), n) for n in (1, 512)}
+        for way in (BFLOAT16, IN_HARDWARE)
+    )
+    assert {key: value for key, value in rows.items() if key[0].startswith("share")} == {
+        ("share of copying", BFLOAT16, 1): pytest.approx(100 * dense[1].bytes / 1e6 / 2),
+        ("share of copying", IN_HARDWARE, 1): pytest.approx(100 * sparse[1].bytes / 1e6),
+        ("share of bfloat16 rate", BFLOAT16, 512): pytest.approx(dense[512].operations / 2e7),
+        ("share of bfloat16 rate", IN_HARDWARE, 512): pytest.approx(sparse[512].operations / 1e7),
+    }
+    assert rows["2:4 speed", IN_HARDWARE, 512] == 2

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from casestudies.lab.measure.rounds import copied_bytes_a_second
+from casestudies.lab.measure.rounds import bfloat16_operations_a_second, copied_bytes_a_second
 
 
 @dataclass(frozen=True)
@@ -18,3 +18,7 @@ class Floor:
     def share_of_copying(self, seconds: float, device: str) -> float:
         """Return the time in which the device copies as many bytes, as a share of the seconds."""
         return self.bytes / copied_bytes_a_second(device) / seconds
+
+    def share_of_multiplying(self, seconds: float, device: str) -> float:
+        """Return the time of as many operations in bfloat16 products, as a share of the seconds."""
+        return self.operations / bfloat16_operations_a_second(device) / seconds

@@ -106,6 +106,21 @@ def copied_bytes_a_second(device: str, size: int = 2**28, rounds: int = 5) -> fl
     return 2 * size / statistics.median(taken)
 
 
+def bfloat16_operations_a_second(device: str, size: int = 8192, rounds: int = 5) -> float:
+    """Return the operations a second of PyTorch's product of two square bfloat16 matrices.
+
+    A multiply-add is two. By default the product is large enough for a GPU, and too large for a
+    CPU.
+    """
+    # Drawn, since a GPU takes less power, and so may run faster, where all numbers are alike.
+    generator = torch.Generator(device).manual_seed(0)
+    shape = (2, size, size)
+    a, b = torch.randn(shape, generator=generator, device=device, dtype=torch.bfloat16)
+    target = torch.empty_like(a)
+    taken = alternately({"product": lambda: torch.mm(a, b, out=target)}, rounds, device)["product"]
+    return 2 * size**3 / statistics.median(taken)
+
+
 def _seconds_between_events(run: Callable[[], object]) -> float:  # pragma: no cover - needs a GPU
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()

@@ -6,8 +6,9 @@ depends on their shapes, and which two are zero does not matter. So many copies 
 turns that no cache holds them, compressed either. PyTorch needs CUDA for it.
 """
 
+import statistics
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,15 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from casestudies.lab.kernels.floor import Floor
 from casestudies.lab.measure.equality import TOLERANCES, relative
 from casestudies.lab.measure.rounds import alternately, captured, copies, ratios
 from casestudies.lab.models.shapes import SHAPES
 from casestudies.lab.studies.sparsegpt import baselines, masks
+from casestudies.lab.studies.sparsegpt.about import BFLOAT16, IN_HARDWARE
 from casestudies.lab.studies.sparsegpt.speed import ROUNDS
 
 MODELS = ("llama-1b", "llama-8b")
 SMALL = {"small, 256 x 128": (256, 128)}  # of a run that only shows that all works
 TOKENS = (1, 512, 4096)
+MANY = 512  # from so many tokens on operations bound a product, and no longer the weights' bytes
 MOST_COPIES = 64
 Compress = Callable[[Tensor], Tensor]
 
@@ -31,13 +35,15 @@ Compress = Callable[[Tensor], Tensor]
 class Measured(NamedTuple):
     """One layer with so many tokens at once: how far the product is off, and its speed by round.
 
-    What is wrong has no speed.
+    `share` is by variant that of copying, or of many tokens that of multiplying: see `Floor`. What
+    is wrong has neither.
     """
 
     layer: str
     tokens: int
     apart: float
-    speed: list[float]
+    speed: Sequence[float] = ()
+    share: Mapping[str, float] = {}
 
 
 def layers(*, small: bool = False) -> dict[str, tuple[int, int]]:
@@ -68,7 +74,7 @@ def products(
     generator = torch.Generator(device).manual_seed(0)
     weight = torch.randn(size, generator=generator, device=device)
     dense = baselines.magnitude(weight, masks.parse("2:4", 0.5)).bfloat16()
-    count = copies(dense.nbytes * 9 // 16, MOST_COPIES)  # as it is compressed
+    count = copies(floor(IN_HARDWARE, size, 0).bytes, MOST_COPIES)
     dense_ones = [dense.clone() for _ in range(count)]
     sparse_ones = [compress(each) for each in dense_ones]
     for tokens in TOKENS:
@@ -76,12 +82,37 @@ def products(
         exact = F.linear(x.float(), dense.float())
         apart = relative(F.linear(x, sparse_ones[0]), exact.cpu().double())
         if not apart <= TOLERANCES[torch.bfloat16]:  # NaN is no less wrong
-            yield Measured(name, tokens, apart, [])
+            yield Measured(name, tokens, apart)
             continue
-        ways = {"dense": dense_ones, "2:4": sparse_ones}
+        ways = {BFLOAT16: dense_ones, IN_HARDWARE: sparse_ones}
         runs = {way: captured(partial(_each, x, several), device) for way, several in ways.items()}
         taken = alternately(runs, ROUNDS, device)
-        yield Measured(name, tokens, apart, ratios(taken, to="dense")["2:4"])
+        speed = ratios(taken, to=BFLOAT16)[IN_HARDWARE]
+        each = {way: statistics.median(times) / count for way, times in taken.items()}
+        yield Measured(name, tokens, apart, speed, _shares(each, size, tokens, device))
+
+
+def _shares(
+    seconds: Mapping[str, float], size: tuple[int, int], tokens: int, device: str
+) -> dict[str, float]:
+    found = {}
+    for way, taken in seconds.items():
+        least = floor(way, size, tokens)
+        share = least.share_of_multiplying if tokens >= MANY else least.share_of_copying
+        found[way] = share(taken, device)
+    return found
+
+
+def floor(way: str, size: tuple[int, int], tokens: int) -> Floor:
+    """Return the least that a product takes.
+
+    Of weights 2:4 those that are zero are neither read nor multiplied, and two bits beside each of
+    the others say which it is.
+    """
+    weights, bits = size[0] * size[1], 16
+    if way == IN_HARDWARE:
+        weights, bits = weights // 2, bits + 2
+    return Floor(weights * bits // 8 + 2 * tokens * sum(size), 2 * tokens * weights)
 
 
 def _each(x: Tensor, weights: Sequence[Tensor]) -> None:
