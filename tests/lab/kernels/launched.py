@@ -34,6 +34,8 @@ def launches() -> Iterator[tuple[str, Callable[[], object]]]:
     for width in WIDTHS:
         said = f"attention, heads {width} wide, float32"
         yield said, partial(attention.attend, *torch.empty(3, 1, 4, 512, width))
+    q, k, v = torch.empty(3, 1, 4, 512, 64, dtype=torch.bfloat16)
+    yield "attention, heads 64 wide, bfloat16", partial(attention.attend, q, k, v)
     yield "blocks read in place", partial(in_place.compared, attend, [200, 100], 16, 1, "cpu")
     for rank in RANKS:
         yield f"adapters of rank {rank}", partial(from_pages, rank)

@@ -20,6 +20,7 @@ from casestudies.lab.models import paged
 from casestudies.lab.quantize.quantized import Format
 from casestudies.lab.report import Report
 from casestudies.lab.result import Log, MeasuredEvent
+from casestudies.lab.studies.fused_attention import in_bfloat16
 from casestudies.lab.studies.fused_attention.about import ONE_KERNEL, FusedAttentionParameters
 from casestudies.lab.studies.fused_attention.study import AttentionBench
 from casestudies.lab.studies.multi_lora.adapters import LowRank
@@ -52,11 +53,12 @@ def metrics_of(events) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _little_work(monkeypatch) -> None:
-    """Take few matrices, and a speed of copying that is none, for measuring it takes seconds."""
+    """Take few matrices, and made-up speeds of the device, for measuring them takes seconds."""
     monkeypatch.setattr(expert_products, "COPIES", 2)
     monkeypatch.setattr(expert_products, "ROUNDS", 3)
     monkeypatch.setattr(rounds, "BEYOND_CACHES", 3000)
     monkeypatch.setattr(floor, "copied_bytes_a_second", lambda device: 1e9)
+    monkeypatch.setattr(floor, "bfloat16_operations_a_second", lambda device: 1e9)
 
 
 def wrong(x: torch.Tensor, weights) -> torch.Tensor:
@@ -182,6 +184,35 @@ def test_attention_in_one_kernel_is_measured_if_it_is_right(factor) -> None:
     bench.take(ONE_KERNEL, lambda q, k, v: factor * attention.attend(q, k, v))
     assert metrics_of(events) == ["equality error"]
     assert (ONE_KERNEL in bench.ways) == (factor == 1)
+
+
+@pytest.mark.parametrize("factor", [1, 1.1])
+def test_attention_in_bfloat16_is_held_against_float64_and_then_timed(factor, monkeypatch) -> None:
+    monkeypatch.setattr(in_bfloat16, "TOKENS", 512)
+    monkeypatch.setattr(in_bfloat16, "CALLS", 2)
+    attend = attention.attend
+    monkeypatch.setattr(attention, "attend", lambda *given: factor * attend(*given))
+    report, events = report_on("fused-attention")
+    parameters = FusedAttentionParameters(heads=1, head_width=16, longest=256, rounds=2)
+    in_bfloat16.measure(parameters, Setup(device="cpu", seed=0), report)
+    rows = {(e.metric, e.variant): e for e in events if isinstance(e, MeasuredEvent)}
+    assert all(row.settings["precision"] == "bfloat16" for row in rows.values())
+    ways = ("definition", "stock", ONE_KERNEL)
+    right = ways if factor == 1 else ways[:2]
+    assert {v for m, v in rows if m == "equality error"} == set(ways)
+    assert (rows["equality error", ONE_KERNEL].value < 0.008) == (factor == 1)
+    assert {v for m, v in rows if m == "speed-up"} == set(right[1:])
+    # Two texts of 256 tokens: 16 numbers of queries, keys, values and outputs, each 2 bytes; and
+    # the products of a query with 16 numbers of a key and a value, for each key that it sees.
+    moved, computed = 2 * 256 * 16 * 4 * 2, 2 * (256 * 257 // 2) * 16 * 2 * 2
+    for way in right:
+        row = rows["attention time", way]
+        assert row.n == 2
+        assert row.settings["length"] == 256
+        share = {m: rows[f"share of {m}", way].value for m in ("copying", "bfloat16 rate")}
+        assert share["copying"] == pytest.approx(100 * moved / 1e9 / (row.value / 1000))
+        assert share["bfloat16 rate"] == pytest.approx(100 * computed / 1e9 / (row.value / 1000))
+    assert ("attention time", ONE_KERNEL) not in rows or factor == 1
 
 
 def test_adapters_read_from_pages_are_those_that_are_merged() -> None:

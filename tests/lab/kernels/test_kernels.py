@@ -12,6 +12,7 @@ from casestudies.lab.kernels import why_not
 
 # Types and sizes that studies launch and no equality has, some of them.
 LAUNCHED = {f"attention, heads {width} wide, float32" for width in (64, 128, 256)}
+LAUNCHED |= {"attention, heads 64 wide, bfloat16"}
 LAUNCHED |= {"int3 kernel, 16 tokens", "tunstall-16, 16 tokens"}
 MOST_SHARED = 99 * 1024  # bytes; an A100 offers a program 163 KiB, the GPUs of desktops this many
 

@@ -28,6 +28,7 @@ from casestudies.lab.result import Result
 ONE_KERNEL = "one kernel"
 ENCODER = "encoder training speed-up"
 ENCODER_LENGTHS = (1024, 2048, 4096)
+ODD_LENGTH = 333  # of what is held against float64; no tile divides it
 
 
 class FusedAttentionParameters(Parameters):
@@ -155,11 +156,15 @@ STUDY = Study(
         Variant("stock", "PyTorch’s fused kernel"),
         Variant(ONE_KERNEL, "the loop over tiles as one kernel of ours, in Triton; on a GPU only"),
     ),
-    settings=(Setting("length", "tokens of the text", "tokens", one="token"),),
+    settings=(
+        Setting("precision", "type of the numbers, where it is not float32"),
+        Setting("length", "tokens of the text", "tokens", one="token"),
+    ),
     metrics=(
         metrics.EQUALITY_ERROR.measured(
             "largest difference from the definition in float64, of random queries, keys and values"
-            " of an odd length; the float32 definition’s own rounding beside it"
+            " of an odd length; the float32 definition’s own rounding beside it; in bfloat16 as a"
+            " share of the largest number"
         ),
         metrics.PERPLEXITY.measured(
             "exp of the mean negative log-likelihood of the evaluation text, by the bundled model"
@@ -185,7 +190,17 @@ STUDY = Study(
             LOWER,
             "latency",
             "timed",
-            "wall clock of one call of attention, alternating, median of rounds",
+            "wall clock of one call of attention, alternating, median of rounds; in bfloat16 of so"
+            " many texts at once that they have 16,384 tokens",
+        ),
+        metrics.SHARE_OF_COPYING.measured(
+            "time in which the GPU copies as many bytes as queries, keys, values and outputs have,"
+            " of the median time of attention in bfloat16"
+        ),
+        metrics.SHARE_OF_BFLOAT16_RATE.measured(
+            "time in which the GPU does as many operations in a large bfloat16 product as each"
+            " token’s attention to those before it needs, of the same time: the larger of both"
+            " shares tells what bounds it"
         ),
         metrics.SPEED_UP.measured(
             "time by definition divided by the variant’s, of one call, alternating, median of"
@@ -241,5 +256,7 @@ STUDY = Study(
     ),
     accepts=("model", "text"),
     needs=needs,
-    gpu_only=frozenset({ONE_KERNEL, ENCODER}),
+    gpu_only=frozenset(
+        {ONE_KERNEL, ENCODER, "precision", "share of copying", "share of bfloat16 rate"}
+    ),
 )

@@ -17,18 +17,19 @@ from casestudies.lab.models import attention, files, shapes
 from casestudies.lab.models.attention import Attention
 from casestudies.lab.models.language_model import Block, Config, LanguageModel
 from casestudies.lab.report import Report, Stage
-from casestudies.lab.studies.fused_attention import encoder, tiled
+from casestudies.lab.studies.fused_attention import encoder, in_bfloat16, tiled
 from casestudies.lab.studies.fused_attention.about import (
     ENCODER,
     ENCODER_LENGTHS,
+    ODD_LENGTH,
     ONE_KERNEL,
     FusedAttentionParameters,
 )
 from casestudies.lab.train import loop
 
 SHORTEST, GROWTH = 256, 2
-ODD_LENGTH = 333  # no tile divides it
 WRONG = 1e-4  # this far from float64 no float32 rounding is
+GPU_PRECISION = "float32; training and what says so in bfloat16"
 MIB = 2**20
 # Three matrices of 768 x 2,048 are as many weights as GPT-2's two of 768 x 3,072.
 GPT2_VOCABULARY, GPT2_WIDTH, GPT2_HIDDEN, GPT2_HEADS = 50_257, 768, 2_048, 12
@@ -41,7 +42,7 @@ def run(parameters: FusedAttentionParameters, setup: Setup, report: Report) -> s
         "tiles": tiled.with_tile(parameters.tile),
         "stock": attention.stock,
     }
-    report.precision = "float32" if setup.device == "cpu" else "float32, training in bfloat16"
+    report.precision = "float32" if setup.device == "cpu" else GPU_PRECISION
     bench = AttentionBench(parameters, setup, report, ways)
     with report.stage("comparing with float64", 0.05):
         bench.compare(ways)
@@ -56,6 +57,9 @@ def run(parameters: FusedAttentionParameters, setup: Setup, report: Report) -> s
         quality = bench.perplexities()
     with report.stage("memory and time as the text grows", 0.35) as stage:
         memory = bench.as_the_text_grows(stage)
+        if not kernels.why_not(setup.device):  # pragma: no cover - needs a GPU
+            with kernels.attempting("Attention in bfloat16", report.log):
+                in_bfloat16.measure(parameters, setup, report)
     with report.stage("timing a training step", 0.35):
         training = bench.training()
         if setup.device == "cuda":  # pragma: no cover - needs a GPU
