@@ -104,13 +104,23 @@ def reviewed_database(
 
 @pytest.fixture
 def _database_of_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Connect to the database that holds the review where the test asks for it, and undoes all."""
-    mark = request.node.get_closest_marker("django_db")
-    commits = {"transactional_db", "live_server"}.intersection(request.fixturenames)
-    if "review" not in request.fixturenames or commits or (mark and mark.kwargs.get("transaction")):
+    """Connect to the database that holds the review where the test asks for it, and undoes all.
+
+    One that commits what it writes has a copy of its own.
+    """
+    if "review" not in request.fixturenames:
         yield
         return
-    with use_database(request.getfixturevalue("reviewed_database")):
+    reviewed = request.getfixturevalue("reviewed_database")
+    mark = request.node.get_closest_marker("django_db")
+    commits = {"transactional_db", "live_server"}.intersection(request.fixturenames)
+    with ExitStack() as stack:
+        if commits or (mark and mark.kwargs.get("transaction")):
+            name = f"written_by_process_{os.getpid()}"
+            stack.enter_context(new_database(name, template=reviewed))
+        else:
+            name = reviewed
+        stack.enter_context(use_database(name))
         yield
 
 
@@ -121,8 +131,7 @@ def _django_db_helper(_database_of_the_test: None, _django_db_helper: None) -> N
 
 @pytest.fixture
 def review(db: None) -> "Review":
-    """The review: loaded before, unless the test commits what it writes."""
+    """The review, loaded before."""
     from reviewapp.corpus.models import Review
-    from taxonomy.loading.writing import load
 
-    return Review.objects.first() or load(real_fixtures())
+    return Review.objects.get()

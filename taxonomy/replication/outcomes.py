@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 
 from taxonomy.choices import Status
 from taxonomy.claims.outcomes import Standing, standing_of, with_outcomes
-from taxonomy.models import Claim
+from taxonomy.models import Attribution, Claim
 
 
 class Result(StrEnum):
@@ -68,7 +68,12 @@ class Ledger:
 
 
 def ledger() -> Ledger:
-    """Return what came of claims, in a constant number of queries."""
-    claims = Claim.objects.tried().select_related("publication").prefetch_related("attributions")
-    read = claims.defer("search", "publication__search", "publication__claims_text")
+    """Return what came of claims, in a constant number of queries; of a claim what counts take."""
+    counted = Attribution.objects.filter(counted=True).only("claim", "strategy")
+    read = (
+        Claim.objects.tried()
+        .select_related("publication")
+        .prefetch_related(Prefetch("attributions", counted, to_attr="counted_attributions"))
+        .only("position", "testable", "study", "publication__key")
+    )
     return Ledger(tuple(map(standing_of, with_outcomes(read))))

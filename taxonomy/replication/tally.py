@@ -133,7 +133,7 @@ def replication(found: Ledger, state: str) -> Replication:
         said = (bool(claim.study), result)
         by_testable.append((claim.testable, *said))
         by_study.append((claim.study, *said))
-        by_strategy += [(a.strategy_id, *said) for a in claim.attributions.all() if a.counted]
+        by_strategy += [(a.strategy_id, *said) for a in claim.counted_attributions]  # type: ignore[attr-defined]
     testability = _results(known.testability, by_testable)
     strategy = _results(known.strategy, by_strategy)
     study = _results({(slug, True): n for slug, n in known.study.items()}, by_study)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Permission, User
 from playwright.sync_api import Page, expect
 from pytest_django import DjangoDbBlocker
@@ -13,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from reviewapp.limits.models import Count
 from tests.browser.conftest import OpenPage
-from tests.browser.test_every_page import TOO_WIDE, TWO_LOOKS
+from tests.browser.looking import DESKTOP, PHONE, WHOLE, problems
 from tests.casestudies.test_contributions import a_record
 from tests.database import new_database, use_database
 
@@ -39,15 +38,9 @@ def site(
 
 def looked_at(page: Page) -> list[str]:
     """Return what is wrong with the page on two screens, in both colour schemes."""
-    problems = []
-    for width, scheme in TWO_LOOKS:
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        violations = Axe().run(page).response["violations"]
-        problems += [f"{width}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in violations]
-        problems += [f"{width}: too wide: {what}" for what in page.evaluate(TOO_WIDE)]
+    found = problems(page, {DESKTOP: WHOLE, PHONE: WHOLE})
     page.set_viewport_size({"width": 1440, "height": 900})
-    return problems
+    return found
 
 
 def choose(page: Page, content: bytes) -> None:

@@ -26,8 +26,10 @@ from casestudies.studies import reference_runs
 from casestudies.studies.claims_table import claims_table
 from reviewapp.corpus.models import Review
 from taxonomy.choices import AxisKind, Status
+from taxonomy.loading.writing import load
 from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import a_finished_run
+from tests.conftest import real_fixtures
 from tests.lab.declared import document, toy
 
 pytestmark = pytest.mark.django_db
@@ -203,10 +205,10 @@ def test_a_file_that_is_no_run_is_named_and_nothing_changes(tmp_path, content, r
     assert Run.objects.get().reference == "older"
 
 
-def test_outcomes_are_judged_again_when_the_review_is_loaded_later(request) -> None:
+def test_outcomes_are_judged_again_when_the_review_is_loaded_later() -> None:
     reference_runs.load()
     assert not Outcome.objects.exists()
-    request.getfixturevalue("review")
+    load(real_fixtures())
     reference_runs.load()
     found = Claim.objects.tried([Status.SUPPORTED]).values_list("publication__key", "position")
     assert ("frantar2023qmoe", 1) in found

@@ -17,8 +17,10 @@ from casestudies.models import Run
 from casestudies.studies import results
 from casestudies.studies.results import answered_claims, headline, origin, settings_of
 from reviewapp.corpus.models import Review
+from taxonomy.loading.writing import load
 from taxonomy.models import Claim, Outcome
 from tests.casestudies.making import MEASURED, NOON, a_finished_run, a_run
+from tests.conftest import real_fixtures
 from tests.queries import count_queries
 
 pytestmark = pytest.mark.django_db
@@ -145,11 +147,11 @@ def test_outcomes_of_an_older_version_rank_as_they_do_now(review: Review) -> Non
     assert first_claim().run == own
 
 
-def test_a_run_is_judged_again_by_a_rule_that_is_new_to_it(request) -> None:
+def test_a_run_is_judged_again_by_a_rule_that_is_new_to_it() -> None:
     """As one is that was made before the claims had rules."""
     run = a_finished_run()
     assert not Outcome.objects.exists()
-    request.getfixturevalue("review")
+    load(real_fixtures())
     results.judge_by_new_rules()
     first = set(Outcome.objects.filter(run=run.pk).values_list("pk", "rule_written"))
     assert len(first) == len(STUDY.answers)

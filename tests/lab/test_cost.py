@@ -51,9 +51,9 @@ def cost_of(measured: Measured) -> Cost:
     return Cost(measured.seconds, measured.cpu_seconds, measured.peak_mib)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def alone() -> Iterator[Callable[[Callable[[], Any]], Any]]:
-    """Give what calls a function in a new process, where nothing else runs or has children."""
+    """Give what calls a function in a process where nothing else runs, nor has living children."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         yield lambda function: process.submit(function).result()
 

@@ -245,20 +245,31 @@ def test_what_does_nothing_but_end_is_given_up_with_the_reason(used_dir: Path) -
     wait_until(lambda: not processes_of(used_dir))
 
 
-@shares_the_first_start
-@pytest.mark.parametrize("killed", ["make", "the launcher"])
-def test_a_kill_of_make_or_the_launcher_ends_everything(used_dir: Path, killed: str) -> None:
-    launch = Launch(used_dir, command=["make", "run"]).until_ready()
-    pid = launch.process.pid if killed == "make" else oldest(used_dir, "reviewapp.server.launch")
-    webs = [p for p in processes_of(used_dir) if "reviewapp.server.web" in command_of(p)]
+def kill(launch: Launch, pid: int, data_dir: Path) -> None:
+    """Kill the process while an image is drawn, and see everything else end."""
+    webs = [p for p in processes_of(data_dir) if "reviewapp.server.web" in command_of(p)]
     image = f"http://127.0.0.1:{launch.port}/prisma/import/"
     with ThreadPoolExecutor(1) as threads:
         costly = threads.submit(ask, image, text=with_reasons(5000), export="png", dpi=100)
         wait_until(lambda: any(psutil.Process(web).children() for web in webs))
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not processes_of(used_dir), SECONDS_TO_END)
+        wait_until(lambda: not processes_of(data_dir), SECONDS_TO_END)
         assert costly.exception()
     launch.end()
+
+
+@shares_the_first_start
+def test_a_kill_of_make_ends_everything(used_dir: Path) -> None:
+    launch = Launch(used_dir, command=["make", "run"]).until_ready()
+    kill(launch, launch.process.pid, used_dir)
+
+
+@shares_the_first_start
+def test_a_kill_of_the_launcher_ends_everything_and_the_next_start_mends_what_it_left(
+    used_dir: Path,
+) -> None:
+    launch = Launch(used_dir, command=["make", "run"]).until_ready()
+    kill(launch, oldest(used_dir, "reviewapp.server.launch"), used_dir)
     # Half written, as a kill at another moment leaves them.
     (used_dir / "postgres/data/postmaster.pid").write_text("")
     (used_dir / "secret_key").write_text("")

@@ -221,7 +221,7 @@ def test_a_cell_opens_the_claims_that_it_counts(
     html = get(client, f"?pivot={pivot}&{query}")
     links = re.findall(r'<td class="s[1-5]"><a href="([^"]+)#claims"', html)
     assert len(links) == len(rows)
-    for row, link in list(zip(rows, map(unescape, links), strict=True))[::5]:
+    for row, link in list(zip(rows, map(unescape, links), strict=True))[::11]:
         path, _, asked = link.partition("?")
         page = client.get(link).content.decode()
         listed = re.findall(r'<tr id="claim-([\w-]+)">(.*?)</th>', page, re.DOTALL)

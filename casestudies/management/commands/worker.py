@@ -17,6 +17,7 @@ QUEUES = {"cpu": Device.CPU, "gpu": Device.CUDA}
 
 class Command(BaseCommand):
     help = "Carry out the runs that wait until told to stop (SIGTERM or Ctrl-C)."
+    requires_system_checks: list[str] = []  # they read all pages, of which it serves none
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
