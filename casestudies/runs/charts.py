@@ -13,7 +13,7 @@ from casestudies.lab.metrics import Metric
 from casestudies.lab.result import Curve
 from casestudies.models import Measurement, Run
 from casestudies.runs.pairing import Pair, pairs, whatever_settings
-from reviewapp.ui.charts import LINES, Chart, Mark, Trace, style_for
+from reviewapp.ui.charts import LINES, Chart, Mark, Trace, stride, style_for, thinned, thinning
 from reviewapp.ui.scales import logarithmic_axes
 from reviewapp.ui.units import labelled, rounded, with_spread
 
@@ -66,7 +66,8 @@ class _RunDrawing:
     def _trade(self, declared: StudyChart) -> Chart:
         """Return each variant by two metrics."""
         x, y = self.study.metric(declared.x), self.study.metric(declared.y)
-        found = self._pairs(declared)
+        every = self._pairs(declared)
+        found = thinned(every, stride(len(every)))
         rows = [
             (pair.named.label, self._role(pair.named), _cell(pair.x), _cell(pair.y))
             for pair in found
@@ -84,6 +85,7 @@ class _RunDrawing:
                 [x, y],
                 *(whatever_settings(metric, found) for metric in (x, y)),
                 logarithmic_axes([(pair.x.value, pair.y.value) for pair in found]),
+                thinning(len(every)),
             ),
         )
 
@@ -97,7 +99,8 @@ class _RunDrawing:
         """Return one metric of each variant, hatched where a method is held against it."""
         metric = self.study.metric(declared.y)
         rows = (row for row in self.measured if row.metric == metric.name)
-        found = sorted(rows, key=lambda row: self._place(row.variant))
+        every = sorted(rows, key=lambda row: self._place(row.variant))
+        found = thinned(every, stride(len(every)))
         base = metric.relative_to if metric.unit == "x" else ""
         return Chart(
             slug=f"bars-{slugify(metric.name)}",
@@ -115,6 +118,7 @@ class _RunDrawing:
                 [metric],
                 f"The line at 1 is {base} itself." if base else "",
                 _hatched({self._role(row) for row in found}),
+                thinning(len(every)),
             ),
         )
 
@@ -127,7 +131,12 @@ class _RunDrawing:
         """Return the curves of a series."""
         series = next(s for s in self.study.series if s.name == declared.series)
         metric, across = self.study.metric(series.metric), labelled(series.x, series.x_unit)
-        found = self._curves(declared)
+        every = self._curves(declared)
+        points = sum(len(curve.points) for curve in every)
+        found = [
+            curve.model_copy(update={"points": thinned(curve.points, stride(points))})
+            for curve in thinned(every, stride(len(every)))
+        ]
         rows = [(self._label(curve), x, y) for curve in found for x, y in curve.points]
         return Chart(
             slug=f"curve-{slugify(series.name)}",
@@ -141,7 +150,9 @@ class _RunDrawing:
             x_label=across,
             y_label=_named(metric),
             look_for=declared.look_for,
-            note=self._note([metric], logarithmic_axes([(x, y) for _, x, y in rows])),
+            note=self._note(
+                [metric], logarithmic_axes([(x, y) for _, x, y in rows]), thinning(points)
+            ),
         )
 
     def _line(self, curve: Curve) -> Trace:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 
@@ -20,6 +20,27 @@ Step = Literal["hv", "vh", ""]
 SYMBOLS: tuple[Symbol, ...] = ("circle", "square", "diamond", "triangle", "cross", "star")
 TONES: tuple[Tone, ...] = ("c1", "c2", "c3", "c4", "c5", "c6")
 LINES: tuple[Line, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+MOST_MARKS = 1_000  # that a chart draws; of tens of thousands a page would be megabytes
+
+T = TypeVar("T")
+
+
+def stride(marks: int) -> int:
+    """Return which of so many marks are drawn: 1 for each, 2 for every second, and so on."""
+    return max(1, -(-marks // MOST_MARKS))
+
+
+def thinned(marks: Sequence[T], stride: int) -> Sequence[T]:
+    """Return every so-manieth of the marks, and the last."""
+    return marks if stride == 1 or not marks else [*marks[:-1:stride], marks[-1]]
+
+
+def thinning(marks: int) -> str:
+    """Return in words that not all of so many marks are drawn; empty where they are."""
+    if (step := stride(marks)) == 1:
+        return ""
+    return f"Of {marks:,} numbers one in {step} is drawn and in the table; the files have all."
 
 
 @dataclass(frozen=True)

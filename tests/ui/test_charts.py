@@ -12,7 +12,17 @@ from django.template.loader import render_to_string
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reviewapp.ui.charts import Chart, Mark, Style, Trace, style_for
+from reviewapp.ui.charts import (
+    MOST_MARKS,
+    Chart,
+    Mark,
+    Style,
+    Trace,
+    stride,
+    style_for,
+    thinned,
+    thinning,
+)
 from reviewapp.ui.marks import percent
 from reviewapp.ui.plotly import figure
 from reviewapp.ui.scales import MOST_TICKS, Value, kind_of, scale_for
@@ -38,6 +48,17 @@ def parsed(drawn: Chart, draw: Callable[[Chart], str] = drawing) -> ET.Element:
 
 def of_class(svg: ET.Element, name: str) -> list[ET.Element]:
     return [element for element in svg.iter() if name in element.get("class", "").split()]
+
+
+@given(st.integers(1, 30 * MOST_MARKS))
+@example(MOST_MARKS)
+@example(MOST_MARKS + 1)
+def test_of_many_marks_few_are_drawn_evenly_from_the_first_to_the_last(n: int) -> None:
+    marks = thinned(range(n), stride(n))
+    assert len(marks) <= MOST_MARKS + 1
+    assert (marks[0], marks[-1]) == (0, n - 1)
+    assert all(0 < b - a <= stride(n) for a, b in pairwise(marks))
+    assert bool(thinning(n)) == (n > MOST_MARKS)
 
 
 # Scales

@@ -1,12 +1,12 @@
 """Plots as charts. A variant keeps its colour and symbol from chart to chart."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from casestudies.dashboards.charts.plots import Plot, Point, when
-from reviewapp.ui.charts import Chart, Line, Mark, Step, Style, Trace, style_for
+from reviewapp.ui.charts import Chart, Line, Mark, Step, Style, Trace, stride, style_for, thinning
 from reviewapp.ui.units import rounded
 
 TOGETHER = "Drawn together on request: not comparable"
@@ -16,6 +16,7 @@ K = TypeVar("K")
 
 def chart(plot: Plot, order: Sequence[str]) -> Chart:
     """Return the plot as a chart; `order` is that of all variants on the page."""
+    plot = _thinned(plot)
     if plot.kind == "factors":
         return _factors(plot)
     together = len({point.member.number for point in plot.points}) > 1
@@ -31,6 +32,15 @@ def chart(plot: Plot, order: Sequence[str]) -> Chart:
         look_for=plot.look_for,
         note=" ".join(plot.notes),
     )
+
+
+def _thinned(plot: Plot) -> Plot:
+    """Return the plot with as many points as a page bears, all that are efficient among them."""
+    step = stride(len(plot.points))
+    if step == 1:
+        return plot
+    points = [p for n, p in enumerate(plot.points) if n % step == 0 or p.efficient]
+    return replace(plot, points=points, notes=[*plot.notes, thinning(len(plot.points))])
 
 
 def _factors(plot: Plot) -> Chart:
