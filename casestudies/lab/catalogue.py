@@ -1,4 +1,4 @@
-"""The studies by slug. Adding one is a folder in `studies` and a line here."""
+"""The studies by slug. Adding one is a folder in `studies`, and here its import and its place."""
 
 from casestudies.lab.contract import Study
 from casestudies.lab.machine import Machine

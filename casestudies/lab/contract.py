@@ -162,7 +162,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class StudyChart:
-    """One of the two or three charts that tell a study's result, and what to look for in it.
+    """One of the one to three charts that tell a study's result, and what to look for in it.
 
     "trade" draws each variant by two metrics, `x` and `y`; "bars" draws `y` of each variant;
     "curves" draws the series called `series`.

@@ -1,7 +1,11 @@
-"""Flows for the PRISMA tests: two published figures, a filled diagram, and random ones."""
+"""Flows for the PRISMA tests: published figures, a filled diagram, a costly one, random ones."""
+
+import csv
+import io
 
 from hypothesis import strategies as st
 
+from reviewapp.corpus.prisma.csv_file import write
 from reviewapp.corpus.prisma.flow import MAX_N, VALUES, Entry, Flow
 
 
@@ -90,3 +94,14 @@ def visible(label: str) -> bool:
 
 
 any_label = st.text(st.characters(exclude_categories=()), min_size=1, max_size=30).filter(visible)
+
+
+def with_reasons(count: int) -> str:
+    """A CSV that lists so many reasons for exclusion, each of them a line of the diagram."""
+    rows = list(csv.reader(io.StringIO(write(Flow()).decode())))
+    for row in rows:
+        if row[0] == "dbr_excluded":
+            row[7] = ";".join(f"r{n},{n}" for n in range(count))
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

@@ -13,6 +13,8 @@ from django.test import Client
 
 from reviewapp.corpus.prisma.csv_file import read
 from reviewapp.limits.pages import limited
+from reviewapp.rendering import renderer
+from tests.corpus.prisma_flows import with_reasons
 
 pytestmark = pytest.mark.django_db
 
@@ -298,3 +300,17 @@ def test_too_many_requests_are_told_when_to_come_back(client: Client, review: No
     statuses = [costly(request).status_code for _ in range(5)]
     assert 429 in statuses
     assert statuses.count(200) >= 2
+
+
+def test_an_image_over_a_limit_is_a_400_that_says_what_to_do(
+    client: Client, review: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"text": with_reasons(5000), "export": "png"}
+    response = client.post("/prisma/import/", {**asked, "dpi": 600})
+    assert response.status_code == 400
+    page = response.content.decode()
+    assert "dpi (50,000,000 pixels); the SVG is sharp at any size." in page
+    monkeypatch.setattr(renderer, "SECONDS", 0.2)
+    response = client.post("/prisma/import/", {**asked, "dpi": 100})
+    assert response.status_code == 400
+    assert "more than 0.2 s. Ask for fewer dpi, or for the SVG." in response.content.decode()

@@ -19,8 +19,9 @@ import psycopg
 import pytest
 
 from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
-from tests.corpus.test_prisma_load import ask, with_reasons
+from tests.corpus.prisma_flows import with_reasons
 from tests.database import new_database, url_of
+from tests.edge.test_costly_images import ask
 from tests.waiting import alive, wait_until
 
 SECONDS = 120.0

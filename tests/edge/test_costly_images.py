@@ -1,7 +1,5 @@
-"""Costly images: what they may take, and that the site answers meanwhile, on a real server."""
+"""Costly images: the site answers meanwhile, and who cannot have one is told at once."""
 
-import csv
-import io
 import struct
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,13 +10,11 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
-from django.test import Client
-from pytest_django.live_server_helper import LiveServer
 
-from reviewapp.corpus.prisma.csv_file import write
-from reviewapp.corpus.prisma.flow import Flow
-from reviewapp.rendering import renderer
+from tests.corpus.prisma_flows import with_reasons
+from tests.edge.site import Site
 
+pytestmark = pytest.mark.xdist_group("edge")
 TOKEN = "a" * 32
 SECONDS_AT_MOST = 3
 
@@ -28,17 +24,6 @@ class Answer(NamedTuple):
     headers: Message
     body: bytes
     seconds: float
-
-
-def with_reasons(count: int) -> str:
-    """A CSV that lists so many reasons for exclusion, each of them a line of the diagram."""
-    rows = list(csv.reader(io.StringIO(write(Flow()).decode())))
-    for row in rows:
-        if row[0] == "dbr_excluded":
-            row[7] = ";".join(f"r{n},{n}" for n in range(count))
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
 
 
 def ask(url: str, **posted: str | int) -> Answer:
@@ -63,16 +48,14 @@ def slowest_health(url: str, meanwhile: list[Future[Answer]]) -> float:
     return longest
 
 
-def test_the_site_answers_while_ten_ask_for_a_costly_image(
-    live_server: LiveServer, review: None
-) -> None:
-    text = with_reasons(1500)
+def test_the_site_answers_while_ten_ask_for_a_costly_image(site: Site) -> None:
+    address, text = f"http://127.0.0.1:{site.port}", with_reasons(1500)
     with ThreadPoolExecutor(10) as threads:
         images = [
-            threads.submit(ask, f"{live_server}/prisma/import/", text=text, export="png", dpi=100)
+            threads.submit(ask, f"{address}/prisma/import/", text=text, export="png", dpi=100)
             for _ in range(10)
         ]
-        assert slowest_health(f"{live_server}/healthz", images) < SECONDS_AT_MOST
+        assert slowest_health(f"{address}/healthz", images) < SECONDS_AT_MOST
     answers = [image.result() for image in images]
     drawn = [answer.body for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status != 200]
@@ -86,18 +69,4 @@ def test_the_site_answers_while_ten_ask_for_a_costly_image(
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert "Try again in" in answer.body.decode()
-    assert ask(f"{live_server}/prisma/export.png").status == 200, "afterwards as before"
-
-
-def test_an_image_over_a_limit_is_a_400_that_says_what_to_do(
-    client: Client, review: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = {"text": with_reasons(5000), "export": "png"}
-    response = client.post("/prisma/import/", {**asked, "dpi": 600})
-    assert response.status_code == 400
-    page = response.content.decode()
-    assert "dpi (50,000,000 pixels); the SVG is sharp at any size." in page
-    monkeypatch.setattr(renderer, "SECONDS", 0.2)
-    response = client.post("/prisma/import/", {**asked, "dpi": 100})
-    assert response.status_code == 400
-    assert "more than 0.2 s. Ask for fewer dpi, or for the SVG." in response.content.decode()
+    assert ask(f"{address}/prisma/export.png").status == 200, "afterwards as before"
