@@ -68,7 +68,7 @@ class Ledger:
 
 
 def ledger() -> Ledger:
-    """Return what came of claims, in a constant number of queries; of a claim what counts take."""
+    """Return what came of claims, in a constant number of queries; these have what is counted."""
     counted = Attribution.objects.filter(counted=True).only("claim", "strategy")
     read = (
         Claim.objects.tried()
