@@ -88,6 +88,18 @@ class Report:
         of_a_second = UNITS_OF_A_SECOND[self._study.metric(metric).unit]
         self.measure(metric, variant, [of_a_second * one for one in several], **settings)
 
+    def measure_share(
+        self, metric: str, variant: str, shares: float | Iterable[float], **settings: Any
+    ) -> None:
+        """Record a share of 1, or several, of a metric in percent; see `measure`.
+
+        Raises ValueError for a metric in another unit.
+        """
+        if (unit := self._study.metric(metric).unit) != "%":
+            raise ValueError(f"{metric} is in {unit or 'no unit'}, not in %")
+        several = [shares] if isinstance(shares, int | float) else shares
+        self.measure(metric, variant, [100 * one for one in several], **settings)
+
     def point(self, series: str, variant: str, x: float, y: float, **settings: Any) -> None:
         """Add a point to a variant's curve; raises KeyError for what is not declared."""
         self._study.check_curve(series, variant, settings)

@@ -135,6 +135,18 @@ def test_times_are_kept_in_the_units_of_their_metrics() -> None:
         report.measure_time("size", "ours", 1)
 
 
+def test_shares_are_kept_in_percent() -> None:
+    percent = replace(TOY.metrics[0], name="part", unit="%")
+    report = Report(toy(metrics=(*TOY.metrics, percent)), lambda event: None)
+    report.measure_share("part", "ours", [0.25, 0.5, 0.125], batch=4)
+    report.measure_share("part", "theirs", 1)
+    several, one = report.measurements
+    assert (several.value, several.unit, several.n, several.spread) == (25, "%", 3, 18.75)
+    assert (one.value, one.n) == (100, 1)
+    with pytest.raises(ValueError, match="size is in MiB, not in %"):
+        report.measure_share("size", "ours", 1)
+
+
 @pytest.mark.parametrize(
     ("call", "what"),
     [

@@ -90,7 +90,7 @@ def report_training(task: Task, report: Report) -> None:
     found = on_ranks(RANKS, ranks.train, task, PER_NODE, (*REPLICATED, *WAYS))[0]
     for variant, one in found.items():
         report.measure("loss", variant, one.loss)
-        report.measure("gradient drift", variant, 100 * one.drift)
+        report.measure_share("gradient drift", variant, one.drift)
         if variant != FLOAT32:
             report.measure("loss increase", variant, one.loss - found[FLOAT32].loss)
         if one.apart is not None:
@@ -112,7 +112,7 @@ def report_nodes(found: Found, link: float, report: Report) -> None:
             report.measure("second copy", variant, one.copy / one.numbers)
         report.measure_time("step time", variant, taken[variant], **at)
         of_link = one.across * PER_NODE / (link * 1e6)
-        report.measure("link share", variant, [100 * of_link / s for s in taken[variant]], **at)
+        report.measure_share("link share", variant, [of_link / s for s in taken[variant]], **at)
     for variant, speed in ratios(taken, to=ZERO3).items():
         report.measure("speed-up", variant, speed, **at)
 

@@ -202,7 +202,7 @@ def report_times(found: Found, task: Task, report: Report) -> None:
         # Round by round, so that other work on the machine slows both.
         off = statistics.median(t / e - 1 for t, e in zip(taken, expected, strict=True))
         at = {"round_trip": round(1000 * trip)}
-        report.measure("prediction error", CODED, 100 * abs(off), **at)
+        report.measure_share("prediction error", CODED, abs(off), **at)
         for variant, seconds in ((CODED, taken), (FORMULA, expected), (STREAMED, [streamed])):
             report.point(BY_TRIP, variant, 1000 * trip, 1000 * statistics.median(seconds))
             if variant != STREAMED:

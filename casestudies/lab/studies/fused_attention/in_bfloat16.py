@@ -70,10 +70,10 @@ def measure(parameters: FusedAttentionParameters, setup: Setup, report: Report) 
         each = [seconds / CALLS for seconds in times]
         report.measure_time("attention time", variant, each, **settings)
         median = statistics.median(each)
-        copying = 100 * least.share_of_copying(median, device)
-        multiplying = 100 * least.share_of_multiplying(median, device)
-        report.measure("share of copying", variant, copying, **settings)
-        report.measure("share of bfloat16 rate", variant, multiplying, **settings)
+        copying = least.share_of_copying(median, device)
+        multiplying = least.share_of_multiplying(median, device)
+        report.measure_share("share of copying", variant, copying, **settings)
+        report.measure_share("share of bfloat16 rate", variant, multiplying, **settings)
 
 
 def _often(way: Attention, inputs: Tensor) -> None:

@@ -150,7 +150,7 @@ class Bench:
             if not broken:
                 share = 100 * lost_to_zero(exact, found)
                 self.report.point("gradients lost by scale", variant, exponent, share)
-        self.report.measure("gradients not finite", variant, 100 * broken)
+        self.report.measure_share("gradients not finite", variant, broken)
 
 
 def verdict(

@@ -93,7 +93,7 @@ def report_agreement(bench: Bench, report: Report) -> None:
     if reason := kernels.why_not(bench.device):
         report.log(f"Adapters read from pages: {reason}: not run")
     held = bench.adapters[0].numbers.nbytes
-    report.measure("adapter size", GATHERED, 100 * held / bench.model_bytes)
+    report.measure_share("adapter size", GATHERED, held / bench.model_bytes)
     prompts = [request.prompt for request in bench.requests[: bench.p.slots]]
     several = (n % len(bench.mixed) for n in range(len(prompts)))
     tasks = sorted(several, key=lambda task: task % KINDS)  # those of a kind side by side

@@ -134,7 +134,7 @@ def growth(task: Task, report: Report) -> None:
         small = task.train(variant)
         large = replace(task, layers=task.layers + 1).train(variant)
         weights = WEIGHT.itemsize * (large.parameters - small.parameters)
-        report.measure("growth", variant, 100 * (large.device - small.device) / weights)
+        report.measure_share("growth", variant, (large.device - small.device) / weights)
 
 
 def time_window(task: Task, place: Place, rounds: int, report: Report) -> None:

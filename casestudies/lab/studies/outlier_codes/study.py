@@ -134,8 +134,8 @@ def measure_both(
         settings = {} if scale == BY_LAYER else {"part": BOTH, "scale": scale}
         report.measure("perplexity ratio", name, ratio, **settings)
         report.measure("loss increase", name, increase.tolist(), **settings)
-        report.measure("rounding error", name, 100 * read.error / read.energy, **settings)
-        report.measure("victims", name, 100 * read.victims / read.numbers, **settings)
+        report.measure_share("rounding error", name, read.error / read.energy, **settings)
+        report.measure_share("victims", name, read.victims / read.numbers, **settings)
         if scale == BY_LAYER:
             ratios[name] = ratio
     eight = {name: in_int8(weight) for name, weight in bench.weights.items()}

@@ -223,7 +223,7 @@ def report_attention(
             continue
         report.measure_time("attention time", name, taken)
         share = in_place.share_of_copying(tokens, statistics.median(taken), device)
-        report.measure("share of copying", name, 100 * share)
+        report.measure_share("share of copying", name, share)
 
 
 def verdict(trace: Trace, rounds: Sequence[Round], saved: float) -> str:

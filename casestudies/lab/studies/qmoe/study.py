@@ -324,7 +324,7 @@ def report_overhead(report: Report, code: Code, tokens: int, found: expert_produ
         report.log(f"{code}, {tokens} tokens: not the product of the decoded weights, so not timed")
         return
     report.measure("product overhead", code, list(found.overheads), tokens=tokens)
-    report.measure("share of copying", code, 100 * found.of_copying, tokens=tokens)
+    report.measure_share("share of copying", code, found.of_copying, tokens=tokens)
 
 
 def verdict(

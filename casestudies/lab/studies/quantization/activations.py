@@ -65,7 +65,7 @@ def round_activations(
         ratios[variant] = perplexity / sixteen
         report.measure("perplexity", variant, perplexity)
         report.measure("perplexity over 16 bits", variant, ratios[variant])
-    report.measure("products in 8 bits", "LLM.int8()", 100 * apart.share)
+    report.measure_share("products in 8 bits", "LLM.int8()", apart.share)
     bench.restore()
     return ratios
 

@@ -252,7 +252,7 @@ def report_kernel(report: Report, variant: str, found: gpu_kernels.Timed, **sett
         report.log(f"{named}: not the product of the unpacked weights, so not timed")
         return
     report.measure("kernel speed", variant, list(found.speeds), **settings)
-    report.measure("share of copying", variant, 100 * found.of_copying, **settings)
+    report.measure_share("share of copying", variant, found.of_copying, **settings)
 
 
 def verdict(

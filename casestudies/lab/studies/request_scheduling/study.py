@@ -262,7 +262,7 @@ def report_reserved(trace: Trace, rounds: Sequence[Round], report: Report) -> No
         jobs = [one.work.jobs for one in several[0].passes]
         report.measure("requests at once", variant, statistics.mean(jobs))
     short = [request.tokens > length for request, length in trace.predicted.items()]
-    report.measure("too short", PREDICTED, 100 * statistics.mean(short))
+    report.measure_share("too short", PREDICTED, statistics.mean(short))
     report.measure("speed-up", PREDICTED, speed_ups(rounds))
 
 

@@ -132,7 +132,7 @@ def report_counts(
         sent = max(rank[name].sent for rank in found)
         of_weights = max(rank[name].sent_of_weights for rank in found)
         report.measure("kept by a layer", name, kept / tokens / KIB, ranks=world)
-        report.measure("beyond the formula", name, 100 * beyond, ranks=world)
+        report.measure_share("beyond the formula", name, beyond, ranks=world)
         report.measure("bytes sent", name, sent / MIB, ranks=world)
         report.measure("gradients sent", name, of_weights / MIB, ranks=world)
     if world == COUNTED:

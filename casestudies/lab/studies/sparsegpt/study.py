@@ -256,7 +256,7 @@ def report_product(report: Report, found: semi_structured.Measured) -> None:
     many = found.tokens >= semi_structured.MANY
     for variant, share in found.share.items():
         metric = "share of bfloat16 rate" if many else "share of copying"
-        report.measure(metric, variant, 100 * share, **settings)
+        report.measure_share(metric, variant, share, **settings)
 
 
 def _report_opt_block(
