@@ -197,7 +197,10 @@ def main(count: int, seed: int, kept: Path | None, under: Sequence[str]) -> bool
                 record(clone, recorded)
             met, chance = Map(recorded), random.Random(seed)
             mutants = [chance.choice(place) for place in chance.sample(places(clone, under), count)]
-            survivors = sum(survives(clone, mutant, met.tests(mutant)) for mutant in mutants)
+            survivors = 0
+            for n, mutant in enumerate(mutants, 1):
+                survivors += survives(clone, mutant, met.tests(mutant))
+                print(f"{n} of {count} met the tests: {survivors} survived", file=sys.stderr)
         finally:
             server.leave()
     share = 100 * (1 - survivors / count)
