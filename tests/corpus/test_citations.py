@@ -221,6 +221,7 @@ def test_year_and_venue_are_those_of_the_version_that_is_cited() -> None:
     assert risen["notes"] == [f"{fields['note']}; where it is from"]
     item = csl(gptq())
     assert item["container-title"] == fields["booktitle"]
+    assert "container-title-short" not in item, "which is a journal's"
     assert item["issued"] == {"date-parts": [[2023, 5]]}
     assert item["note"] == fields["note"]
 

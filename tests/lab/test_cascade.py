@@ -158,6 +158,21 @@ def test_operations_are_those_that_are_carried_out(tokens: int) -> None:
     assert counter.get_total_flops() == counted.item() + operations_of_head(model)
 
 
+@pytest.mark.parametrize("cascade", [SMALL_TO_LARGE, EARLY_EXIT])
+def test_each_step_of_a_cascade_costs_the_operations_that_it_carries_out(cascade: str) -> None:
+    made, text = bench(), tiny_windows(1, 20)
+    for model in (made.large, made.small.model):
+        for block in cast(Sequence[Block], model.blocks):
+            block.attention = attention.naive
+    steps, last = made.steps[cascade], text.shape[1] - 1
+    with FlopCounterMode(display=False) as first:
+        _, begun = steps.ask_first(text, last)
+    with FlopCounterMode(display=False) as second:
+        steps.ask_last(text, last, begun)
+    expected = [each.item() for each in made.operations(cascade, torch.tensor([20]))]
+    assert [first.get_total_flops(), second.get_total_flops()] == expected
+
+
 def judged(
     saved: float = 30,
     gain: float = 0,
