@@ -1,6 +1,7 @@
 """Replays of how often to save, and of pipelines whose workers keep their neighbour's stage."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -9,18 +10,33 @@ from hypothesis import strategies as st
 
 from casestudies.lab.equations import duration
 from casestudies.lab.studies.fault_tolerance.about import STUDY
-from casestudies.lab.studies.fault_tolerance.claims import GAIN, REDUNDANT, RESTARTED
+from casestudies.lab.studies.fault_tolerance.claims import GAIN, REDUNDANT, RESTARTED, SAVING
 from casestudies.lab.studies.fault_tolerance.intervals import gaps, kept, time_over_work
 from casestudies.lab.studies.fault_tolerance.redundancy import Fleet, Loss, Pipeline, losses
+from casestudies.lab.studies.fault_tolerance.study import Costs, predicted
+from casestudies.lab.train.resumable import Carried, Noted
 from tests.lab.declared import statuses
 from tests.lab.smoke import shares_the_smoke_run, smoke_run
 
+Kind = Literal["ready", "step", "saved", "killed"]  # of a note
 # Two pipelines of four stages; a step is 4 F + 3 (F + B) long, and nothing else takes time.
 FLEET = Fleet(Pipeline(4, 4, 1.0, 2.0, 0.0), 2, 1.0, 1.0, 99.0, 0.0)
 
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+def test_a_disturbed_run_is_predicted_by_its_steps_saves_and_kills() -> None:
+    def carried(*notes: tuple[Kind, float]) -> Carried:
+        noted = [Noted(what, 0, 0, 0.0, seconds) for what, seconds in notes]
+        return Carried(None, tuple(noted), ())
+
+    saving = carried(("step", 2.0), ("step", 4.0), ("saved", 9.0))
+    killed = carried(("step", 5.0), ("saved", 5.0), ("step", 5.0), ("killed", 5.0), ("step", 5.0))
+    costs = Costs(step=99, save=0.5, noticed=0.25, restart=7, regroup=99)
+    # Steps of 3 s as the round that saves took them: three, and half of that which was killed.
+    assert predicted({SAVING: saving, RESTARTED: killed}, costs) == 3.5 * 3 + 0.5 + 7.25
 
 
 def test_an_interval_counts_once_it_is_saved() -> None:

@@ -287,6 +287,25 @@ def test_years_the_wrong_way_round_are_turned(client: Client, review: Review) ->
     )
 
 
+def test_each_year_is_a_bar_as_high_as_it_has_publications_on_one_ground(
+    client: Client, review: Review
+) -> None:
+    bars = re.findall(
+        r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"[^>]*>'
+        r"<title>(\d+): (\d+)</title>",
+        page(client),
+    )
+    counts = dict(Publication.objects.order_by().values_list("year").annotate(n=Count("*")))
+    assert {int(year): int(n) for *_, year, n in bars if n != "0"} == counts
+    heights = [float(height) for *_, height, _, _ in bars]
+    tallest = max(counts.values())
+    for (x, y, width, _, _, n), height in zip(bars, heights, strict=True):
+        assert height == pytest.approx(max(heights) * int(n) / tallest, abs=0.1)
+        assert float(y) + height == pytest.approx(max(heights), abs=0.1)
+        assert float(x) + float(width) <= 220
+    assert [float(x) for x, *_ in bars] == sorted({float(x) for x, *_ in bars})
+
+
 def test_an_empty_result_offers_a_way_out(client: Client, review: Review) -> None:
     html = page(client, "q=zebra&class=training")
     assert "No publication matches all of this." in html
