@@ -282,6 +282,22 @@ def test_the_map_is_sorted_by_any_column_of_its_address(client: Client, review: 
     assert [names[slug] for slug in order("name")] == sorted(names.values())
 
 
+def test_a_column_sorts_the_map_and_asked_again_gives_the_first_order_back(
+    client: Client, review: Review
+) -> None:
+    def links(address: str) -> dict[str, str]:
+        found = re.findall(r'<a id="sort-([\w-]+)" href="([^"]+)"', get(client, address))
+        return {key: unescape(href) for key, href in found}
+
+    first, sorted_ = links(""), links("?sort=memory")
+    assert set(first) == {"name", "filed", *Objective.values}
+    assert all(f"sort={key}" in href for key, href in first.items())
+    assert "sort" not in sorted_["memory"]
+    assert {key: sorted_[key] for key in sorted_ if key != "memory"} == {
+        key: first[key] for key in first if key != "memory"
+    }
+
+
 def test_gaps_worth_closing_have_the_most_publications_and_no_isolated_claim(
     client: Client, review: Review
 ) -> None:
