@@ -60,7 +60,7 @@ def ada() -> User:
 
 
 @pytest.fixture
-def filled(review: Review, ada: User) -> Iterator[None]:
+def filled(review: Review, ada: User) -> None:
     """A site that has been used, as it was one migration ago."""
     Client().login(username="ada", password=PASSWORD)
     Token.objects.create(user=ada, key=KEY)
@@ -72,8 +72,6 @@ def filled(review: Review, ada: User) -> Iterator[None]:
         run=run, at=timezone.now(), kind=EventKind.LOG, data={"text": "Ünïcode"}
     )
     call_command("migrate", *OLDER, verbosity=0)
-    yield
-    call_command("migrate", verbosity=0)
 
 
 def own_url() -> str:

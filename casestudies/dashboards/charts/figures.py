@@ -16,9 +16,10 @@ K = TypeVar("K")
 
 def chart(plot: Plot, order: Sequence[str]) -> Chart:
     """Return the plot as a chart; `order` is that of all variants on the page."""
+    left_out = thinning(len(plot.points))
     plot = _thinned(plot)
     if plot.kind == "factors":
-        return _factors(plot)
+        return _factors(plot, left_out)
     together = len({point.member.number for point in plot.points}) > 1
     return Chart(
         slug=plot.slug,
@@ -30,7 +31,7 @@ def chart(plot: Plot, order: Sequence[str]) -> Chart:
         x_note=TOGETHER if together else "",
         y_label=plot.y.label,
         look_for=plot.look_for,
-        note=" ".join(plot.notes),
+        note=" ".join(filter(None, [*plot.notes, left_out])),
     )
 
 
@@ -40,10 +41,10 @@ def _thinned(plot: Plot) -> Plot:
     if step == 1:
         return plot
     points = [p for n, p in enumerate(plot.points) if n % step == 0 or p.efficient]
-    return replace(plot, points=points, notes=[*plot.notes, thinning(len(plot.points))])
+    return replace(plot, points=points)
 
 
-def _factors(plot: Plot) -> Chart:
+def _factors(plot: Plot, note: str) -> Chart:
     """Return the points as rows, each with its factor of the baseline."""
     return Chart(
         slug=plot.slug,
@@ -53,6 +54,7 @@ def _factors(plot: Plot) -> Chart:
         traces=[_row(point) for point in plot.points],
         x_label=plot.x.label,
         reference=1,
+        note=note,
     )
 
 
