@@ -47,6 +47,10 @@ FAR_FETCHED = re.compile(
 STUDY = re.compile(r"casestudies/lab/studies/(\w+)/")
 # What these see of a study in the run of all, its own smoke run shows a hundred times as fast.
 OF_ALL_STUDIES = "tests/lab/test_smoke.py"
+MODELS = re.compile(r"models\.py$")
+# A field that is declared otherwise shows where models are compared with migrations, which runs
+# none of their lines.
+OF_MODELS = "tests/launch/test_settings.py::test_no_change_of_a_model_lacks_its_migration"
 TESTS_FAILED = (1, 2)  # pytest's exit statuses; 2 where a module cannot even be imported
 MOST_TESTS = 60  # what only the others would notice counts as survived
 SECONDS_TO_GIVE_UP = 900
@@ -79,7 +83,7 @@ def places(clone: Path, under: Sequence[str]) -> list[list[Mutant]]:
                 mutant = Mutant(path, start[0], name, n, _body(node))
                 # A declared number, such as a limit, is a choice, which a test would only repeat.
                 declared = name == "core/NumberReplacer" and not mutant.body
-                if not declared and not _of_types(node):
+                if not declared and not _of_types(node) and not _of_strict(node):
                     found[path, start].append(mutant)
     return list(found.values())
 
@@ -94,6 +98,11 @@ def _of_types(node: Any) -> bool:
             return True
         node = node.parent
     return False
+
+
+def _of_strict(node: Any) -> bool:
+    """Return whether it tells `zip` that lengths are the same, which no test could see broken."""
+    return bool(node.parent and node.parent.get_code().lstrip().startswith("strict="))
 
 
 def _body(node: Any) -> range:
@@ -122,7 +131,8 @@ class Map:
         tests = of_function or of_file
         if STUDY.match(mutant.path):
             tests = {test for test in tests if not test.startswith(OF_ALL_STUDIES)}
-        return sorted(tests, key=lambda test: (self.extent[test], test))[:MOST_TESTS]
+        first = [OF_MODELS] if MODELS.search(mutant.path) and not mutant.body else []
+        return first + sorted(tests, key=lambda test: (self.extent[test], test))[:MOST_TESTS]
 
 
 def _test(context: str) -> str:

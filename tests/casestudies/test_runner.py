@@ -33,6 +33,7 @@ from casestudies.models import Measurement, Run, Worker
 from casestudies.querysets import SILENCE
 from casestudies.runs import starting
 from casestudies.worker import leases, loop, runner
+from casestudies.worker.child import Child
 from casestudies.worker.journal import Journal
 from casestudies.worker.leases import Lease
 from casestudies.worker.reconnecting import Unavailable
@@ -279,6 +280,31 @@ def test_a_kill_of_what_stands_above_it_ends_every_process_of_a_run(
             process.kill()
             for pid in filter(alive, (forked, daemon)):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_who_ends_a_run_whose_guard_was_killed_ends_all_that_was_seen_of_it(
+    tmp_path: Path,
+) -> None:
+    pids = tmp_path / "pids"
+
+    async def scenario() -> list[int]:
+        child = await Child.start(["-m", "tests.casestudies.stubborn", str(pids)], {})
+        await sync_to_async(wait_until)(lambda: pids.exists() and pids.read_text().count(" ") == 2)
+        found = [int(pid) for pid in pids.read_text().split()]
+        assert child.memory() > 0
+        guard = psutil.Process(found[0]).parent()
+        assert guard is not None
+        guard.kill()
+        await child.end()
+        await child.close()
+        return found
+
+    left = async_to_sync(scenario)()
+    try:
+        wait_until(lambda: not any(map(alive, left)))
+    finally:
+        for pid in filter(alive, left):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.django_db
