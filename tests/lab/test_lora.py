@@ -15,8 +15,9 @@ from casestudies.lab.models.language_model import LanguageModel
 from casestudies.lab.models.shapes import SHAPES
 from casestudies.lab.quantize import nf4
 from casestudies.lab.studies.lora import about, adapters, binary, counting, methods
-from casestudies.lab.studies.lora.cost import Training
+from casestudies.lab.studies.lora.cost import StepBytes, Training
 from casestudies.lab.studies.lora.frozen import Nf4Linear
+from casestudies.lab.studies.lora.study import said_of_memory
 from tests.lab.declared import measured
 from tests.lab.tiny import CONFIG, tiny_model, tiny_windows
 
@@ -234,3 +235,9 @@ def test_qlora_fits_by_how_its_adapters_are_stored(adapter: float, status: str) 
         ("bytes per trained parameter", "qlora 4", adapter, ""),
     ]
     assert judged("dettmers2023qlora-0", *rows).status == status
+
+
+def test_the_sentence_on_memory_says_both_numbers_that_were_counted() -> None:
+    full, lora = (StepBytes(0, 0, 0, 0, 0, peak=peak * 2**20) for peak in (900, 400))
+    said = said_of_memory({"full": full, "lora 4": lora}, 3)
+    assert "with 3 of its 30 blocks, a step of LoRA holds 400 MiB, 2.25 x less" in said

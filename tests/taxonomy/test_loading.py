@@ -12,7 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from reviewapp.corpus.models import FlowNumber, Publication, Review
+from taxonomy.choices import RatioRule
 from taxonomy.claims.reading import with_facts
+from taxonomy.loading.axes import factor
 from taxonomy.loading.reading import LOADER
 from taxonomy.models import (
     Attribution,
@@ -411,6 +413,25 @@ def test_claims_of_one_axis_share_their_quantity_and_all_that_it_matches(review:
             for claim in axis.claims.all()
         }
         assert len(shared) == 1, axis
+
+
+@pytest.mark.parametrize(
+    ("rule", "number", "expected"),
+    [
+        (RatioRule.FACTOR, 2.5, 2.5),
+        (RatioRule.LESS, 60, 2.5),
+        (RatioRule.LESS, 100, None),  # nothing is left to divide by
+        (RatioRule.MORE, 150, 2.5),
+        (RatioRule.SHARE, 40, 2.5),
+        (RatioRule.SHARE, 0, None),
+        (RatioRule.AMBIGUOUS, 40, None),
+        (RatioRule.NONE, 40, None),
+    ],
+)
+def test_a_factor_follows_from_a_number_by_its_rule_alone(
+    rule: RatioRule, number: float, expected: float | None
+) -> None:
+    assert factor(rule, number) == (expected and pytest.approx(expected))
 
 
 def test_a_number_stands_on_its_axis_as_its_words_allow(review: Review) -> None:
