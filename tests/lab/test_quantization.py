@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from casestudies.lab.models import attention
 from casestudies.lab.quantize.quantized import Format, rounded
 from casestudies.lab.quantize.reading import reading
-from casestudies.lab.studies.quantization import int8, sizes, speed
+from casestudies.lab.studies.quantization import claims, int8, sizes, speed
 from casestudies.lab.studies.quantization.about import STUDY
 from casestudies.lab.studies.quantization.awq import awq
 from casestudies.lab.studies.quantization.smoothquant import smoothing
 from casestudies.lab.studies.quantization.study import with_rounded_cache
+from tests.lab.declared import statuses
 from tests.lab.smoke import shares_the_smoke_run, smoke_run
 
 SHAPES = [(64, 64), (192, 576), (96, 128)]
@@ -212,6 +213,17 @@ def test_claims_that_bytes_decide_are_decided_by_any_run() -> None:
     for claim in ("dettmers2022llmint8-1", "dettmers2022llmint8-2", "sheng2023flexgen-2"):
         assert status[claim] == "not run", claim
     assert found["frantar2022gptq-0"].reason == "needs a GPU"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "status"), [(2.9, "supported"), (2.2, "direction agrees"), (1.5, "not reproduced")]
+)
+def test_a_third_of_the_memory_is_judged_by_the_ratio_of_the_sizes(
+    ratio: float, status: str
+) -> None:
+    of = {"model": claims.GPT3_350M, "part": claims.LINEAR}
+    rows = ("stored size", "bfloat16", ratio, of), ("stored size", "8 and 4 bits", 1, of)
+    assert statuses(STUDY, rows)["yao2022zeroquant-2"] == status
 
 
 @shares_the_smoke_run("quantization")
