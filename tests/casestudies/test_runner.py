@@ -255,6 +255,12 @@ def test_an_end_from_outside_ends_every_process_within_three_seconds(
     assert run.state == (State.LOST if ending == "with its worker" else State.CANCELLED)
 
 
+def written_in(pids: Path) -> list[int]:
+    """Return the three processes of `stubborn`, once it has written them to the file."""
+    wait_until(lambda: pids.exists() and pids.read_text().count(" ") == 2)
+    return [int(pid) for pid in pids.read_text().split()]
+
+
 @pytest.mark.parametrize("killed", ["worker", "guard"])
 def test_a_kill_of_what_stands_above_it_ends_every_process_of_a_run(
     tmp_path: Path, killed: str
@@ -268,8 +274,7 @@ def test_a_kill_of_what_stands_above_it_ends_every_process_of_a_run(
         "asyncio.run(main())"
     )
     with subprocess.Popen([sys.executable, "-c", worker]) as process:
-        wait_until(lambda: pids.exists() and pids.read_text().count(" ") == 2)
-        own, forked, daemon = map(int, pids.read_text().split())
+        own, forked, daemon = written_in(pids)
         [guard] = psutil.Process(process.pid).children()
         guard.kill() if killed == "guard" else process.kill()
         try:
@@ -289,8 +294,7 @@ def test_who_ends_a_run_whose_guard_was_killed_ends_all_that_was_seen_of_it(
 
     async def scenario() -> list[int]:
         child = await Child.start(["-m", "tests.casestudies.stubborn", str(pids)], {})
-        await sync_to_async(wait_until)(lambda: pids.exists() and pids.read_text().count(" ") == 2)
-        found = [int(pid) for pid in pids.read_text().split()]
+        found = await sync_to_async(written_in)(pids)
         assert child.memory() > 0
         guard = psutil.Process(found[0]).parent()
         assert guard is not None
