@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import NoReturn
 
-import waitress
+from reviewapp.server.balance import BalancedServer
 
 THREADS = 12  # of which renderings and long files together may hold seven
 MOST_CONNECTIONS = 1000
@@ -32,9 +32,9 @@ def main() -> None:
 
     # It warns of every request that has to wait for a thread.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    waitress.serve(
+    server = BalancedServer(
         application,
-        sockets=[_listener(int(sys.argv[1]))],
+        _listener(int(sys.argv[1])),
         threads=THREADS,
         connection_limit=_most_connections(),
         channel_timeout=SECONDS_OF_SILENCE,
@@ -46,6 +46,7 @@ def main() -> None:
         clear_untrusted_proxy_headers=False,  # the application knows which proxies are trusted
         ident=None,
     )
+    server.run()
 
 
 def _leave(*_: object) -> NoReturn:
