@@ -23,8 +23,7 @@ from taxonomy.answers.overview import overview
 from taxonomy.answers.question import FIRST_QUESTION, filled
 from taxonomy.choices import Scope
 from taxonomy.claims.agreement import agreements
-from taxonomy.queries import revision
-from taxonomy.replication.outcomes import ledger
+from taxonomy.queries import findings_revision, revision
 from taxonomy.replication.tally import replication
 
 STRATEGIES_SHOWN = 6
@@ -41,7 +40,7 @@ SCOPE_WORDS = {
 def home(request: HttpRequest) -> HttpResponse:
     """Answer a practitioner's, an author's and a reader's first question, then say what is here."""
     review = Review.objects.shown().first()
-    state = revision()
+    state, findings = revision(), findings_revision()
     if review is None:
         return render(request, "home.html")
     known = overview(state)
@@ -54,7 +53,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "overview": known,
         "scope_words": SCOPE_WORDS,
         "leading": known.strategies[:STRATEGIES_SHOWN],
-        "replication": replication(ledger(), state),
+        "replication": replication(state, findings),
     }
     return render(request, "home.html", context)
 

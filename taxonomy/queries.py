@@ -28,7 +28,7 @@ UNDER_ONE = """
 # Should the table ever be empty, nothing is remembered.
 REVISION = """
     SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), gen_random_uuid()::text)
-    FROM taxonomy_revision
+    FROM {}
 """
 
 ANY = frozenset[int]()
@@ -40,8 +40,20 @@ def revision() -> str:
     Every committed change gives a new name, so what is remembered under a name is never stale.
     Read the name first and the evidence after it.
     """
+    return _name_in("taxonomy_revision")
+
+
+def findings_revision() -> str:
+    """Return the name of the present state of what was found here, to be used as `revision()` is.
+
+    It changes with outcomes of claims, and with what else the rooms above have found.
+    """
+    return _name_in("findings_revision")
+
+
+def _name_in(table: str) -> str:
     with connection.cursor() as cursor:
-        cursor.execute(REVISION)
+        cursor.execute(REVISION.format(table))
         return str(cursor.fetchone()[0])
 
 

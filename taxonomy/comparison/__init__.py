@@ -11,15 +11,16 @@ from taxonomy.comparison.items.measured import measured_sections
 from taxonomy.comparison.selection import BRANCHES, ComparisonSelection, ItemKind
 from taxonomy.comparison.support import bottom_line, support_section, tried_here
 from taxonomy.comparison.table import ComparisonTable, Section
-from taxonomy.queries import revision
+from taxonomy.queries import findings_revision, revision
 
 
 def compare(selection: ComparisonSelection) -> ComparisonTable:
     """Return the comparison of the items selected, which must exist."""
-    kind, state = selection.kind, revision()
+    kind, state, findings = selection.kind, revision(), findings_revision()
     described = describe(kind, selection.slugs, state)
     ids = tuple(described.names)
-    claims, tried = claims_of(kind.name, ids, state), tried_here(kind.name, ids)
+    claims = claims_of(kind.name, ids, state)
+    tried = tried_here(kind.name, ids, state, findings)
     shared, one_sided = _reported(kind, ids, state)
     comparison = ComparisonTable(
         described.items,

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from django.db import connection
 
@@ -38,8 +39,9 @@ NAMED = (
 Tried = Mapping[int, Sequence[Standing]]
 
 
-def tried_here(kind: KindName, items: Sequence[int]) -> Tried:
-    """Return for each item what runs here found of its claims; read anew on every page."""
+@lru_cache(64)
+def tried_here(kind: KindName, items: tuple[int, ...], _state: str, _findings: str) -> Tried:
+    """Return for each item what runs here found of its claims, remembered under both revisions."""
     with connection.cursor() as cursor:
         cursor.execute(linked(kind) + TRIED, [list(items)])
         links = cursor.fetchall()

@@ -190,10 +190,11 @@ def _order(row: Row, sort: str) -> tuple[int | str, ...]:
     return -cell.count.publications, strength, -cell.count.claims
 
 
-def judged() -> frozenset[tuple[int, str]]:
+@lru_cache(maxsize=2)
+def judged(_state: str, _findings: str) -> frozenset[tuple[int, str]]:
     """Return each claim that a run here judged, and whether that is HERE or REFUTED.
 
-    Outcomes are no part of the taxonomy's revision, so this is read anew for each page.
+    It is remembered while `revision()` and `findings_revision()` stay.
     """
     claims = Claim.objects.filter(outcomes__counts=True).distinct().only("study")
     return frozenset((one.claim.pk, _tried(one)) for one in standings(claims) if one.is_tried)

@@ -133,7 +133,7 @@ class StrategyClaims:
 
 @lru_cache(maxsize=64)
 def strategy_page(strategy: Strategy, _state: str, _findings: str) -> StrategyPage:
-    """Return what the page says, remembered while `revision` and `findings_state` say the same."""
+    """Return what the page says, remembered while both revisions stay."""
     evidence = evidence_of(strategy.pk)
     publications = Publication.objects.filter(strategies=strategy).in_review()
     filed = publications.count()

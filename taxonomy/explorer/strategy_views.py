@@ -16,14 +16,13 @@ from reviewapp.ui.errors import cleaned_or_400
 from reviewapp.ui.export import download, provenance, stream
 from taxonomy.choices import Objective
 from taxonomy.claims import files
-from taxonomy.claims.evidence.gathering import findings_state
 from taxonomy.explorer.cells import claims_behind
 from taxonomy.explorer.chosen import AskedClaims, ChosenForm, chosen_of
 from taxonomy.explorer.strategy import claims_asked_for, strategy_page
 from taxonomy.explorer.tree import publications_url
 from taxonomy.measured import studies_about
 from taxonomy.models import Claim, Strategy
-from taxonomy.queries import revision
+from taxonomy.queries import findings_revision, revision
 from taxonomy.querysets import NEWEST
 
 
@@ -46,16 +45,16 @@ def _strategy(slug: str) -> Strategy:
     )
 
 
-def _states(strategy: Strategy) -> tuple[str, str]:
+def _states() -> tuple[str, str]:
     """Return the names of what pages remember; to be read before the evidence."""
-    return revision(), findings_state(strategy.pk)
+    return revision(), findings_revision()
 
 
 @require_safe
 def strategy(request: HttpRequest, slug: str) -> HttpResponse:
     """Show one strategy: how strong its evidence is, what it is, what is claimed of it."""
     found, form = _strategy(slug), AskedClaimsForm(request.GET)
-    states, asked = _states(found), form.asked()
+    states, asked = _states(), form.asked()
     page = strategy_page(found, *states)
     known = [*studies_about("strategy", [slug]), *studies_about("publication", page.studied)]
     studies = {study.slug: study for study in known}
@@ -83,7 +82,7 @@ def strategy(request: HttpRequest, slug: str) -> HttpResponse:
 def strategy_chart(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the chart alone, which any other site may frame."""
     found = _strategy(slug)
-    page = strategy_page(found, *_states(found))
+    page = strategy_page(found, *_states())
     return render(request, "taxonomy/strategy_chart.html", {"strategy": found, "page": page})
 
 

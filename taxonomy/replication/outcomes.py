@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from django.db.models import Prefetch, Q
 
@@ -67,8 +68,9 @@ class Ledger:
         ]
 
 
-def ledger() -> Ledger:
-    """Return what came of claims, in a constant number of queries; these have what is counted."""
+@lru_cache(maxsize=2)
+def ledger(_state: str, _findings: str) -> Ledger:
+    """Return what came of claims, each with what it counts for, remembered under both revisions."""
     counted = Attribution.objects.filter(counted=True).only("claim", "strategy")
     read = (
         Claim.objects.tried()

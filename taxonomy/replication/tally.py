@@ -10,7 +10,7 @@ from reviewapp.corpus.choices import Membership
 from taxonomy.choices import Replicability
 from taxonomy.claims.kinds import counted_by, effects_by_strategy, kinds, studied_by_strategy
 from taxonomy.models import Strategy
-from taxonomy.replication.outcomes import TRIED, Ledger, Result, result_of
+from taxonomy.replication.outcomes import TRIED, Result, ledger, result_of
 
 ON_A_CPU = (Replicability.SAME_QUANTITY, Replicability.DIRECTION, Replicability.MODEL)
 Key = TypeVar("Key", bound=Hashable)
@@ -122,9 +122,13 @@ def numbers(state: str) -> Numbers:
     )
 
 
-def replication(found: Ledger, state: str) -> Replication:
-    """Return what came of all claims: the ledger's one by one, the others by their numbers."""
-    known = numbers(state)
+@lru_cache(maxsize=2)
+def replication(state: str, findings: str) -> Replication:
+    """Return what came of all claims: the ledger's one by one, the others by their numbers.
+
+    It is remembered under both revisions.
+    """
+    known, found = numbers(state), ledger(state, findings)
     by_testable: list[tuple[str, bool, Result]] = []
     by_strategy: list[tuple[int, bool, Result]] = []
     by_study: list[tuple[str, bool, Result]] = []

@@ -15,7 +15,7 @@ from taxonomy.claims.agreement import agreements
 from taxonomy.claims.outcomes import Standing, standing_of
 from taxonomy.measured import study_titles
 from taxonomy.models import Claim
-from taxonomy.queries import revision
+from taxonomy.queries import findings_revision, revision
 from taxonomy.replication.asked import Rows, read_asked
 from taxonomy.replication.outcomes import Result, ledger, result_of
 from taxonomy.replication.tally import numbers, replication
@@ -42,8 +42,8 @@ class TriedClaim:
 @require_safe
 def replication_page(request: HttpRequest) -> HttpResponse:
     """Show what came of all claims, and a page of those that the address asks for."""
-    state, found = revision(), ledger()
-    known = replication(found, state)
+    state, findings = revision(), findings_revision()
+    known, found = replication(state, findings), ledger(state, findings)
     asked, form = read_asked(request.GET, known)
     claims = asked.claims(found)
     page = paginate(request, Rows(claims, found), claims.count())
@@ -92,8 +92,9 @@ HEADER = (
 @in_turn
 def replication_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every claim that the address asks for, in the order of the page."""
-    found = ledger()
-    asked, _ = read_asked(request.GET, replication(found, revision()))
+    states = revision(), findings_revision()
+    found = ledger(*states)
+    asked, _ = read_asked(request.GET, replication(*states))
     rows = _rows(Rows(asked.claims(found), found))
     about = provenance(request)
     if extension == "csv":

@@ -10,15 +10,18 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
+from casestudies.contributions import keeping
 from casestudies.lab.catalogue import STUDIES
-from casestudies.models import Run
+from casestudies.models import Contribution, Measurement, Run
 from casestudies.studies import results
 from casestudies.studies.results import answered_claims, headline, origin, settings_of
 from reviewapp.corpus.models import Review
 from taxonomy.loading.writing import load
 from taxonomy.models import Claim, Outcome
+from taxonomy.queries import findings_revision
 from tests.casestudies.making import MEASURED, NOON, a_finished_run, a_run
 from tests.conftest import real_fixtures
 from tests.queries import count_queries
@@ -258,6 +261,37 @@ def test_the_comparison_shows_what_was_measured_with_its_run_in_every_export(
     assert row["cells"][0]["parts"][-1]["href"] == run.get_absolute_url()
     publications = "publications=frantar2022gptq,frantar2023sparsegpt"
     assert "1.554 x" in compared(client, publications)["SparseGPT"]
+
+
+def test_each_change_of_what_was_measured_shows_at_once(client: Client, review: Review) -> None:
+    def stands() -> str:
+        found = re.search(r"\b(not run|(contributed )?run \d+)\b", compared(client)["Pruning"])
+        assert found
+        return found[0]
+
+    assert stands() == "not run"
+    by_another = Contribution.objects.create(contributor="Grace", created=NOON)
+    brought = a_finished_run(contribution=by_another)
+    assert stands() == "not run"
+    judge = User.objects.create(username="judge")
+    keeping.accept(by_another, judge)
+    assert stands() == f"contributed run {brought.pk}"
+    begun = a_run(state="running")
+    Run.objects.filter(pk=begun.pk).update(state="succeeded", claim=None, finished=LATER)
+    assert stands() == f"run {begun.pk}"
+    begun.delete()
+    Measurement.objects.filter(run=brought, metric="sparsity").update(value=0.625)
+    assert "0.625 fraction" in compared(client)["Pruning"]
+    keeping.withdraw(by_another, judge)
+    assert stands() == "not run"
+
+
+def test_a_run_that_has_not_ended_makes_no_page_forget_what_it_knows() -> None:
+    begun = a_run(state="running")
+    before = findings_revision()
+    Run.objects.filter(pk=begun.pk).update(heartbeat=LATER, done=0.5)
+    Run.objects.filter(pk=a_run().pk).update(note="of no interest")
+    assert findings_revision() == before
 
 
 @pytest.mark.parametrize("address", ["/taxonomy/pruning/", f"/compare/?{PAIR}"])

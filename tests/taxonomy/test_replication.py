@@ -17,8 +17,8 @@ from taxonomy.choices import Replicability, Scope, Status
 from taxonomy.claims import outcomes
 from taxonomy.claims.agreement import agreements, kappa
 from taxonomy.claims.outcomes import Finding, Judged
-from taxonomy.queries import revision
-from taxonomy.replication.outcomes import Result, ledger
+from taxonomy.queries import findings_revision, revision
+from taxonomy.replication.outcomes import Result
 from taxonomy.replication.tally import replication
 from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
@@ -52,7 +52,7 @@ def test_each_claim_is_counted_once_by_what_the_fixtures_say(
     client: Client, review: Review
 ) -> None:
     try_three()
-    known = replication(ledger(), revision())
+    known = replication(revision(), findings_revision())
     claims = list(real_fixtures().claims.values())
     assert {tally.key: tally.claims for tally in known.by_testability} == Counter(
         claim.replication.testable.value for claim in claims
@@ -73,7 +73,7 @@ def test_each_claim_is_counted_once_by_what_the_fixtures_say(
 
 def test_what_is_listed_is_what_is_counted(client: Client, review: Review) -> None:
     try_three()
-    known = replication(ledger(), revision())
+    known = replication(revision(), findings_revision())
     for by, tallies in (
         ("testable", known.by_testability),
         ("strategy", known.by_strategy),

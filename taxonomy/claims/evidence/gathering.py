@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from django.db import connection
 from django.db.models import Case, Exists, OuterRef, Value, When
 
 from reviewapp.corpus.choices import COUNTED, Membership
@@ -20,14 +19,6 @@ from taxonomy.models import Attribution, Axis, Claim, Outcome
 # Of more claims than these, the best supported are read.
 MOST_READ = 200
 MOST_DRAWN = 30
-# What the page remembers holds as long as the same outcomes stand for the same claims.
-FINDINGS = """
-    SELECT md5(coalesce(string_agg(outcome::text, ' ' ORDER BY outcome.id), ''))
-    FROM taxonomy_outcome AS outcome
-    WHERE outcome.claim_id IN (
-        SELECT claim_id FROM taxonomy_attribution WHERE strategy_id = %s AND counted
-    )
-"""
 
 
 @dataclass(frozen=True)
@@ -160,13 +151,6 @@ class Evidence:
     def degrees(self, question: str) -> Counter[Degree]:
         """Return how many claims answer the question ("source", "device") how far."""
         return Counter(getattr(row.certainty, question).degree for row in self.rows)
-
-
-def findings_state(strategy: int) -> str:
-    """Return a name of what runs found of the strategy's claims, another with every change."""
-    with connection.cursor() as cursor:
-        cursor.execute(FINDINGS, [strategy])
-        return str(cursor.fetchone()[0])
 
 
 def evidence_of(strategy: int, among: Collection[int] | None = None) -> Evidence:
