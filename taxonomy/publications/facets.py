@@ -104,10 +104,10 @@ FACETS: tuple[Facet, ...] = (
 
 def read_facets() -> list[Facet]:
     """Return every facet in the order of the page, with all its choices."""
-    return list(_facets(revision()))
+    return list(facets_in(revision()))
 
 
 @lru_cache(maxsize=2)
-def _facets(state: str) -> tuple[Facet, ...]:
+def facets_in(state: str) -> tuple[Facet, ...]:
     """Return the facets, remembered while `revision()` says `state`."""
     return tuple(facet.read() for facet in FACETS)

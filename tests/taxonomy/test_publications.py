@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reviewapp.corpus.models import Publication, Review
-from taxonomy.choices import ClaimSource
+from taxonomy.choices import ClaimSource, Status
+from taxonomy.claims.outcomes import Finding, Judged, keep
 from taxonomy.models import Claim, Evidence, Family, Group, Outcome, PublicationFacets, Strategy
 from taxonomy.publications import facets
 from taxonomy.publications.facet_counts import count
@@ -81,7 +82,7 @@ def test_the_largest_models_come_first_and_those_of_no_known_size_last(
 
 
 def results(html: str) -> list[str]:
-    return re.findall(r'<li class="result">(.*?)\n</li>', html, re.DOTALL)
+    return re.findall(r'<li class="result">(.*?)\n *</li>', html, re.DOTALL)
 
 
 def test_each_publication_links_to_the_pages_of_its_own_strategies(
@@ -514,6 +515,36 @@ def test_a_facet_is_one_entry_and_all_that_speak_of_claims_ask_the_same_claim(
     found = client.get(f"/api/v1/publications/?{query}&source=readme").content.decode()
     assert "doe2023one" in found
     assert "doe2023two" not in found
+
+
+def test_the_list_follows_every_change_and_each_visitor_sees_the_own_tray(
+    client: Client, review: Review
+) -> None:
+    pruned = Claim.objects.filter(
+        attributions__strategy__slug="pruning", attributions__counted=True
+    )
+    one = pruned.select_related("publication").earliest("pk").publication
+
+    def shown(to: Client) -> str:
+        found = page(to, "strategy=pruning")
+        return text(results(found)[titles(found).index(one.title)])
+
+    before = shown(client)
+    assert "supported" not in before
+    assert "Played on a xylophone." not in before
+    Publication.objects.filter(pk=one.pk).update(summary="Played on a xylophone.")
+    assert "Played on a xylophone." in shown(client)
+    for hardware, status, words in (
+        ("CPU", Status.SUPPORTED, "supported"),
+        ("GPU", Status.NOT_REPRODUCED, "runs conflict"),
+    ):
+        judged = Judged(a_finished_run().pk, "sparsegpt", hardware)
+        keep([(judged, [Finding(claim.code, status) for claim in pruned.filter(publication=one)])])
+        assert words in shown(client)
+    other = Client()
+    other.cookies["compare"] = f"publication:{one.key}"
+    assert "In tray" in shown(other)
+    assert "In tray" not in shown(client)
 
 
 def test_a_practitioner_is_told_what_nobody_states_and_sees_the_claims_that_match(
