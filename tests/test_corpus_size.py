@@ -21,11 +21,11 @@ MOST = {
             "/taxonomy/?select=group:size-reduction",
             "/taxonomy/?memory=not-stated&from=2020",
             "/compare/",
-            COMPARED,
             "/compare/?publications=fang2020turbotransformers,kwon2023vllm",
         ],
         18,
     ),
+    COMPARED: 19,
     "/taxonomy/quantization/": 24,
     "/publications/?q=memory&strategy=offloading&from=2020&sort=claims": 30,
     "/publications/?phase=inference&strategy=quantization&device_memory=not-stated": 30,
@@ -42,7 +42,7 @@ MOST = {
     "/api/v1/strategies/": 22,
     "/api/v1/claims/": 22,
     "/api/v1/prisma/": 22,
-    "/api/v1/publications/?q=memory": 34,
+    "/api/v1/publications/?q=memory": 35,
 }
 
 

@@ -30,7 +30,7 @@ from reviewapp.server import system_user
 
 OLDEST_SUPPORTED = 15
 SECONDS_TO_END = 10
-LOG_READ = 10_000  # bytes at the end of a log in which a cause is looked for
+LOG_READ = 100_000  # bytes at the end of a log in which a cause is looked for
 # What tells a cause in a log, the surer first: of a full disk much else is said afterwards.
 CAUSES = (re.compile(os.strerror(errno.ENOSPC)), re.compile(r"\b(FATAL|PANIC|error):"))
 SOCKET = ".s.PGSQL.5432"

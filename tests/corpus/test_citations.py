@@ -294,6 +294,12 @@ def test_identifiers_are_written_as_they_are() -> None:
     assert risen["urls"] == ["https://example.org/a%3Bb?c=%20_d"]
 
 
+def test_what_would_end_a_field_of_bibtex_is_written_as_addresses_write_it() -> None:
+    publication = cited(doi="10.1000/{a}\\b")
+    assert fields_of(publication)["doi"] == "10.1000/%7Ba%7D%5Cb"
+    assert csl(publication)["DOI"] == "10.1000/{a}\\b"
+
+
 @pytest.mark.parametrize("membership", ["named", "reconstructed", "extension"])
 def test_the_membership_is_a_keyword(membership: str) -> None:
     publication = cited(membership=membership)

@@ -334,6 +334,8 @@ def test_other_forms_of_the_same_file_are_accepted():
 def test_reasons_at_the_first_stage_have_a_row_of_their_own():
     reasons = Flow({"title_abstract_reasons": listed(("Not LLM", 20), ("No title, or none", 5))})
     assert b"\r\ntitle_abstract_reasons,NA,box5," in write(reasons)
+    rows = [row["data"] for row in csv.DictReader(io.StringIO(write(reasons).decode()))]
+    assert rows[rows.index("title_abstract_reasons") - 1] == "records_excluded"
     assert b"title_abstract_reasons" not in write(Flow())
     assert read(write(reasons)).flow == reasons
 

@@ -1,6 +1,7 @@
 """Serving on instances that come and go, on paper: who waits, who begins anew, what is moved."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from casestudies.lab.studies.elastic.claims import (
     TRACES,
 )
 from casestudies.lab.studies.elastic.migration import Change, ElasticPasses, Stalls, received
+from casestudies.lab.studies.elastic.study import load_times
 from tests.lab.declared import statuses
 
 # A new start takes thirty seconds, a new group one; all weights are read in 18 and sent in two.
@@ -110,3 +112,11 @@ def test_spotserve_is_judged_by_the_rules(found, best: str, worst: str) -> None:
     expected = {"miao2023spotserve-0": best, "miao2023spotserve-1": worst}
     assert statuses(STUDY, rows) == expected
     assert set(statuses(STUDY, rows, requests=8).values()) == {"not run"}
+
+
+def test_longer_times_to_load_weights_are_tried_evenly_up_to_ten_seconds() -> None:
+    measured, *longer = load_times(0.5e-3)
+    assert measured == 0.5e-3
+    assert (longer[0], longer[-1]) == pytest.approx((1e-3, 10))
+    assert [later / sooner for sooner, later in pairwise(longer)] == pytest.approx([10**0.25] * 16)
+    assert load_times(2.0) == pytest.approx([2, 10**0.5, 10**0.75, 10])

@@ -132,11 +132,13 @@ def test_feedback_serves_the_short_before_the_long_are_done_and_skips_levels_by_
     long, short = queued([9, 2], Feedback(2, 3, 100)).jobs
     assert short.times[-1] == 4
     assert long.times[-1] == 11
-    # A prompt that takes a whole quantum joins below one that does not, though it came first.
-    requests = [Request(torch.zeros(40, dtype=torch.long), 1), *asked([(1, 1)])]
-    policy = WithinMemory(Feedback(4, 3, 100), 1000, 100, for_the_longest)
-    large, small = serve(requests, 1, policy, PricedPasses(1)).jobs
-    assert small.times[-1] < large.times[-1]
+    # A prompt that takes a whole quantum, or every one, joins below one that does not, though it
+    # came first.
+    for tokens in (40, 400):
+        requests = [Request(torch.zeros(tokens, dtype=torch.long), 1), *asked([(1, 1)])]
+        policy = WithinMemory(Feedback(4, 3, 100), 1000, 100, for_the_longest)
+        large, small = serve(requests, 1, policy, PricedPasses(1)).jobs
+        assert small.times[-1] < large.times[-1]
 
 
 def test_more_room_than_was_predicted_is_had_by_waiting_for_it() -> None:
