@@ -3,8 +3,9 @@
 What is broken is a clone of what is committed, never the working tree. All tests run once unbroken,
 which tells which of them run what. A mutant then meets the tests that run its function, those first
 that run least; outside of functions, all that run anything of its file. What these leave of a study
-meets its smoke run, a process of its own, of which nothing tells which tests it is for. It takes an
-hour or two.
+meets its smoke run, a process of its own, of which nothing tells which tests it is for: run this
+with the Python that `tests/lab/numbers.json` was written with, for with another text the smoke run
+compares no number. It takes an hour or two.
 
     python -m benchmarks.mutants [--places N] [--seed N] [--map FILE] [--under FOLDER ...]
 """
