@@ -23,7 +23,7 @@ from taxonomy.answers.overview import overview
 from taxonomy.answers.question import FIRST_QUESTION, filled
 from taxonomy.choices import Scope
 from taxonomy.claims.agreement import agreements
-from taxonomy.queries import findings_revision, revision
+from taxonomy.queries import revision, revisions
 from taxonomy.replication.tally import replication
 
 STRATEGIES_SHOWN = 6
@@ -40,7 +40,7 @@ SCOPE_WORDS = {
 def home(request: HttpRequest) -> HttpResponse:
     """Answer a practitioner's, an author's and a reader's first question, then say what is here."""
     review = Review.objects.shown().first()
-    state, findings = revision(), findings_revision()
+    state, findings = revisions()
     if review is None:
         return render(request, "home.html")
     known = overview(state)

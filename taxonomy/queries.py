@@ -25,11 +25,9 @@ UNDER_ONE = """
     GROUP BY class_id, strategy_id
 """
 
-# Should the table ever be empty, nothing is remembered.
-REVISION = """
-    SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), gen_random_uuid()::text)
-    FROM {}
-"""
+# Should a table ever be empty, nothing is remembered.
+NAME = "(SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), gen_random_uuid()::text) FROM {})"
+TAXONOMY, FINDINGS = (NAME.format(f"{of}_revision") for of in ("taxonomy", "findings"))
 
 ANY = frozenset[int]()
 
@@ -40,7 +38,8 @@ def revision() -> str:
     Every committed change gives a new name, so what is remembered under a name is never stale.
     Read the name first and the evidence after it.
     """
-    return _name_in("taxonomy_revision")
+    (name,) = _read(TAXONOMY)
+    return name
 
 
 def findings_revision() -> str:
@@ -48,13 +47,21 @@ def findings_revision() -> str:
 
     It changes with outcomes of claims, and with what else the rooms above have found.
     """
-    return _name_in("findings_revision")
+    (name,) = _read(FINDINGS)
+    return name
 
 
-def _name_in(table: str) -> str:
+def revisions() -> tuple[str, str]:
+    """Return what `revision()` and `findings_revision()` do, in one query."""
+    state, findings = _read(TAXONOMY, FINDINGS)
+    return state, findings
+
+
+def _read(*names: str) -> tuple[str, ...]:
     with connection.cursor() as cursor:
-        cursor.execute(REVISION.format(table))
-        return str(cursor.fetchone()[0])
+        cursor.execute(f"SELECT {', '.join(names)}")
+        found: tuple[str, ...] = cursor.fetchone()
+    return found
 
 
 def publications_under(

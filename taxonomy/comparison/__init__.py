@@ -11,12 +11,12 @@ from taxonomy.comparison.items.measured import measured_sections
 from taxonomy.comparison.selection import BRANCHES, ComparisonSelection, ItemKind
 from taxonomy.comparison.support import bottom_line, support_section, tried_here
 from taxonomy.comparison.table import ComparisonTable, Section
-from taxonomy.queries import findings_revision, revision
+from taxonomy.queries import revisions
 
 
 def compare(selection: ComparisonSelection) -> ComparisonTable:
     """Return the comparison of the items selected, which must exist."""
-    kind, state, findings = selection.kind, revision(), findings_revision()
+    kind, (state, findings) = selection.kind, revisions()
     described = describe(kind, selection.slugs, state)
     ids = tuple(described.names)
     claims = claims_of(kind.name, ids, state)

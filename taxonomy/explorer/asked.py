@@ -14,7 +14,7 @@ from taxonomy.explorer.chosen import MEMBERS, MEMORY, USUAL_GB, Chosen, ChosenFo
 from taxonomy.explorer.gap_map import GapMap, Row, Section, gap_map, judged
 from taxonomy.explorer.gaps import Gaps, gaps_of
 from taxonomy.explorer.tree import Node, tree
-from taxonomy.queries import findings_revision, revision
+from taxonomy.queries import revisions
 
 PIVOTS = {"family": "Families first", "class": "Classes first"}
 OBJECTIVES = tuple(Objective.values)
@@ -195,8 +195,8 @@ def asked_view(data: QueryDict) -> View:
     given = cleaned_or_400(form)
     chosen = chosen_of(given)
     pivot = given["pivot"] or USUAL_PIVOT
-    state = revision()
-    outcomes = judged(state, findings_revision())
+    state, findings = revisions()
+    outcomes = judged(state, findings)
     root = tree(pivot, state)
     own = {"pivot": pivot if pivot != USUAL_PIVOT else "", "sort": given["sort"], "q": given["q"]}
     return View(

@@ -22,7 +22,7 @@ from taxonomy.explorer.strategy import claims_asked_for, strategy_page
 from taxonomy.explorer.tree import publications_url
 from taxonomy.measured import studies_about
 from taxonomy.models import Claim, Strategy
-from taxonomy.queries import findings_revision, revision
+from taxonomy.queries import revisions
 from taxonomy.querysets import NEWEST
 
 
@@ -45,16 +45,11 @@ def _strategy(slug: str) -> Strategy:
     )
 
 
-def _states() -> tuple[str, str]:
-    """Return the names of what pages remember; to be read before the evidence."""
-    return revision(), findings_revision()
-
-
 @require_safe
 def strategy(request: HttpRequest, slug: str) -> HttpResponse:
     """Show one strategy: how strong its evidence is, what it is, what is claimed of it."""
     found, form = _strategy(slug), AskedClaimsForm(request.GET)
-    states, asked = _states(), form.asked()
+    states, asked = revisions(), form.asked()
     page = strategy_page(found, *states)
     known = [*studies_about("strategy", [slug]), *studies_about("publication", page.studied)]
     studies = {study.slug: study for study in known}
@@ -82,7 +77,7 @@ def strategy(request: HttpRequest, slug: str) -> HttpResponse:
 def strategy_chart(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the chart alone, which any other site may frame."""
     found = _strategy(slug)
-    page = strategy_page(found, *_states())
+    page = strategy_page(found, *revisions())
     return render(request, "taxonomy/strategy_chart.html", {"strategy": found, "page": page})
 
 

@@ -24,7 +24,7 @@ from taxonomy.publications.facets import read_facets
 from taxonomy.publications.filter import read_filter
 from taxonomy.publications.listing import listed, listing
 from taxonomy.publications.panel import unstated
-from taxonomy.queries import findings_revision, revision
+from taxonomy.queries import revisions
 
 RELATED = 6
 
@@ -52,7 +52,7 @@ def publications(request: HttpRequest) -> HttpResponse:
     """Show a page of the publications that the address asks for, and the facets to change it."""
     query = request.GET.copy()
     query.pop("page", None)
-    address, state, findings = query.urlencode(), revision(), findings_revision()
+    address, (state, findings) = query.urlencode(), revisions()
     found = listing(address, state)
     shown, counts = found.shown, found.counts
     page = paginate(request, range(counts.total), counts.total)

@@ -15,7 +15,7 @@ from taxonomy.claims.agreement import agreements
 from taxonomy.claims.outcomes import Standing, standing_of
 from taxonomy.measured import study_titles
 from taxonomy.models import Claim
-from taxonomy.queries import findings_revision, revision
+from taxonomy.queries import revisions
 from taxonomy.replication.asked import Rows, read_asked
 from taxonomy.replication.outcomes import Result, ledger, result_of
 from taxonomy.replication.tally import numbers, replication
@@ -42,7 +42,7 @@ class TriedClaim:
 @require_safe
 def replication_page(request: HttpRequest) -> HttpResponse:
     """Show what came of all claims, and a page of those that the address asks for."""
-    state, findings = revision(), findings_revision()
+    state, findings = revisions()
     known, found = replication(state, findings), ledger(state, findings)
     asked, form = read_asked(request.GET, known)
     claims = asked.claims(found)
@@ -92,7 +92,7 @@ HEADER = (
 @in_turn
 def replication_export(request: HttpRequest, extension: str) -> HttpResponseBase:
     """Send every claim that the address asks for, in the order of the page."""
-    states = revision(), findings_revision()
+    states = revisions()
     found = ledger(*states)
     asked, _ = read_asked(request.GET, replication(*states))
     rows = _rows(Rows(asked.claims(found), found))
