@@ -13,10 +13,11 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
+
+from reviewapp.server.kept import KeepingChannel
 
 ENOUGH = 3  # one computes while the others wait for the database
 # A request that takes longer waits for something else: a rendering, a long file, a lock.
@@ -34,7 +35,7 @@ class BalancedTask(WSGITask):
         return super().build_response_header()
 
 
-class BalancedChannel(HTTPChannel):
+class BalancedChannel(KeepingChannel):
     """A connection, of which the server knows when it was answered."""
 
     task_class = BalancedTask

@@ -2,12 +2,16 @@
 
 import contextlib
 import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
 from reviewapp.server.web import LARGEST_BODY
-from tests.edge.site import SECONDS, Site
+from tests.database import url_of
+from tests.edge.site import SECONDS, Site, served
 
 pytestmark = pytest.mark.xdist_group("edge")
 
@@ -50,3 +54,29 @@ def test_a_small_body_of_no_stated_length_is_read(site: Site) -> None:
         b"Transfer-Encoding: chunked\r\n\r\n" + sent
     )
     assert answer.startswith(b"HTTP/1.1 302 ")
+
+
+@pytest.fixture
+def full(own_database: str) -> Iterator[Site]:
+    """A site whose files may hardly grow, as on a full disk."""
+    little, url = ["prlimit", "--fsize=100000"], url_of(own_database)
+    with (
+        tempfile.TemporaryDirectory(prefix="peak-atlas-edge-") as folder,
+        served(url, Path(folder), under=little) as site,
+    ):
+        yield site
+
+
+def test_who_sends_or_awaits_what_no_disk_has_room_for_is_not_left_waiting(full: Site) -> None:
+    for _ in range(3):
+        answer = full.send(HEAD + b"Content-Length: %d\r\n\r\n" % MIB + bytes(MIB))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 10" in answer
+        assert b"no room for what was sent" in answer
+        answer = full.send(b"GET /prisma/export.png?dpi=600 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"IEND" not in answer
+    assert full.status("/healthz") == 200
+    said = full.log.read_text()
+    assert said.count("A request cannot be kept: [Errno 27] File too large") == 3
+    assert said.count("An answer cannot be kept: [Errno 27] File too large") == 3
+    assert "Traceback" not in said
