@@ -46,6 +46,7 @@ FAR_FETCHED = re.compile(
     r"_(Add|Sub|Mul|Div|FloorDiv|Mod|Pow)_(LShift|RShift|BitOr|BitAnd|BitXor|Pow)$"
     r"|_Is(Not)?_(Eq|NotEq|[LG]tE?)$|_(Eq|NotEq|[LG]tE?)_Is(Not)?$"
 )
+OF_SPEED = re.compile(r"@(lru_cache|cache|compiled|numba\.njit|torch\.(no_grad|inference_mode))\b")
 STUDY = re.compile(r"casestudies/lab/studies/(\w+)/")
 # What these see of a study in the run of all, its own smoke run shows a hundred times as fast.
 OF_ALL_STUDIES = "tests/lab/test_smoke.py"
@@ -53,8 +54,11 @@ MODELS = re.compile(r"models\.py$")
 # A field that is declared otherwise shows where models are compared with migrations, which runs
 # none of their lines.
 OF_MODELS = "tests/launch/test_settings.py::test_no_change_of_a_model_lacks_its_migration"
+# So do studies and equations where all of them are read.
+LAB = re.compile(r"casestudies/lab/")
+OF_LAB = ["tests/lab/test_equations.py", "tests/lab/test_studies.py"]
 TESTS_FAILED = (1, 2)  # pytest's exit statuses; 2 where a module cannot even be imported
-MOST_TESTS = 60  # what only the others would notice counts as survived
+MOST_TESTS = 150  # what only the others would notice counts as survived
 SECONDS_TO_GIVE_UP = 900
 LEAST_NOTICED = 90
 
@@ -85,7 +89,7 @@ def places(clone: Path, under: Sequence[str]) -> list[list[Mutant]]:
                 mutant = Mutant(path, start[0], name, n, _body(node))
                 # A declared number, such as a limit, is a choice, which a test would only repeat.
                 declared = name == "core/NumberReplacer" and not mutant.body
-                if not declared and not _of_types(node) and not _of_strict(node):
+                if not (declared or _of_types(node) or _of_speed(node) or _of_strict(node)):
                     found[path, start].append(mutant)
     return list(found.values())
 
@@ -100,6 +104,11 @@ def _of_types(node: Any) -> bool:
             return True
         node = node.parent
     return False
+
+
+def _of_speed(node: Any) -> bool:
+    """Return whether it is a decorator without which the same is found, only later."""
+    return node.type == "decorator" and bool(OF_SPEED.match(node.get_code().strip()))
 
 
 def _of_strict(node: Any) -> bool:
@@ -133,8 +142,15 @@ class Map:
         tests = of_function or of_file
         if STUDY.match(mutant.path):
             tests = {test for test in tests if not test.startswith(OF_ALL_STUDIES)}
-        first = [OF_MODELS] if MODELS.search(mutant.path) and not mutant.body else []
-        return first + sorted(tests, key=lambda test: (self.extent[test], test))[:MOST_TESTS]
+        known = sorted(tests, key=lambda test: (self.extent[test], test))[:MOST_TESTS]
+        return known if mutant.body else [*_of_declarations(mutant.path), *known]
+
+
+def _of_declarations(path: str) -> list[str]:
+    """Return the tests that read what is declared in such a file without running a line of it."""
+    if LAB.match(path):
+        return OF_LAB
+    return [OF_MODELS] if MODELS.search(path) else []
 
 
 def _test(context: str) -> str:

@@ -13,6 +13,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, rule_hash
 from casestudies.lab.result import NotMeasured
 from taxonomy.loading.reading import LOADER
+from tests.lab import numbers
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
@@ -71,6 +72,11 @@ def test_presets_are_valid_and_every_parameter_explains_itself(study) -> None:
     for name, schema in study.schemas.items():
         assert schema["description"], name
         assert {"unit", "role"} <= set(schema), name
+
+
+@each_study
+def test_its_presets_need_what_they_always_did(study) -> None:
+    assert numbers.changed_needs(study) == []
 
 
 @each_study
