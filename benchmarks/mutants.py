@@ -2,10 +2,10 @@
 
 What is broken is a clone of what is committed, never the working tree. All tests run once unbroken,
 which tells which of them run what. A mutant then meets the tests that run its function, those first
-that run least; outside of functions, all that run anything of its file. What these leave of a study
-meets its smoke run, a process of its own, of which nothing tells which tests it is for: run this
-with the Python that `tests/lab/numbers.json` was written with, for with another text the smoke run
-compares no number. It takes an hour or two.
+that run least; outside of functions, all that run anything of its file. What these leave of the lab
+meets the smoke runs of studies that import it, processes of their own, of which nothing tells which
+tests they are for: run this with the Python that `tests/lab/numbers.json` was written with, for of
+another text these compare no number. It takes an hour or two.
 
     python -m benchmarks.mutants [--places N] [--seed N] [--map FILE] [--under FOLDER ...]
 """
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grimp
 from cosmic_ray.ast import ast_nodes, get_ast_from_path
 from cosmic_ray.mutating import use_mutation
 from cosmic_ray.plugins import get_operator, operator_names
@@ -47,7 +48,7 @@ FAR_FETCHED = re.compile(
     r"|_Is(Not)?_(Eq|NotEq|[LG]tE?)$|_(Eq|NotEq|[LG]tE?)_Is(Not)?$"
 )
 OF_SPEED = re.compile(r"@(lru_cache|cache|compiled|numba\.njit|torch\.(no_grad|inference_mode))\b")
-STUDY = re.compile(r"casestudies/lab/studies/(\w+)/")
+STUDY = re.compile(r"casestudies.lab.studies.(\w+)")
 # What these see of a study in the run of all, its own smoke run shows a hundred times as fast.
 OF_ALL_STUDIES = "tests/lab/test_smoke.py"
 MODELS = re.compile(r"models\.py$")
@@ -58,6 +59,7 @@ OF_MODELS = "tests/launch/test_settings.py::test_no_change_of_a_model_lacks_its_
 LAB = re.compile(r"casestudies/lab/")
 OF_LAB = ["tests/lab/test_equations.py", "tests/lab/test_studies.py"]
 TESTS_FAILED = (1, 2)  # pytest's exit statuses; 2 where a module cannot even be imported
+MOST_STUDIES = 5
 MOST_TESTS = 150  # what only the others would notice counts as survived
 SECONDS_TO_GIVE_UP = 900
 LEAST_NOTICED = 90
@@ -158,6 +160,27 @@ def _test(context: str) -> str:
     return re.split(r"[\[@| ]", context)[0]
 
 
+class Importers:
+    """Which studies import what."""
+
+    def __init__(self, clone: Path) -> None:
+        sys.path.insert(0, str(clone))
+        self.graph = grimp.build_graph("casestudies")
+
+    def studies(self, path: str) -> list[str]:
+        """Return the study that the file is of, or those that import it, directly if any do."""
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        if not LAB.match(path):
+            return []
+        of = STUDY.match(module)
+        found = [of] if of else self._of(self.graph.find_modules_that_directly_import(module))
+        found = found or self._of(self.graph.find_downstream_modules(module))
+        return sorted({study[1].replace("_", "-") for study in found})[:MOST_STUDIES]
+
+    def _of(self, modules: set[str]) -> list[re.Match[str]]:
+        return list(filter(None, map(STUDY.match, modules)))
+
+
 def record(clone: Path, file: Path) -> None:
     """Run all tests unbroken and write to the file which of them ran what."""
     made = clone / ".coverage"
@@ -178,12 +201,9 @@ def noticed(clone: Path, tests: list[str]) -> bool:
     return bool(tests) and _status(clone, "pytest", *options, *tests) in TESTS_FAILED
 
 
-def smoke_run_fails(clone: Path, path: str) -> bool:
-    """Return whether the file is of a study whose smoke run fails now, or finds something else."""
-    found = STUDY.match(path)
-    return found is not None and bool(
-        _status(clone, "tests.lab.numbers", found[1].replace("_", "-"))
-    )
+def smoke_runs_fail(clone: Path, studies: list[str]) -> bool:
+    """Return whether a smoke run of one of the studies fails, or finds something else."""
+    return bool(studies) and bool(_status(clone, "tests.lab.numbers", *studies))
 
 
 def _status(clone: Path, *module_and_arguments: str) -> int:
@@ -201,11 +221,11 @@ def _status(clone: Path, *module_and_arguments: str) -> int:
     return TESTS_FAILED[0]
 
 
-def survives(clone: Path, mutant: Mutant, tests: list[str]) -> bool:
+def survives(clone: Path, mutant: Mutant, tests: list[str], studies: list[str]) -> bool:
     """Break the clone while the tests run; print what was changed if they do not notice."""
     file, operator = clone / mutant.path, get_operator(mutant.operator)()
     with use_mutation(file, operator, mutant.occurrence) as (before, after):
-        if noticed(clone, tests) or smoke_run_fails(clone, mutant.path):
+        if noticed(clone, tests) or smoke_runs_fail(clone, studies):
             return False
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     print(f"{mutant.path}:{mutant.line}", *list(lines)[3:], sep="\n", flush=True)
@@ -223,11 +243,12 @@ def main(count: int, seed: int, kept: Path | None, under: Sequence[str]) -> bool
         try:
             if not recorded.exists():
                 record(clone, recorded)
-            met, chance = Map(recorded), random.Random(seed)
+            met, importers, chance = Map(recorded), Importers(clone), random.Random(seed)
             mutants = [chance.choice(place) for place in chance.sample(places(clone, under), count)]
             survivors = 0
             for n, mutant in enumerate(mutants, 1):
-                survivors += survives(clone, mutant, met.tests(mutant))
+                studies = importers.studies(mutant.path)
+                survivors += survives(clone, mutant, met.tests(mutant), studies)
                 print(f"{n} of {count} met the tests: {survivors} survived", file=sys.stderr)
         finally:
             server.leave()
