@@ -58,7 +58,8 @@ OF_MODELS = "tests/launch/test_settings.py::test_no_change_of_a_model_lacks_its_
 # So do studies and equations where all of them are read.
 LAB = re.compile(r"casestudies/lab/")
 OF_LAB = ["tests/lab/test_equations.py", "tests/lab/test_studies.py"]
-TESTS_FAILED = (1, 2)  # pytest's exit statuses; 2 where a module cannot even be imported
+# pytest's exit statuses: a test failed, or something cannot even be imported, by a test or by all.
+TESTS_FAILED = (1, 2, 3, 4)
 MOST_STUDIES = 5
 MOST_TESTS = 150  # what only the others would notice counts as survived
 SECONDS_TO_GIVE_UP = 900
@@ -135,6 +136,10 @@ class Map:
         self.lines = {path: data.contexts_by_lineno(path) for path in data.measured_files()}
         every = (name for file in self.lines.values() for names in file.values() for name in names)
         self.extent = Counter(map(_test, every))
+
+    def is_of(self, clone: Path) -> bool:
+        """Return whether the clone has all the tests."""
+        return _status(clone, "pytest", "--collect-only", *sorted({*self.extent} - {""})) == 0
 
     def tests(self, mutant: Mutant) -> list[str]:
         """Return the tests that should notice the mutant, those that run least first."""
@@ -246,6 +251,8 @@ def main(count: int, seed: int, kept: Path | None, under: Sequence[str]) -> bool
             if not recorded.exists():
                 record(clone, recorded)
             met, importers, chance = Map(recorded), Importers(clone), random.Random(seed)
+            if not met.is_of(clone):
+                sys.exit(f"{recorded} is of other tests: delete it")
             mutants = [chance.choice(place) for place in chance.sample(places(clone, under), count)]
             survivors = 0
             for n, mutant in enumerate(mutants, 1):

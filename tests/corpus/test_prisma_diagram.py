@@ -115,6 +115,7 @@ def test_each_arrow_leads_from_the_edge_of_a_box_to_that_of_another(variant):
         ends = [box for box in boxes if box.is_left_at(*tip)]
         assert len(starts) == len(ends) == 1, (line, tip)
         assert starts != ends
+        assert not any(box.holds(*line[-1]) for box in boxes), "the arrow crosses a box"
         assert all(x0 == x or y0 == y for (x0, y0), (x, y) in pairwise([*line, tip]))
         # The line ends in the middle of the head's base, which is as wide as the head is long.
         assert line[-1] == pytest.approx([sum(axis) / 2 for axis in zip(*base, strict=True)])
@@ -173,6 +174,18 @@ def test_sources_reasons_and_meta_analysis_are_drawn_when_given():
     names_only = Flow({"database_specific_results": named})
     written = "Scopus (n = not reported) names reported, grade C"
     assert written in words(drawn(names_only, "new-v1"))
+
+
+def test_a_reason_of_several_lines_looks_like_one_entry():
+    reasons = listed(("Too long a reason " * 5, 12), ("B", 3))
+    flow = Flow({**FILLED.entries, "dbr_excluded": reasons})
+    texts = list(drawn(flow, "new-v1").iter(f"{NS}text"))
+    first, rest, second = (
+        [float(text.get("x", "")) for text in texts if (text.text or "").startswith(start)]
+        for start in ("Too long", "reason", "B (n")
+    )
+    assert first == second
+    assert min(rest) == max(rest) > first[0]
 
 
 @EACH_VARIANT

@@ -26,7 +26,7 @@ from reviewapp.ui.charts import (
 from reviewapp.ui.marks import percent
 from reviewapp.ui.plotly import figure
 from reviewapp.ui.scales import MOST_TICKS, Value, kind_of, scale_for
-from reviewapp.ui.svg import drawing, thumbnail
+from reviewapp.ui.svg import SMALL_HEIGHT, drawing, thumbnail
 
 EVIL = '"><script>alert(1)</script>&'
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -147,6 +147,15 @@ def test_a_thumbnail_shows_each_trace_of_the_chart_and_no_words(kind: str) -> No
     assert not small.findall(".//text")
     shapes = [part for role in ("mark", "bar", "line") for part in of_class(small, role)]
     assert len(shapes) == (2 if kind == "lines" else sum(len(t.marks) for t in KINDS[kind]))
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc"])
+def test_the_rows_of_a_thumbnail_share_its_height_evenly(names: str) -> None:
+    drawn = chart(kind="bars", traces=[Trace(name, [Mark(1)]) for name in names])
+    bars = of_class(parsed(drawn, thumbnail), "bar")
+    middles = [float(bar.get("y", "")) + float(bar.get("height", "")) / 2 for bar in bars]
+    shares = [middle / SMALL_HEIGHT * len(names) for middle in middles]
+    assert shares == pytest.approx([place + 0.5 for place in range(len(names))], abs=0.01)
 
 
 @pytest.mark.parametrize("kind", KINDS)
