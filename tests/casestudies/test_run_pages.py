@@ -282,6 +282,13 @@ def test_an_unknown_run_is_not_found(client: Client, number: str, rest: str) -> 
     assert client.get(f"/runs/{number}/{rest}").status_code == 404
 
 
+def test_what_only_shows_a_run_takes_no_form(client: Client) -> None:
+    run = a_finished_run()
+    for part in ("", "news.json", "result.json", "log.txt", "measurements.csv", "curves.csv"):
+        assert client.get(f"/runs/{run.pk}/{part}").status_code == 200, part
+        assert client.post(f"/runs/{run.pk}/{part}").status_code == 405, part
+
+
 @pytest.mark.parametrize("action", ["cancel", "again", "delete"])
 def test_who_may_not_is_told_why(client: Client, action: str) -> None:
     run = a_run(state=State.QUEUED if action == "cancel" else State.FAILED, owner=a_person())

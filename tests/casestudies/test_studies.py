@@ -243,6 +243,7 @@ def test_the_form_tells_bounds_units_and_help(client: Client, db: None) -> None:
     page = client.get(ADDRESS).content.decode()
     assert re.search(r'min="0.05" max="0.95" step="any"', field(page, "sparsity"))
     assert re.search(r'min="16" max="1024" step="16"', field(page, "block"))
+    assert 'step="1"' in field(page, "calibration_windows")
     words = text_of(page)
     assert "Columns that share one choice of what to prune (16 to 1024, a multiple of 16)" in words
     assert "Smoke about 12 s" in words
