@@ -155,6 +155,8 @@ def test_lists_and_dashboards_are_filtered_by_tag(client: Client) -> None:
     assert "1 run drawn" in page(client, "tag=wide")
     client.force_login(ada)
     for address in ("/case-studies/sparsegpt/", "/account/"):
+        chips = client.get(address).text.partition('aria-label="Filter by tag"')[2]
+        assert chips.index("<bdi>report</bdi> <b>2</b>") < chips.index("<bdi>wide</bdi> <b>1</b>")
         listed = client.get(f"{address}?tag=Report").text
         assert f'<th scope="row"><a href="{one.get_absolute_url()}"' in listed
         assert f'<th scope="row"><a href="{two.get_absolute_url()}"' in listed

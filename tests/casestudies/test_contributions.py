@@ -420,6 +420,12 @@ def test_every_page_says_that_it_was_contributed(client: Client, review: Review)
         assert ",contributed," in rows or address.startswith("/dashboards"), address
 
 
+def test_contributions_are_listed_newest_first(client: Client) -> None:
+    first, second = contributed(a_record()), contributed(a_record(**{"result.seed": 1}))
+    said = words(client, "/contributions/")
+    assert said.index(f"Contribution {second.pk} 1 ") < said.index(f"Contribution {first.pk} 1 ")
+
+
 def test_pages_ask_as_many_queries_however_many_runs_are_contributed(
     client: Client, review: Review
 ) -> None:

@@ -184,6 +184,7 @@ def test_loading_again_changes_only_what_the_files_have_changed(
     reference_runs.load(folder)
     [run] = Run.objects.exclude(reference=None)
     assert run.verdict == "Another result."
+    assert run.pk not in before.values()  # another run, whose address is its own
     assert Run.objects.filter(pk=own.pk).exists()
 
 

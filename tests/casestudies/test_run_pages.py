@@ -158,6 +158,17 @@ def test_energy_and_clocks_are_shown_where_the_machine_tells_them(client: Client
     assert "<dt>Energy</dt>" not in page_of(a_finished_run(), client)
 
 
+def test_of_what_is_not_known_of_a_machine_only_a_gpu_that_it_lacks_is_left_out(
+    client: Client,
+) -> None:
+    run = a_finished_run(environment={**ENVIRONMENT, "gpu": None, "system": None})
+    page = page_of(run, client)
+    assert '<dt>System</dt><dd><span class="missing">not reported</span></dd>' in page
+    assert "<dt>GPU</dt>" not in page
+    named = {**ENVIRONMENT, "gpu": {"name": "Example GPU", "memory_bytes": 2**34}}
+    assert "<dt>GPU</dt>" in page_of(a_finished_run(environment=named), client)
+
+
 def test_the_instructions_of_the_processor_are_shown_where_the_run_tells_them(
     client: Client,
 ) -> None:
