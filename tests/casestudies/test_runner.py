@@ -571,6 +571,24 @@ def test_a_run_that_wants_more_gpus_than_any_machine_has_holds_nobody_up() -> No
     assert run.error == "No worker here can carry it out: needs 1 GPU; this machine has 0."
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "mistake", [ZeroDivisionError("by 0"), KeyError("gone"), TypeError("None"), ValueError("odd")]
+)
+def test_a_study_that_cannot_say_what_it_needs_ends_its_own_runs_only(
+    monkeypatch: pytest.MonkeyPatch, mistake: Exception
+) -> None:
+    def needs(parameters: Any) -> Any:
+        raise mistake
+
+    run = a_run()
+    monkeypatch.setitem(STUDIES, run.study, replace(STUDIES[run.study], needs=needs))
+    assert async_to_sync(runner.work_once)(Device.CPU, HERE)
+    run.refresh_from_db()
+    assert run.state == State.FAILED
+    assert f"its study cannot say what it needs: {mistake!r}" in run.error
+
+
 def test_a_worker_offers_no_more_memory_than_a_run_may_use(settings: Settings) -> None:
     """Else a run is taken that is ended, minutes later, for what was known before."""
     settings.RUN_MEMORY_GIB = 1.5
