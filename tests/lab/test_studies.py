@@ -13,7 +13,7 @@ from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import CLAIMS, rule_hash
 from casestudies.lab.result import NotMeasured
 from taxonomy.loading.reading import LOADER
-from tests.lab import numbers
+from tests.lab import numbers, outcomes
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
@@ -63,6 +63,11 @@ def test_its_rules_say_something_of_every_result_that_can_be_read(study, value: 
                     with suppress(NotMeasured, ArithmeticError, LookupError, ValueError):
                         judgement = answer.judge(result)
                         assert judgement.numbers or judgement.reason
+
+
+@each_study
+def test_its_rules_say_what_they_always_did_of_the_runs_that_ship(study) -> None:
+    assert outcomes.changes(study) == []
 
 
 @each_study

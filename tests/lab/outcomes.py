@@ -1,0 +1,76 @@
+"""What the rules say of each claim beside the runs that ship, as it was written down.
+
+python -m tests.lab.outcomes           fails where a rule says something else
+python -m tests.lab.outcomes --write   what they say is right from now on
+
+Beside each run on this device and as if on another, as measured, and with one metric halved or
+doubled where the claim then stands otherwise.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from casestudies.lab.catalogue import STUDIES
+from casestudies.lab.contract import CLAIMS, Answer, Study
+from casestudies.lab.result import Result
+
+WRITTEN = Path(__file__).with_suffix(".json")
+RUNS = Path(__file__).parents[2] / "fixtures" / "runs"
+Row = dict[str, Any]
+
+
+def outcomes(study: Study) -> list[Row]:
+    """Return what each rule of the study says of each result, as JSON has it."""
+    return [row for answer in study.answers for row in _of_claim(study, answer)]
+
+
+def _of_claim(study: Study, answer: Answer) -> Iterator[Row]:
+    for path in sorted(RUNS.glob(f"{study.slug}-{CLAIMS}-*.json")):
+        shipped = study.read(json.loads(path.read_text(encoding="utf-8"))["result"])
+        for device in study.devices:
+            environment = shipped.environment.model_copy(update={"device": device})
+            result = shipped.model_copy(update={"environment": environment})
+            found = answer.judgement(result)
+            row = {"claim": answer.claim, "run": path.stem, "device": device}
+            numbers = {number.name: float(f"{number.value:.6g}") for number in found.numbers}
+            yield {**row, "status": found.status, "numbers": numbers}
+            for metric in sorted({one.metric for one in result.measurements}):
+                for factor in (0.5, 2.0):
+                    status = answer.judgement(_changed(result, metric, factor)).status
+                    if status != found.status:
+                        yield {**row, "metric": metric, "times": factor, "status": status}
+
+
+def _changed(result: Result, metric: str, factor: float) -> Result:
+    rows = [
+        row.model_copy(update={"value": row.value * factor}) if row.metric == metric else row
+        for row in result.measurements
+    ]
+    return result.model_copy(update={"measurements": rows})
+
+
+def changes(study: Study) -> list[str]:
+    """Return in words what the study's rules say otherwise than is written down."""
+    before: list[Row] = json.loads(WRITTEN.read_text(encoding="utf-8")).get(study.slug, [])
+    now = outcomes(study)
+    return [
+        *(f"said before: {row}" for row in before if row not in now),
+        *(f"said now: {row}" for row in now if row not in before),
+    ]
+
+
+def write() -> None:
+    """Write down what the rules of all studies say."""
+    rows = {slug: ",\n  ".join(map(json.dumps, outcomes(study))) for slug, study in STUDIES.items()}
+    studies = [f"{json.dumps(slug)}: [\n  {lines}]" for slug, lines in rows.items()]
+    WRITTEN.write_text("{" + ",\n".join(studies) + "}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--write"]:
+        write()
+    else:
+        sys.exit("\n".join(line for study in STUDIES.values() for line in changes(study)) or None)
