@@ -3,8 +3,8 @@
 python -m tests.lab.outcomes           fails where a rule says something else
 python -m tests.lab.outcomes --write   what they say is right from now on
 
-Beside each run on this device and as if on another, as measured, and with one metric halved or
-doubled where the claim then stands otherwise.
+Beside each run on this device and as if on another: as measured, and how the claim stands with one
+metric of a variant so many times as large, where that is otherwise.
 """
 
 import json
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import CLAIMS, Answer, Study
+from casestudies.lab.contract import CLAIMS, Answer, Judgement, Study
 from casestudies.lab.result import Result
 
 WRITTEN = Path(__file__).with_suffix(".json")
 RUNS = Path(__file__).parents[2] / "fixtures" / "runs"
+FACTORS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.85, 0.95, 1.05, 1.15, 1.4, 2, 3, 10, 100)
 Row = dict[str, Any]
 
 
@@ -35,18 +36,30 @@ def _of_claim(study: Study, answer: Answer) -> Iterator[Row]:
             result = shipped.model_copy(update={"environment": environment})
             found = answer.judgement(result)
             row = {"claim": answer.claim, "run": path.stem, "device": device}
-            numbers = {number.name: float(f"{number.value:.6g}") for number in found.numbers}
-            yield {**row, "status": found.status, "numbers": numbers}
-            for metric in sorted({one.metric for one in result.measurements}):
-                for factor in (0.5, 2.0):
-                    status = answer.judgement(_changed(result, metric, factor)).status
-                    if status != found.status:
-                        yield {**row, "metric": metric, "times": factor, "status": status}
+            yield {
+                **row,
+                "status": found.status,
+                "reason": found.reason,
+                "numbers": _numbers(found),
+            }
+            for what in sorted({(one.metric, one.variant) for one in result.measurements}):
+                by_factor = {n: answer.judgement(_changed(result, what, n)).status for n in FACTORS}
+                turned = {
+                    str(n): status for n, status in by_factor.items() if status != found.status
+                }
+                if turned:
+                    yield {**row, "of": [*what], "times": turned}
 
 
-def _changed(result: Result, metric: str, factor: float) -> Result:
+def _numbers(found: Judgement) -> list[list[Any]]:
+    return [[one.name, float(f"{one.value:.6g}"), one.unit, one.claimed] for one in found.numbers]
+
+
+def _changed(result: Result, what: tuple[str, str], factor: float) -> Result:
     rows = [
-        row.model_copy(update={"value": row.value * factor}) if row.metric == metric else row
+        row.model_copy(update={"value": row.value * factor})
+        if (row.metric, row.variant) == what
+        else row
         for row in result.measurements
     ]
     return result.model_copy(update={"measurements": rows})
