@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from reviewapp.ui.bars import pieces
 from reviewapp.ui.charts import (
     MOST_MARKS,
     Chart,
@@ -23,7 +24,7 @@ from reviewapp.ui.charts import (
     thinned,
     thinning,
 )
-from reviewapp.ui.marks import percent
+from reviewapp.ui.marks import key, percent
 from reviewapp.ui.plotly import figure
 from reviewapp.ui.scales import MOST_TICKS, Value, kind_of, scale_for
 from reviewapp.ui.svg import SMALL_HEIGHT, drawing, thumbnail
@@ -50,6 +51,16 @@ def of_class(svg: ET.Element, name: str) -> list[ET.Element]:
     return [element for element in svg.iter() if name in element.get("class", "").split()]
 
 
+def at(element: ET.Element, name: str) -> float:
+    """A length, in per cent of the width or in pixels."""
+    return float(element.get(name, "nan").removesuffix("%"))
+
+
+def grid(svg: ET.Element) -> ET.Element:
+    [found] = of_class(svg, "grid")[:1]
+    return found
+
+
 @given(st.integers(1, 30 * MOST_MARKS))
 @example(MOST_MARKS)
 @example(MOST_MARKS + 1)
@@ -59,6 +70,20 @@ def test_of_many_marks_few_are_drawn_evenly_from_the_first_to_the_last(n: int) -
     assert (marks[0], marks[-1]) == (0, n - 1)
     assert all(0 < b - a <= stride(n) for a, b in pairwise(marks))
     assert bool(thinning(n)) == (n > MOST_MARKS)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 9_999)), max_size=6))
+def test_a_bar_is_divided_from_end_to_end_as_its_numbers_are(parts: list[tuple[str, int]]) -> None:
+    some = [(kind, n) for kind, n in parts if n > 0]
+    found = pieces(parts)
+    assert [piece.kind for piece in found] == [kind for kind, _ in some]
+    ends = [0.0, *(piece.start + piece.width for piece in found)]
+    assert [piece.start for piece in found] == pytest.approx(ends[:-1], abs=0.02)
+    assert not found or ends[-1] == pytest.approx(100, abs=0.02)
+    per_cent = sum(n for _, n in some) / 100
+    assert [piece.width * per_cent for piece in found] == pytest.approx(
+        [n for _, n in some], abs=0.01 * per_cent
+    )
 
 
 # Scales
@@ -191,6 +216,19 @@ def test_marks_grid_lines_and_the_line_that_joins_them_agree_on_each_place() -> 
     ticks = {text.text: float(text.get("y", "")) - 4 for text in of_class(svg, "end")}
     assert [y for _, y in places] == pytest.approx([ticks[str(mark.y)] for mark in marks])
     assert ticks["5"] < ticks["2"] < ticks["1"]
+    across = {text.text: at(text, "x") for text in of_class(svg, "middle")}
+    assert [x for x, _ in places] == [across[str(mark.x)] for mark in marks]
+    vertical = [line for line in grid(svg).iter("line") if line.get("x1")]
+    assert [at(line, "x1") for line in vertical] == [*across.values()]
+    assert {(line.get("x2"), at(line, "y1"), at(line, "y2")) for line in vertical} == {
+        (line.get("x1"), top, top + height) for line in vertical
+    }
+    assert all(at(text, "y") > top + height for text in of_class(svg, "middle"))
+    small = parsed(chart(kind="lines", traces=[Trace("it", marks)]), thumbnail)
+    assert [at(m, "x") for m in of_class(small, "mark")] == [x for x, _ in places]
+    assert [at(m, "y") / SMALL_HEIGHT for m in of_class(small, "mark")] == pytest.approx(
+        [(y - top) / height for _, y in places], abs=0.01
+    )
 
 
 def test_marks_with_an_address_are_links_and_neighbours_to_the_same_are_one() -> None:
@@ -213,15 +251,18 @@ def test_hollow_marks_and_hatched_bars_are_told_apart() -> None:
 
 @pytest.mark.parametrize("kind", ["dots", "lines"])
 def test_a_whisker_reaches_from_its_low_to_its_high_end(kind: str) -> None:
-    marks = [Mark(2, 2, whisker=(1, 4)), Mark(0, 0), Mark(5, 5)]
+    marks = [Mark(2, 2, whisker=(1, 4)), Mark(1, 1), Mark(4, 4)]
     drawn = chart(kind=kind, traces=[Trace("it", marks)])
-    [whisker] = of_class(parsed(drawn), "whisker")
-    if kind == "dots":
-        low, high = (float(whisker.get(end, "")[:-1]) for end in ("x1", "x2"))
-        assert (low, high) == pytest.approx([100 * drawn.across.share(x) for x in (1, 4)], abs=0.01)
-    else:
-        low, high = (float(whisker.get(end, "")) for end in ("y1", "y2"))
-        assert low > high
+    svg = parsed(drawn)
+    [whisker] = of_class(svg, "whisker")
+    dot, low, high = of_class(svg, "mark")
+    along, beside = ("x", "y") if kind == "dots" else ("y", "x")
+    ends = [at(whisker, f"{along}{end}") for end in (1, 2)]
+    assert ends == [at(low, along), at(high, along)]
+    assert [at(whisker, f"{beside}{end}") for end in (1, 2)] == [at(dot, beside)] * 2
+    alone = chart(kind=kind, traces=[Trace("it", marks[:1])])
+    scale = alone.across if kind == "dots" else alone.up
+    assert 0 < scale.share(1) < scale.share(4) < 1
     error = figure(drawn)["data"][0]["error_x" if kind == "dots" else "error_y"]
     assert (error["arrayminus"][0], error["array"][0]) == (1, 2)
 
@@ -235,12 +276,14 @@ def test_what_bars_are_held_against_is_a_line_within_the_axis() -> None:
     assert shape["x0"] == shape["x1"] == 1
 
 
-def test_a_step_goes_along_one_axis_at_a_time() -> None:
+@pytest.mark.parametrize("step", ["hv", "vh"])
+def test_a_step_goes_along_one_axis_at_a_time(step: Any) -> None:
     marks = [Mark(0, 0), Mark(1, 1), Mark(2, 3)]
-    svg = parsed(chart(kind="lines", traces=[Trace("it", marks, line="dot", step="hv")]))
+    svg = parsed(chart(kind="lines", traces=[Trace("it", marks, line="dot", step=step)]))
     [line] = svg.iter("polyline")
     points = [tuple(map(int, point.split(","))) for point in line.get("points", "").split()]
-    assert len(points) == 5
+    turns = ["v" if x0 == x1 else "h" for (x0, y0), (x1, y1) in pairwise(points)]
+    assert "".join(turns) == step * 2
     for (x0, y0), (x1, y1) in pairwise(points):
         assert (x0 == x1) != (y0 == y1)
 
@@ -251,6 +294,111 @@ def test_a_long_line_is_whole_but_has_a_symbol_here_and_there() -> None:
     [line] = svg.iter("polyline")
     assert len(line.get("points", "").split()) == 1000
     assert 30 < len(of_class(svg, "mark")) <= 40
+    unjoined = parsed(chart(kind="lines", traces=[Trace("it", marks)]))
+    assert len(of_class(unjoined, "mark")) == 1000
+
+
+def test_faint_lines_lie_below_the_others_and_are_thinner() -> None:
+    def line(name: str, *, faint: bool) -> Trace:
+        return Trace(name, [Mark(1, 1), Mark(2, 2)], Style(), "solid", faint=faint)
+
+    drawn = chart(kind="lines", traces=[line("a", faint=False), line("b", faint=True)])
+    lines = of_class(parsed(drawn), "line")
+    assert ["faint" in part.get("class", "").split() for part in lines] == [True, False]
+    bold, thin = figure(drawn)["data"]
+    assert thin["line"]["width"] < bold["line"]["width"]
+    assert thin["marker"]["size"] < bold["marker"]["size"]
+
+
+@pytest.mark.parametrize("kind", ["dots", "bars"])
+def test_each_row_stands_below_its_name_and_above_the_next(kind: str) -> None:
+    names = ["one", "A name that is too long for a single line of a narrow chart", "another"]
+    traces = [Trace(name, [Mark(n)]) for n, name in enumerate(names, 1)]
+    svg = parsed(chart(kind=kind, traces=traces, x_label="seconds", x_note="of one run"))
+    assert " ".join(part.text or "" for part in of_class(svg, "name")) == " ".join(names)
+    bottom, above, gaps = 0.0, "", []
+    for part in svg.iter():
+        role = part.get("class", "").partition(" ")[0]
+        if role in ("name", "mark", "bar"):
+            # Letters are ten high, a mark twelve, and it stands on its middle.
+            top = at(part, "y") - {"name": 10, "mark": 6}.get(role, 0)
+            gaps.append((above, role, top - bottom))
+            bottom = top + {"name": 10, "mark": 12}.get(role, at(part, "height"))
+            above = role
+    assert all(gap >= 0 for _, _, gap in gaps)
+    to_own = max(gap for above, role, gap in gaps if above == "name" and role != "name")
+    to_next = min(gap for above, role, gap in gaps if role == "name" and above not in ("", "name"))
+    assert to_own < to_next
+    lines = list(grid(svg).iter("line"))
+    assert {(at(line, "y1"), at(line, "y2") >= bottom) for line in lines} == {(0, True)}
+    below = [at(text, "y") for text in grid(svg).iter("text")][-3:]
+    assert at(lines[0], "y2") + 10 < below[0]
+    assert all(b - a > 12 for a, b in pairwise(below))
+    assert below[-1] < at(svg, "height")
+    if kind == "dots":
+        rows = of_class(svg, "row")
+        ends = [(at(row, "y1"), at(row, "y2"), row.get("x2")) for row in rows]
+        assert ends == [(at(mark, "y"), at(mark, "y"), "100%") for mark in of_class(svg, "mark")]
+
+
+def test_bars_of_less_and_of_more_than_nothing_meet_at_zero() -> None:
+    drawn = chart(kind="bars", traces=[Trace("a", [Mark(-1)]), Trace("b", [Mark(2)])])
+    for draw in (drawing, thumbnail):
+        less, more = of_class(parsed(drawn, draw), "bar")
+        assert at(less, "x") + at(less, "width") == pytest.approx(at(more, "x"), abs=0.02)
+        assert at(more, "width") == pytest.approx(2 * at(less, "width"), abs=0.02)
+
+
+@pytest.mark.parametrize("n", [2, 8, 9])
+def test_columns_stand_evenly_on_a_line_between_their_numbers_and_their_names(n: int) -> None:
+    marks = [Mark(2010 + place, place % 4 + 1) for place in range(n)]
+    drawn = chart(kind="columns", traces=[Trace("it", marks)])
+    svg, small = parsed(drawn), parsed(drawn, thumbnail)
+    [base] = of_class(svg, "base")
+    columns = of_class(svg, "bar")
+    middles = [at(column, "x") + at(column, "width") / 2 for column in columns]
+    half = middles[0]
+    assert middles == pytest.approx([half * (1 + 2 * place) for place in range(n)], abs=0.1)
+    assert 0 < at(columns[0], "width") < 2 * half
+    assert n < 6 or middles[-1] + half == pytest.approx(100, abs=0.1)
+    assert base.get("x2") == "100%"
+    assert {at(base, "y1"), at(base, "y2")} == {at(c, "y") + at(c, "height") for c in columns}
+    for drawn_columns, foot in ((columns, at(base, "y1")), (of_class(small, "bar"), SMALL_HEIGHT)):
+        heights = [at(column, "height") for column in drawn_columns]
+        assert heights == pytest.approx([heights[0] * mark.y for mark in marks], abs=0.3)
+        assert [foot - at(column, "y") for column in drawn_columns] == pytest.approx(heights)
+        assert max(heights) > 0.9 * max(foot / 2, 40)
+    for name in ("x", "width"):
+        assert [at(c, name) for c in of_class(small, "bar")] == [at(c, name) for c in columns]
+    numbers, names = of_class(svg, "number"), of_class(svg, "middle")
+    assert [number.text for number in numbers] == [str(mark.y) for mark in marks]
+    assert [at(number, "x") for number in numbers] == pytest.approx(middles, abs=0.02)
+    assert all(
+        0 < at(c, "y") - at(number, "y") < 12 for c, number in zip(columns, numbers, strict=True)
+    )
+    every = 2 if n == 9 else 1
+    assert [name.text for name in names] == [str(mark.x) for mark in marks[::every]]
+    assert [at(name, "x") for name in names] == pytest.approx(middles[::every], abs=0.02)
+    assert all(at(base, "y1") + 10 < at(name, "y") < at(svg, "height") for name in names)
+
+
+def test_where_there_are_many_ticks_every_second_can_give_way() -> None:
+    def spare(*values: float) -> list[bool]:
+        svg = parsed(chart(kind="dots", traces=[Trace("it", [Mark(x) for x in values])]))
+        return ["spare" in text.get("class", "").split() for text in of_class(svg, "middle")]
+
+    assert spare(0, 0.7) == [False, True, False, True]
+    assert spare(0, 13.3) == [False] * 3
+
+
+def test_a_legend_shows_line_and_mark_on_the_middle_of_its_key() -> None:
+    drawn = ET.fromstring(key(Trace("it", [], line="dash")))  # noqa: S314 - made above
+    [line], [mark] = of_class(drawn, "line"), of_class(drawn, "mark")
+    middle = (at(drawn, "width") / 2, at(drawn, "height") / 2)
+    assert (at(mark, "x"), at(mark, "y")) == middle
+    assert (at(line, "x2"), at(line, "y1"), at(line, "y2")) == (2 * middle[0], *[middle[1]] * 2)
+    assert "dash" in line.get("class", "").split()
+    assert not of_class(ET.fromstring(key(Trace("it", []))), "line")  # noqa: S314
 
 
 def test_the_page_shows_how_to_read_it_and_the_table() -> None:
