@@ -97,10 +97,10 @@ def _coordinate(kind: ScaleKind, value: Value) -> float:
 def short(value: float) -> str:
     """Return a round number for a tick: "0.25", "10,000", "2.5M"."""
     if value and not 1e-4 <= abs(value) < 1e15:
-        return f"{value:.3g}"
+        return f"{value:.10g}"
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if abs(value) >= size:
-            return f"{value / size:,.6g}{letter}"
+            return f"{value / size:,.10g}{letter}"
     return f"{value:,.10g}"
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pandas as pd
 import pytest
 from django.template.loader import render_to_string
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from reviewapp.ui.bars import pieces
@@ -26,7 +26,7 @@ from reviewapp.ui.charts import (
 )
 from reviewapp.ui.marks import key, percent
 from reviewapp.ui.plotly import figure
-from reviewapp.ui.scales import MOST_TICKS, Value, kind_of, scale_for
+from reviewapp.ui.scales import MOST_DECADES, MOST_TICKS, Value, kind_of, scale_for
 from reviewapp.ui.svg import SMALL_HEIGHT, drawing, thumbnail
 
 EVIL = '"><script>alert(1)</script>&'
@@ -104,6 +104,44 @@ def test_every_value_and_tick_lies_on_the_axis_in_order(
     assert places == sorted(set(places))
     assert all(-1e-9 <= share <= 1 + 1e-9 for share in places)
     assert len(places) <= MOST_TICKS + 1
+    beyond = scale.kind == "log" and max(-scale.low, scale.high) > MOST_DECADES
+    if len(places) > 1 and not beyond:
+        step = 1.2 * max(b - a for a, b in pairwise(places))
+        assert places[0] < step, "there is room for one before the first"
+        assert 1 - places[-1] < step, "there is room for one behind the last"
+
+
+@given(st.lists(st.floats(-1e18, 1e18) | st.integers(-(10**9), 10**9), min_size=2, max_size=5))
+@example([1_073_741_824, 1_073_750_000])
+@example([1e15, 1.01e15])
+@example([1e-7, 2e-7])
+def test_a_tick_says_at_what_number_it_stands(values: list[float]) -> None:
+    def number(text: str) -> float:
+        digits = text.rstrip("MBT")
+        size = {"M": 1e6, "B": 1e9, "T": 1e12}.get(text.removeprefix(digits), 1)
+        return float(digits.replace(",", "")) * size
+
+    # Beyond ten digits nobody tells numbers apart.
+    assume(max(values) - min(values) > 1e-7 * max(map(abs, values)))
+    scale = scale_for(values)
+    assert [scale.share(number(text)) for _, text in scale.ticks] == pytest.approx(
+        [share for share, _ in scale.ticks], abs=0.02
+    )
+
+
+@given(DATES)
+@example([NOON, NOON + timedelta(days=700)])
+@example([datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 12, 31, tzinfo=UTC)])
+def test_a_tick_says_at_what_date_it_stands(values: list[datetime]) -> None:
+    scale = scale_for(values)
+    years = {value.year + more for value in values for more in (-1, 0, 1)}
+    for share, text in scale.ticks:
+        if ":" in text:  # which year it is, the others say
+            dates = [datetime.strptime(f"{year} {text} Z", "%Y %d %b %H:%M %z") for year in years]
+        else:
+            form = ("%Y %z", "%b %Y %z", "%d %b %Y %z")[text.count(" ")]
+            dates = [datetime.strptime(f"{text} Z", form)]  # noqa: DTZ007 - it is in the form
+        assert any(scale.share(date) == pytest.approx(share, abs=1e-6) for date in dates)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +172,10 @@ def test_what_has_a_length_begins_at_zero() -> None:
     bars = chart(kind="bars", traces=[Trace("a", [Mark(1)]), Trace("b", [Mark(1000)])])
     lengths = [float(bar.get("width", "")[:-1]) for bar in of_class(parsed(bars), "bar")]
     assert lengths[0] == pytest.approx(lengths[1] / 1000, abs=0.01)
+    assert scale_for([1, 2], from_zero=True).share(0) == 0
+    assert scale_for([-1, -2], from_zero=True).share(0) == 1
+    both = scale_for([-1, 2], from_zero=True)
+    assert 0 < both.share(-1) < both.share(0) < both.share(2) < 1
 
 
 # Drawings
