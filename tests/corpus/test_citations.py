@@ -229,6 +229,7 @@ def test_year_and_venue_are_those_of_the_version_that_is_cited() -> None:
 def test_volume_number_and_pages_have_fields_of_their_own() -> None:
     fields = fields_of(article())
     assert fields["journal"] == "IEEE Transactions on Parallel and Distributed Systems"
+    assert "booktitle" not in fields
     assert (fields["volume"], fields["number"]) == ("34", "5")
     assert fields["pages"] == "1466--1478"
     risen = record(article())
@@ -237,7 +238,23 @@ def test_volume_number_and_pages_have_fields_of_their_own() -> None:
     assert (risen["start_page"], risen["end_page"]) == ("1466", "1478")
     item = csl(article())
     assert (item["volume"], item["issue"], item["page"]) == ("34", "5", "1466-1478")
+    assert risen["alternate_title2"] == item["container-title-short"] == "TPDS"
     assert reference(article()).endswith("Systems 34(5), 1466–1478. https://example.org/paper")
+
+
+@pytest.mark.parametrize(
+    ("unknown", "place"),
+    [
+        ({"number": ""}, "Distributed Systems 34, 1466–1478"),
+        ({"last_page": ""}, "Distributed Systems 34(5), 1466"),
+        ({"first_page": "", "last_page": ""}, "Distributed Systems 34(5)"),
+        (dict.fromkeys(["volume", "number", "first_page", "last_page"], ""), "Distributed Systems"),
+    ],
+)
+def test_a_reference_says_of_a_place_in_a_journal_what_is_known(
+    unknown: dict[str, str], place: str
+) -> None:
+    assert reference(article(**unknown)).endswith(f"{place}. https://example.org/paper")
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -248,6 +265,7 @@ def test_what_is_not_known_is_left_out() -> None:
     assert not fields.keys() & {"doi", "note"}
     assert record(publication)["date"] == "2023///"
     assert csl(publication)["issued"] == {"date-parts": [[2023]]}
+    assert dict(page_tags(publication))["citation_publication_date"] == "2023"
     assert not csl(publication).keys() & {"volume", "issue", "page", "DOI", "note", "archive"}
     assert rispy.loads(ris([publication]))[0].get("notes") is None
 
@@ -279,6 +297,9 @@ def test_a_preprint_is_one_of_arxiv_and_has_no_earlier_version() -> None:
     assert (item["publisher"], item["number"]) == ("arXiv", "arXiv:2210.17323")
     assert "container-title" not in item
     assert "(2022). An Example. arXiv:2210.17323." in reference(preprint())
+    assert "(2022). An Example. arXiv. " in reference(preprint(arxiv_id=None))
+    assert dict(page_tags(preprint()))["citation_technical_report_number"] == "arXiv:2210.17323"
+    assert "citation_technical_report_number" not in dict(page_tags(gptq()))
 
 
 def test_identifiers_are_written_as_they_are() -> None:
@@ -367,6 +388,13 @@ def test_a_reference_reads_as_in_a_bibliography() -> None:
     assert reference(publication) == (
         "Frantar E, van der Berg JP (2023). An Example. MLSys 2023. https://doi.org/10.1000/1"
     )
+
+
+def test_of_more_than_six_authors_a_reference_names_six() -> None:
+    names = [f"Doe, {letter}" for letter in "ABCDEFG"]
+    six = "Doe A, Doe B, Doe C, Doe D, Doe E, Doe F"
+    assert reference(cited(authors=names[:6])).startswith(f"{six} (2023). ")
+    assert reference(cited(authors=names)).startswith(f"{six} et al. (2023). ")
 
 
 # Tags of a page
