@@ -12,12 +12,15 @@ from hypothesis import given, settings
 from pypdf import PdfReader
 
 from reviewapp.corpus.prisma.drawing import pdf, png, svg
-from reviewapp.corpus.prisma.flow import VALUES, VARIANTS, Entry, Flow, FlowTemplate, derive
+from reviewapp.corpus.prisma.flow import BOXES, VALUES, VARIANTS, Entry, Flow, FlowTemplate, derive
 from reviewapp.corpus.prisma.layout import layout
 from reviewapp.corpus.prisma.presentation import BAND_ROWS, BAR_ROWS, Presentation
 from reviewapp.rendering.scripts import sentence
 from tests.corpus.prisma_flows import FILLED, REVIEW, any_label, declared, flows, listed
 
+WITH_META = Flow({**FILLED.entries, **declared(total_studies_ma=31).entries})
+REASONS = [(f"A reason that needs more than a single line, number {n}", n) for n in range(30)]
+WITH_A_LONG_LIST = Flow({**WITH_META.entries, "dbr_excluded": listed(*REASONS)})
 NS = "{http://www.w3.org/2000/svg}"
 EACH_VARIANT = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 
@@ -100,7 +103,7 @@ def test_texts_stand_in_their_shapes_and_those_of_bands_and_bars_in_the_middle(v
 
 @EACH_VARIANT
 def test_each_arrow_leads_from_the_edge_of_a_box_to_that_of_another(variant):
-    root = parsed(svg(FILLED, variant, title="t"))
+    root = parsed(svg(WITH_A_LONG_LIST, variant, title="t"))
     boxes = [shape for shape in shapes(root) if shape.css == "prisma-box"]
     lines, heads = (
         [
@@ -115,7 +118,16 @@ def test_each_arrow_leads_from_the_edge_of_a_box_to_that_of_another(variant):
         ends = [box for box in boxes if box.is_left_at(*tip)]
         assert len(starts) == len(ends) == 1, (line, tip)
         assert starts != ends
-        assert not any(box.holds(*line[-1]) for box in boxes), "the arrow crosses a box"
+        middles = [[sum(axis) / 2 for axis in zip(*ends, strict=True)] for ends in pairwise(line)]
+        crossed = [box for box in boxes for point in (line[-1], *middles) if box.holds(*point)]
+        assert not crossed, "the arrow crosses a box"
+        start, end = starts[0], ends[0]
+        if line[0][1] == tip[1]:  # to the side, in the middle of the lower of both boxes
+            lower = min(start, end, key=lambda box: box.bottom - box.top)
+            assert (start.top, line[0][1]) == (end.top, lower.centre[1])
+        else:
+            assert line[0] == (start.centre[0], start.bottom)
+            assert tip[1] == (end.top if len(line) == 2 else end.centre[1])
         assert all(x0 == x or y0 == y for (x0, y0), (x, y) in pairwise([*line, tip]))
         # The line ends in the middle of the head's base, which is as wide as the head is long.
         assert line[-1] == pytest.approx([sum(axis) / 2 for axis in zip(*base, strict=True)])
@@ -168,8 +180,7 @@ def test_sources_reasons_and_meta_analysis_are_drawn_when_given():
     assert "Databases (n = 678) Scopus (n = 400) IEEE Xplore (n = 278) Registers" in text
     assert "Reports excluded: Wrong population (n = 50) Not in English (n = 43)" in text
     assert "meta-analysis" not in text
-    with_meta = Flow({**FILLED.entries, **declared(total_studies_ma=31).entries})
-    assert "(n = 31)" in words(drawn(with_meta, "new-v1"))
+    assert "(n = 31)" in words(drawn(WITH_META, "new-v1"))
     named = Entry(items=(("Scopus", None),), origin="reported", grade="C")
     names_only = Flow({"database_specific_results": named})
     written = "Scopus (n = not reported) names reported, grade C"
@@ -242,10 +253,96 @@ def test_any_label_gives_a_well_formed_drawing(flow):
 
 
 @EACH_VARIANT
+def test_boxes_stand_in_rows_of_one_distance_in_columns_as_wide_as_their_bars(variant):
+    titled = Presentation({"newstud": "A title of so many words that it has several lines " * 4})
+    for flow, drawn_as in ((WITH_META, titled), (WITH_A_LONG_LIST, Presentation())):
+        plan = layout(flow, variant, drawn_as)
+        shapes = [*plan.boxes.values(), *plan.bars.values(), *plan.bands.values(), plan.footer]
+        margins = [min(shape.x for shape in shapes), min(shape.y for shape in shapes)]
+        margins.append(plan.width - max(shape.right for shape in shapes))
+        margins.append(plan.height - max(shape.bottom for shape in shapes))
+        assert margins == pytest.approx([margins[0]] * 4)
+        assert plan.footer.right == max(bar.right for bar in plan.bars.values())
+        rows = {box.y: [b for b in plan.boxes.values() if b.y == box.y] for box in shapes[:-1]}
+        tops = sorted({box.y for box in plan.boxes.values()})
+        bottoms = [max(box.bottom for box in rows[top]) for top in tops]
+        gaps = [below - above for above, below in zip(bottoms[:-1], tops[1:], strict=True)]
+        assert gaps == pytest.approx([gaps[0]] * len(gaps))
+        assert gaps[0] > 12, "an arrow needs room"
+        for arm, bar in plan.bars.items():
+            column = [box for name, box in plan.boxes.items() if BOXES[name].arm == arm]
+            assert bar.x == min(box.x for box in column)
+            assert bar.right == max(box.right for box in column)
+            assert bar.bottom < min(box.y for box in column)
+        assert len({(bar.y, bar.bottom) for bar in plan.bars.values()}) == 1
+        for stage, band in plan.bands.items():
+            beside = [box for name, box in plan.boxes.items() if BOXES[name].stage == stage]
+            assert band.y == min(box.y for box in beside)
+            assert band.bottom == max(box.bottom for box in beside)
+            assert band.right < min(box.x for box in beside)
+        for row in rows.values():
+            assert len({box.x for box in row}) == len(row)
+    beside_long = plan.boxes["box8"].height
+    assert beside_long < plan.boxes["box9"].height / 2, "a short box is not drawn out"
+    usual = layout(WITH_META, variant).boxes
+    assert len({usual[name].height for name in ("box6", "box7")}) == 1
+
+
+def test_lines_fill_their_box_from_margin_to_margin_and_are_broken_within_it():
+    # Of Helvetica an a is 556 thousandths of its size wide, a blank 278, a Chinese letter 1,000.
+    letters = {"a": 6.67, " ": 3.34, "语": 12.0}
+    for reason in ("aaa " * 60, "a" * 300, "语" * 100):
+        flow = Flow({**FILLED.entries, "dbr_excluded": listed((reason, 1))})
+        box = layout(flow, VARIANTS["new-v1"]).boxes["box9"]
+        drawn_as = shapes(parsed(svg(flow, VARIANTS["new-v1"], title="t")))
+        [shape] = [found for found in drawn_as if (found.left, found.top) == (box.x, box.y)]
+        margin = shape.anchors[0][0] - shape.left
+        texts = [line.text.removesuffix("(n = 1)").strip() for line in box.lines]
+        inside = [text for text in texts if text and set(text) <= set(letters)]
+        assert (" " if " " in reason else "").join(inside) == reason.strip()
+        room = box.width - 2 * margin - max(line.indent for line in box.lines)
+        for text in inside[1:-1]:  # all of which hang
+            assert 0.7 * room < sum(letters[letter] for letter in text) < room
+    assert 0 < margin < 20
+
+
+@EACH_VARIANT
+def test_text_of_a_box_begins_at_its_edge_and_its_lines_are_of_one_distance(variant):
+    plan = layout(FILLED, variant)
+    margins = set()
+    for shape in shapes(parsed(svg(FILLED, variant, title="t"))):
+        if shape.css == "prisma-box":
+            left, top = shape.anchors[0]
+            margins.add((left - shape.left, round(top - shape.top, 6)))
+            assert {round(b - a, 6) for (_, a), (_, b) in pairwise(shape.anchors)} == {15}
+            assert shape.bottom - shape.anchors[-1][1] > 9, "its last letters reach below the line"
+    assert len(margins) == 1
+    [(beside, above)] = margins
+    assert above == pytest.approx(beside + 12, abs=2), "letters are twelve high"
+    for name in ("box1", "box10"):
+        if name in plan.boxes:
+            assert {line.indent for line in plan.boxes[name].lines} == {0}
+
+
+def test_what_not_every_review_has_is_grey_and_what_is_of_other_methods_is_said_to_be():
+    root = drawn(WITH_META, "updated-v2")
+    boxes = [e for e in root.iter(f"{NS}rect") if "prisma-box" in e.get("class", "")]
+    grey = ["prisma-optional" in box.get("class", "").split() for box in boxes]
+    plan = layout(WITH_META, VARIANTS["updated-v2"])
+    always = ("databases", "included")
+    assert grey == [BOXES[name].arm not in always for name in plan.boxes]
+    fills = {(box.get("fill"), optional) for box, optional in zip(boxes, grey, strict=True)}
+    assert len(fills) == len({fill for fill, _ in fills}) == 2
+    bars = [e for e in root.iter(f"{NS}rect") if "prisma-bar" in e.get("class", "")]
+    assert ["prisma-optional" in bar.get("class", "") for bar in bars] == [True, False, True]
+    spoken = [e.get("aria-label", "") for e in root.iter(f"{NS}g") if e.get("role") == "group"]
+    told = [text.startswith("Other methods: ") for text in spoken]
+    assert told == [BOXES[name].arm == "other" for name in plan.boxes]
+
+
+@EACH_VARIANT
 def test_nothing_overlaps_however_long_the_lists_are(variant: FlowTemplate):
-    reasons = [(f"A reason that needs more than a single line, number {n}", n) for n in range(30)]
-    long = Flow({**FILLED.entries, "dbr_excluded": listed(*reasons)})
-    for flow in (Flow(), REVIEW, FILLED, long):
+    for flow in (Flow(), REVIEW, FILLED, WITH_A_LONG_LIST):
         plan = layout(flow, variant)
         shapes = [*plan.boxes.values(), *plan.bars.values(), *plan.bands.values(), plan.footer]
         for one, two in combinations(shapes, 2):

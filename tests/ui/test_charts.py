@@ -362,10 +362,10 @@ def test_each_row_stands_below_its_name_and_above_the_next(kind: str) -> None:
     for part in svg.iter():
         role = part.get("class", "").partition(" ")[0]
         if role in ("name", "mark", "bar"):
-            # Letters are ten high, a mark twelve, and it stands on its middle.
+            # Letters reach ten above their line and three below, a mark six from its middle.
             top = at(part, "y") - {"name": 10, "mark": 6}.get(role, 0)
             gaps.append((above, role, top - bottom))
-            bottom = top + {"name": 10, "mark": 12}.get(role, at(part, "height"))
+            bottom = top + {"name": 13, "mark": 12}.get(role, at(part, "height"))
             above = role
     assert all(gap >= 0 for _, _, gap in gaps)
     to_own = max(gap for above, role, gap in gaps if above == "name" and role != "name")
