@@ -11,6 +11,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from reviewapp.corpus.models import Review
 from reviewapp.corpus.prisma.csv_file import read
 from reviewapp.limits.pages import limited
 from reviewapp.rendering import renderer
@@ -57,8 +58,17 @@ def diagram(response: Any) -> str:
     return " ".join(unescape(text) for text in re.findall("<text[^>]*>([^<]*)<", svg))
 
 
-def test_the_review_shows_two_numbers_and_invents_none(client: Client, review: None) -> None:
+def test_the_review_shows_two_numbers_and_invents_none(client: Client, review: Review) -> None:
     data = json.loads(client.get("/prisma/export.json").content)
+    [named] = [row for row in data["rows"] if row["key"] == "database_specific_results"]
+    unnamed = (review.database_count or 0) - len(named["items"])
+    assert unnamed > 0
+    assert f"{unnamed} more database not named" in named["note"]
+    review.databases.create(name="Another", grade="C")
+    review.database_count = len(named["items"]) + 1
+    review.save()
+    data = json.loads(client.get("/prisma/export.json").content)
+    assert "not named" not in str(data)
     assert {row["key"]: row["n"] for row in data["rows"] if row["n"] is not None} == {
         "database_results": 983,
         "new_reports": 65,
@@ -142,6 +152,23 @@ def test_the_text_of_a_refused_file_stays_in_the_box_and_its_lines_are_marked(
     assert "duplicates.html,about 20" in box
     assert '<li value="14"><code><mark>duplicates,node8,' in page
     assert "“about 20” is not a whole number of 0 or more" in page
+
+
+def test_of_long_lines_that_cannot_be_read_both_ends_are_shown(
+    client: Client, review: None
+) -> None:
+    reasons = f"{'Wrong outcome, 1; ' * 100}Not LLM 4"
+    text = filled(client, **{**FILLED, "dbr_excluded": reasons, "new_reports": "some"})
+    page = client.post("/prisma/import/", {"text": text}).content.decode()
+    first, last = map(unescape, re.findall("<mark>(.*?)</mark>", page))
+    assert first.startswith("dbr_excluded,")
+    assert first.endswith('Not LLM 4"')
+    assert len(first) < 350
+    assert last.startswith("new_reports,")
+    assert last.endswith(",some")
+    ends = text + "\r\nmistyped,,,,,,,1"
+    page = client.post("/prisma/import/", {"text": ends}).content.decode()
+    assert re.findall("<mark>(.*?)</mark>", page)[-1] == "mistyped,,,,,,,1"
 
 
 def test_an_author_s_labels_are_drawn_with_the_official_ones_in_the_table(

@@ -233,6 +233,56 @@ def test_the_figure_has_the_same_values(kind: str) -> None:
     assert "<script>" not in str(data)
 
 
+def test_the_figure_tells_traces_and_marks_apart_as_the_drawing_does() -> None:
+    dots, bars, lines = (figure(chart(kind=k, traces=KINDS[k])) for k in ("dots", "bars", "lines"))
+    assert dots["data"][0]["marker"]["symbol"] == ["circle", "circle-open"]
+    assert bars["data"][0]["marker"]["pattern"]["shape"] == ["", "/"]
+    assert [trace["mode"] for trace in lines["data"]] == ["lines+markers", "lines"]
+    unjoined = figure(chart(kind="lines", traces=[Trace("it", [Mark(1, 1)])]))
+    assert unjoined["data"][0]["mode"] == "markers"
+
+
+def test_each_dot_of_the_figure_stands_in_the_row_of_its_trace_and_says_what_it_is() -> None:
+    marks = [Mark(n, label=(f"run {n}", "a & b"), href=f"/runs/{n}/") for n in range(3)]
+    traces = [Trace("one", marks[:2]), Trace("a name that takes two lines", marks[2:])]
+    [dots] = figure(chart(kind="dots", traces=traces))["data"]
+    rows = [name.replace("<br>", " ") for name in dots["y"]]
+    assert rows == ["one", "one", "a name that takes two lines"]
+    assert dots["hovertext"] == [f"run {n}<br>a &amp; b" for n in range(3)]
+    assert dots["customdata"] == [mark.href for mark in marks]
+    plain = figure(chart(kind="dots", traces=[Trace("one", [Mark(1)])]))["data"][0]
+    assert plain["hoverinfo"] == "skip"
+
+
+def test_names_of_bars_in_the_figure_stand_just_above_their_own_bar() -> None:
+    drawn = figure(chart(kind="bars", traces=[Trace(name, [Mark(1)]) for name in "abc"]))
+    bars, names = drawn["data"]
+    last, first = drawn["layout"]["yaxis"]["range"]  # downwards
+    half, bottom = bars["width"] / 2, first
+    assert names["text"] == ["a", "b", "c"]
+    for bar, name in zip(bars["y"], names["y"], strict=True):
+        assert bottom < name <= bar - half
+        assert bar - half - name < name - bottom, "it is nearer to its own bar"
+        bottom = bar + half
+    assert bottom < last
+
+
+def test_an_axis_of_the_figure_is_marked_within_decades_and_shows_a_moment() -> None:
+    def axis(*values: Value) -> dict[str, Any]:
+        marks = [Mark(x, 1) for x in values]
+        drawn = chart(kind="lines", traces=[Trace("it", marks)], x_label="a < b", x_note="note")
+        found: dict[str, Any] = figure(drawn)["layout"]["xaxis"]
+        return found
+
+    assert axis(1, 2)["title"]["text"] == "a &lt; b<br>note"
+    assert "dtick" in axis(1, 1000)
+    assert "dtick" not in axis(1, 1e8)
+    assert "dtick" not in axis(1, 2)
+    low, high = axis(NOON)["range"]
+    assert low < 1000 * NOON.timestamp() < high
+    assert high - low <= 1000 * 86_400, "one moment is shown within a day"
+
+
 def test_a_drawing_is_described_by_its_marks_and_by_up_to_six_names() -> None:
     def described(n: int) -> str:
         traces = [Trace(f"v{place}", [Mark(place, place)]) for place in range(n)]
@@ -241,6 +291,8 @@ def test_a_drawing_is_described_by_its_marks_and_by_up_to_six_names() -> None:
     assert described(1).startswith("1 mark of v0.")
     assert described(6).startswith("6 marks of v0, v1, v2, v3, v4, v5.")
     assert described(7).startswith("7 marks of 7.")
+    against = chart(kind="lines", traces=[Trace("it", [Mark(1, 1)])], x_label="size", y_label="s")
+    assert "of it. s against size. The table" in parsed(against).findtext("desc", "")
 
 
 def test_marks_grid_lines_and_the_line_that_joins_them_agree_on_each_place() -> None:
