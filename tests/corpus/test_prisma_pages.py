@@ -313,6 +313,8 @@ def test_impossible_options_are_a_400_that_says_why(
 def test_an_unknown_export_is_a_404(client: Client, review: None) -> None:
     assert client.get("/prisma/export.exe").status_code == 404
     assert client.get("/prisma/import/").status_code == 405
+    for address in ("/prisma/", "/prisma/export.csv", "/prisma/template.csv"):
+        assert client.post(address).status_code == 405
 
 
 def test_too_many_requests_are_told_when_to_come_back(client: Client, review: None) -> None:

@@ -46,5 +46,6 @@ def test_four_digits_say_what_was_measured(value: float) -> None:
 def test_numbers_are_written_whole_where_they_are() -> None:
     assert [number(n) for n in (25.0, 1_234_567, 0.25, None)] == ["25", "1,234,567", "0.25", ""]
     assert [rounded(n) for n in (1234.56, -1234.56, 1.23456)] == ["1,235", "-1,235", "1.235"]
+    assert [rounded(n) for n in (123.456, -999.4)] == ["123.5", "-999.4"]
     assert with_spread(1.5, 3, 0.02) == "1.5 (median of 3, interquartile range 0.02)"
     assert with_spread(1.5, 1, None) == "1.5"
