@@ -14,12 +14,13 @@ from benchmarks.synthetic import add_publications
 from casestudies.lab.catalogue import STUDIES
 from reviewapp.corpus.models import Review
 from taxonomy.choices import RemarkKind, Status
+from taxonomy.claim_pages.page import MOST_RUNS
 from taxonomy.claims import outcomes
 from taxonomy.claims.outcomes import Finding, Judged, Number
 from taxonomy.claims.reading import with_everything
-from taxonomy.models import Claim, Remark
+from taxonomy.models import Claim, Outcome, Remark
 from tests import factories
-from tests.casestudies.making import a_finished_run
+from tests.casestudies.making import a_finished_run, a_run
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +90,25 @@ def test_a_page_shows_every_run_and_says_which_do_not_count(client: Client, revi
     assert "Runs say different things: " in shown
     assert f"supported on CPU, 2 cores, run {runs[0].pk}" in shown
     assert f"not reproduced on NVIDIA H100, run {runs[1].pk}" in shown
+
+
+def test_a_page_says_how_many_earlier_runs_it_does_not_show(client: Client, review: Review) -> None:
+    (claim,) = Claim.objects.by_code([SPARSITY])
+    runs = [a_run().pk for _ in range(MOST_RUNS + 2)]
+
+    def shown_and_said(count: int) -> tuple[int, str]:
+        claim.outcomes.all().delete()
+        Outcome.objects.bulk_create(
+            Outcome(claim=claim, run=run, study="sparsegpt", status=Status.SUPPORTED)
+            for run in runs[:count]
+        )
+        html = main(client, SPARSITY)
+        assert f"Run {runs[count - 1]} " in text(html)
+        return html.count('<th scope="row">'), "".join(re.findall("And .* earlier runs?", html))
+
+    assert shown_and_said(MOST_RUNS) == (MOST_RUNS, "")
+    assert shown_and_said(MOST_RUNS + 1) == (MOST_RUNS, "And 1 earlier run")
+    assert shown_and_said(MOST_RUNS + 2) == (MOST_RUNS, "And 2 earlier runs")
 
 
 def test_a_page_says_where_two_readings_differ_and_what_was_corrected(

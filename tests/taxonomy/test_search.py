@@ -150,6 +150,12 @@ def test_a_misspelt_word_is_answered_with_the_nearest(client: Client, review: Re
         assert found(client, typed)["did_you_mean"] == meant
         assert listed(client, typed) == listed(client, meant) != []
         assert f"Did you mean {meant} ?" in page(client, q=typed)
+    for typed, meant in (("NVIDIA V1007", "NVIDIA V100"), ("tail latency7", "tail latency")):
+        nothing, something = found(client, typed), found(client, meant)
+        assert nothing["did_you_mean"] == meant
+        assert not any(group["total"] for group in nothing["groups"])
+        assert any(group["total"] for group in something["groups"])
+        assert something["did_you_mean"] == ""
     assert found(client, "GPT-5")["did_you_mean"] == ""
     assert found(client, "quantization")["did_you_mean"] == ""
 

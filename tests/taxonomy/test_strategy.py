@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from html import unescape
+from typing import Any
 
 import bibtexparser
 import pytest
@@ -19,7 +20,16 @@ from taxonomy.claims.evidence.plot import plot_of
 from taxonomy.claims.evidence.sentence import verdict_of
 from taxonomy.claims.evidence.wording import EFFECTS
 from taxonomy.claims.words import WORDS
-from taxonomy.models import Attribution, Axis, Claim, Evidence, Outcome, Quantity, Strategy
+from taxonomy.models import (
+    Attribution,
+    Axis,
+    Claim,
+    ClaimDevice,
+    Evidence,
+    Outcome,
+    Quantity,
+    Strategy,
+)
 from tests import factories
 from tests.casestudies.making import a_finished_run
 from tests.conftest import real_fixtures
@@ -123,6 +133,137 @@ def _attributed(slug: str, of: Publication, **values: object) -> Claim:
     return made
 
 
+class Told:
+    """What is said of a strategy of whose claims only those added here are left."""
+
+    def __init__(self) -> None:
+        self.strategy = Strategy.objects.get(slug="decentralized-execution")
+        self.strategy.attributions.all().delete()
+        self.publication = publication()
+
+    def add(self, *, device: bool = False, **values: Any) -> Claim:
+        made = _attributed(self.strategy.slug, values.pop("of", self.publication), **values)
+        if device:
+            ClaimDevice.objects.create(
+                claim=made, role="stated", position=0, name="X", is_product=True
+            )
+        return made
+
+    def add_without_factor(self, **values: Any) -> Claim:
+        return self.add(plotted=None, ratio=None, ratio_rule="none", baseline_kind="", **values)
+
+    def said(self, filed: int = 1) -> list[str]:
+        """Return each sentence, with "it" for the strategy."""
+        verdict = verdict_of(evidence_of(self.strategy.pk), self.strategy.name, filed)
+        said = f"{verdict.strong} {verdict.more}".replace("\u202f", " ").strip()
+        return re.split(r"(?<=\.) ", said.replace("decentralized execution", "it"))
+
+
+def tried(claim: Claim, *statuses: Status) -> None:
+    """Have a run on a machine of its own find each of these of the claim."""
+    for status in statuses:
+        run = a_finished_run().pk
+        Outcome.objects.create(
+            claim=claim, run=run, study="x", hardware=f"of run {run}", status=status
+        )
+
+
+def test_what_does_not_isolate_a_strategy_is_said_of_one_two_and_many(review: Review) -> None:
+    told = Told()
+    assert told.said(0) == [
+        "No claim can be attributed to it, and no publication of the review uses it."
+    ]
+    assert told.said(1) == ["No claim can be attributed to it; one publication uses it."]
+    assert told.said(2) == ["No claim can be attributed to it; two publications use it."]
+    told.add_without_factor(scope=Scope.AGAINST_ANOTHER)
+    nowhere, differ = "No claim isolates it.", "whole systems that differ in it"
+    assert told.said() == [nowhere, f"Its one claim compares {differ}; none gives a factor."]
+    told.add(scope=Scope.AGAINST_ANOTHER, ratio=3)
+    assert told.said() == [nowhere, f"Both claims compare {differ}: 3 × faster inference."]
+    told.add(scope=Scope.AGAINST_ANOTHER, ratio=4)
+    assert told.said() == [
+        nowhere,
+        f"All three claims compare {differ}: 3 to 4 × faster inference.",
+    ]
+    combined, alone = "with other strategies on the same system", "shown, but not its effect alone."
+    rest = f"hree claims compare {differ} (3 to 4 × faster inference): {alone}"
+    told.add_without_factor(scope=Scope.COMBINED)
+    assert told.said() == [
+        nowhere,
+        f"One claim combines it {combined}; none gives a factor.",
+        f"T{rest}",
+    ]
+    told.add(scope=Scope.COMBINED, ratio=5)
+    assert told.said() == [
+        nowhere,
+        f"Two claims combine it {combined}: 5 × faster inference.",
+        f"T{rest}",
+    ]
+    told.add()
+    assert told.said()[-1] == (
+        f"Two claims combine it with other strategies (5 × faster inference) and t{rest}"
+    )
+
+
+def test_what_isolates_a_strategy_is_said_of_one_two_and_many(review: Review) -> None:
+    told = Told()
+    first = told.add_without_factor()
+    assert told.said() == [
+        "One claim isolates it; it gives no factor.",
+        "It names no device; it was not tried here.",
+    ]
+    tried(first, Status.SUPPORTED)
+    assert told.said()[1] == "It names no device; it was tried here and is supported."
+    other = told.add_without_factor(device=True)
+    assert told.said() == [
+        "Two claims isolate it; none gives a factor.",
+        "One names its device; one was tried here and is supported.",
+    ]
+    first.attributions.all().delete()
+    assert told.said()[1] == "It names its device; it was not tried here."
+    faster = told.add(device=True)
+    assert told.said() == [
+        "Two claims isolate it; one gives a factor: 2 × faster inference.",
+        "Both name their device; neither was tried here.",
+    ]
+    tried(other, Status.NOT_REPRODUCED)
+    tried(faster, Status.NOT_REPRODUCED)
+    assert told.said()[1] == "Both name their device; two were tried here and were not reproduced."
+    fastest = told.add(ratio=7)
+    tried(fastest, Status.SUPPORTED, Status.NOT_REPRODUCED)
+    assert told.said() == [
+        "Three claims isolate it; two give a factor: 2 to 7 × faster inference.",
+        "Two name their device; three were tried here: two were not reproduced and one has runs"
+        " that disagree.",
+    ]
+    third = told.add(ratio=5)
+    other.attributions.all().delete()
+    effect = "2 to 7 × faster inference"
+    assert told.said()[0] == f"Three claims isolate it; all give a factor: {effect}."
+    third.attributions.all().delete()
+    assert told.said()[0] == f"Two claims isolate it; both give a factor: {effect}."
+
+
+def test_of_many_effects_the_three_of_most_claims_are_said(review: Review) -> None:
+    told = Told()
+    for slug, ratios in (
+        ("energy-reduction", (8,)),
+        ("model-size-reduction", (3, 4)),
+        ("memory-reduction", (2, 5, 6)),
+    ):
+        axis = Axis.objects.filter(quantity__slug=slug).earliest("pk")
+        for ratio in ratios:
+            told.add(axis=axis, ratio=ratio)
+    effects = re.sub(r"(?<= for )[\w-]+", "X", told.said()[0].partition(": ")[2])
+    said = "2 to 6 × less memory for X, 3 to 4 × smaller models and 8 × less energy for X."
+    assert effects == said
+    for ratio in (9, 10):
+        told.add(ratio=ratio)
+    assert told.said()[0].endswith(" and more.")
+    assert "9 to 10 × faster inference" in told.said()[0]
+    assert "energy" not in told.said()[0]
+
+
 def test_what_is_slower_is_drawn_left_of_one_and_said_to_be_less(review: Review) -> None:
     made = publication()
     for ratio in (0.5, 3):
@@ -195,6 +336,11 @@ def test_extensions_are_tagged_and_not_counted_as_publications(
 ) -> None:
     html = page(client, "quantization")
     assert "Two claims come from an extension outside the review’s 65" in html
+    told = Told()
+    told.add(of=publication(key="e2023one", membership="extension"))
+    assert told.said()[-1] == "One claim comes from an extension outside the review’s 65."
+    told.add(of=publication(key="e2023two", membership="extension"))
+    assert told.said()[-1] == "Two claims come from two extensions outside the review’s 65."
     assert text(table(html)).count("extension") >= 2
     extensions = {
         row.key for row in real_fixtures().publications if row.membership.status == "extension"

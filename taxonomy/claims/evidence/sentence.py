@@ -74,7 +74,8 @@ def _isolating(rows: Sequence[Row], name: str) -> str:
     elif not factors:
         head = f"{capital(in_words(count))} claims isolate {name}; none gives a factor"
     else:
-        given = "all" if factors == count else in_words(factors)
+        every = "both" if count == 2 else "all"
+        given = every if factors == count else in_words(factors)
         verb = "gives" if factors == 1 else "give"
         head = (
             f"{capital(in_words(count))} claims isolate {name}; {given} {verb} a factor: {effects}"
