@@ -149,7 +149,8 @@ def _sizes(counts: Counts) -> Iterator[str]:
         if counts.effects_of_fitting:
             those = "That one reports" if n == 1 else "These report"
             yield f"{those} {_reported(counts.effects_of_fitting)}."
-        they = f"All {in_words(total)} together report"
+        who = "Both" if total == 2 else f"All {in_words(total)}"
+        they = f"{who} together report"
     if counts.effects:
         yield f"{they} {_reported(counts.effects)}."
 

@@ -4,12 +4,13 @@ import json
 import re
 from html import unescape
 from itertools import product
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from reviewapp.corpus.models import Review
-from taxonomy.answers.answer import answer_to, context_of, verdict
+from taxonomy.answers.answer import Counts, Effect, Part, answer_to, context_of, verdict
 from taxonomy.answers.overview import overview
 from taxonomy.answers.question import OWN, Question
 from taxonomy.answers.wording import counted
@@ -146,6 +147,92 @@ def test_one_claim_many_and_none_are_said_in_other_words(review: Review) -> None
     add(DeviceRole.STATED, 80)
     add(DeviceRole.STATED, 16)
     assert said().startswith("Two of the five claims about memory for serving name or imply")
+
+
+MEMORY = Question(QuantityGroup.MEMORY, Phase.SERVING, 24)
+
+
+def counts(fitting: int, elsewhere: int, **values: Any) -> Counts:
+    """Return these numbers of claims on such devices and on others, and nothing else."""
+    nothing: dict[str, Any] = {"unstated": 0, "unsized": 0}
+    lists = dict.fromkeys(("nearby", "effects", "effects_of_fitting", "strategies"), ())
+    parts = {"fitting": Part(fitting, ()), "elsewhere": Part(elsewhere, ())}
+    return Counts(**{**parts, **nothing, **lists, **values})
+
+
+@pytest.mark.parametrize(
+    ("fitting", "elsewhere", "said"),
+    [
+        (0, 0, "No claim is about it."),
+        (1, 0, "The one claim about it names or implies such a device."),
+        (0, 1, "The one claim about it does not name such a device."),
+        (2, 0, "Both claims about it name or imply such a device."),
+        (1, 1, "One of the two claims about it names or implies such a device."),
+        (0, 2, "Neither of the two claims about it names or implies such a device."),
+        (3, 0, "All three claims about it name or imply such a device."),
+        (2, 1, "Two of the three claims about it name or imply such a device."),
+        (0, 3, "None of the three claims about it names or implies such a device."),
+    ],
+)
+def test_the_first_sentence_is_said_of_one_two_and_many(
+    fitting: int, elsewhere: int, said: str
+) -> None:
+    first = verdict(MEMORY, counts(fitting, elsewhere))
+    first = first.replace(MEMORY.subject, "it").replace(MEMORY.device, "such a device")
+    assert first == said
+
+
+def test_what_else_claims_say_is_said_of_one_two_and_many() -> None:
+    once = Effect("Memory reduction", 1, 2.0, 2.0, best_case=False)
+    best = Effect("Model-size reduction", 2, 3.0, 4.5, best_case=True)
+    one, other = (
+        "2 × (memory reduction, one claim)",
+        "up to 4.5 × (model-size reduction, two claims)",
+    )
+
+    def said(of: Counts, question: Question = MEMORY) -> list[str]:
+        """Return all sentences but that of other quantities, which comes last."""
+        *sentences, _ = re.split(r"(?<=\.) (?=[A-Z])", context_of(question, of))
+        return [sentence.replace("\u202f", " ") for sentence in sentences]
+
+    used = (("Pruning", 2), ("Offloading", 1))
+    assert said(counts(1, 0, effects=(once,), effects_of_fitting=(once,), strategies=used[1:])) == [
+        f"It reports {one}.",
+        "It is attributed to offloading.",
+    ]
+    assert said(
+        counts(2, 0, effects=(once, best), effects_of_fitting=(once,), strategies=used)
+    ) == [
+        f"They report {one} and {other}.",
+        "Each is attributed to pruning.",
+    ]
+    assert said(counts(1, 1, effects=(once, best), effects_of_fitting=(once,), unstated=1)) == [
+        f"That one reports {one}.",
+        f"Both together report {one} and {other}.",
+        "One claim names no device.",
+    ]
+    assert said(counts(2, 1, effects=(best,) * 4, effects_of_fitting=(best,) * 5)) == [
+        f"These report {', '.join([other] * 3)} and two more quantities.",
+        f"All three together report {', '.join([other] * 3)} and one more quantity.",
+    ]
+    assert said(counts(2, 2, unstated=2)) == ["Two claims name no device."]
+    assert said(counts(0, 2, unstated=2)) == []
+    sized = Question(QuantityGroup.MEMORY, Phase.SERVING, 24, 13)
+    assert said(counts(1, 1, unsized=1), sized) == [
+        "One claim does not say how large the model is."
+    ]
+    assert said(counts(1, 1, unsized=1)) == []
+
+
+def test_what_such_devices_report_besides_is_counted() -> None:
+    def besides(*nearby: tuple[QuantityGroup, int]) -> str:
+        found = tuple((group, Part(n, ())) for group, n in nearby)
+        return context_of(MEMORY, counts(1, 0, nearby=found)).partition("24\u202fGB, ")[2]
+
+    assert besides() == "no claim reports anything else."
+    assert besides((QuantityGroup.COST, 1)) == "one claim reports cost (1)."
+    more = besides((QuantityGroup.SPEED, 2), (QuantityGroup.COST, 1))
+    assert more == "three claims report speed (2) and cost (1)."
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from taxonomy.choices import Scope, Status
 from taxonomy.claims.outcomes import Finding, Judged, keep
 from taxonomy.comparison.effects import label as effects_label
 from taxonomy.comparison.latex import escape
-from taxonomy.models import Attribution, Axis, Claim, Evidence, Strategy
+from taxonomy.models import Attribution, Axis, Claim, ClaimDevice, Evidence, Strategy
 from tests import factories
 from tests.casestudies.making import a_finished_run
 from tests.factories import publication
@@ -185,6 +185,49 @@ def test_what_runs_here_found_is_told_at_once(client: Client, review: Review):
     assert "supported ×2" in text_of(client, url)
 
 
+def test_what_supports_a_strategy_is_said_of_one_two_and_many(client: Client, review: Review):
+    Claim.objects.all().delete()
+    made = publication(key="made", artifact_name="Made")
+
+    def add(value: float, **values: Any) -> Claim:
+        return claim(made, value, "pruning", **values)
+
+    def said(row: str = "Bottom line") -> str:
+        return rows_of(client, "strategies=offloading,pruning")[row]["Pruning"]
+
+    none, memory = "No isolated claim; ", "x memory reduction, fine-tuning"
+    first = add(3, scope="combined")
+    assert said() == f"{none}one combined claim, 3 {memory}; not tried here."
+    second = add(5, scope="combined")
+    assert said() == f"{none}two combined claims, 3 to 5 {memory}; none of them tried here."
+    add(9, scope="combined", qualifier="up-to")
+    assert said() == f"{none}three combined claims, up to 9 {memory}; none of them tried here."
+    isolated = add(2, plotted=None, ratio=None, ratio_rule="none")
+    assert said() == "One isolated claim, none a factor; not tried here."
+    keep([(Judged(a_finished_run().pk, "x", "CPU"), [Finding(isolated.code, Status.SUPPORTED)])])
+    assert said() == "One isolated claim, none a factor; tried here."
+    for value in (4, 6):
+        add(value, axis=axis("model-size-reduction"))
+    add(7)
+    assert said() == (
+        "Four isolated claims, 4 to 6 x model-size reduction; one of them tried here."
+    )
+    for one in (first, second):
+        ClaimDevice.objects.create(claim=one, role="stated", position=0, name="X", is_product=True)
+    assert said("Hardware seen") == "X ×2; device not stated ×5"
+    for n in range(7):
+        ClaimDevice.objects.create(
+            claim=isolated, role="stated", position=n, name=f"D{n}", is_product=True
+        )
+    *named, rest, missing = said("Hardware seen").split("; ")
+    assert (named[0], rest, missing) == (
+        "X ×2",
+        f"and {8 - len(named)} more",
+        "device not stated ×4",
+    )
+    assert set(named[1:]) <= {f"D{n} ×1" for n in range(7)}
+
+
 @pytest.mark.parametrize(
     ("query", "slugs"),
     [
@@ -246,6 +289,14 @@ def test_a_long_list_of_claims_shows_both_ends_and_counts_the_rest(client: Clien
     assert "1–20 x in 20 claims" in shown
     assert "3 of 20 sources" in shown
     assert "Drawn are the highest 12 of 20." in shown
+    off_axis = {"plotted": None, "ratio": None, "ratio_rule": "none"}
+    made = publication(key="off", artifact_name="Off")
+    claim(made, 30, "pruning", **off_axis)
+    for _ in range(2):
+        claim(made, 30, "pruning", axis=axis("model-size-reduction"), **off_axis)
+    shown = text_of(client, "/compare/?strategies=offloading,pruning")
+    assert "1–20 x in 20 claims; 1 more off the axis" in shown
+    assert "2 claims without a place on the axis" in shown
 
 
 def test_the_json_has_the_rows_of_the_page_in_its_order(client: Client, review: Review):

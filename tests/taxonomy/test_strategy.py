@@ -16,7 +16,7 @@ from benchmarks.synthetic import add_publications
 from reviewapp.corpus.models import Publication, Review
 from taxonomy.choices import AxisKind, Direction, Scope, Status
 from taxonomy.claims.evidence.gathering import MOST_DRAWN, MOST_READ, evidence_of
-from taxonomy.claims.evidence.plot import plot_of
+from taxonomy.claims.evidence.plot import Dot, plot_of
 from taxonomy.claims.evidence.sentence import verdict_of
 from taxonomy.claims.evidence.wording import EFFECTS
 from taxonomy.claims.words import WORDS
@@ -28,6 +28,8 @@ from taxonomy.models import (
     Evidence,
     Outcome,
     Quantity,
+    Remark,
+    SecondReading,
     Strategy,
 )
 from tests import factories
@@ -273,6 +275,67 @@ def test_what_is_slower_is_drawn_left_of_one_and_said_to_be_less(review: Review)
     (panel,) = plot.panels
     low = min(dot.shape.low for dot in panel.dots)
     assert 0 < low < plot.one == panel.slower < 100
+
+
+def test_a_value_is_written_where_there_is_room_and_said_how_sure(review: Review) -> None:
+    told = Told()
+    told.add(ratio=2, hardware="H")
+    told.add(ratio=6, qualifier="at-least")
+    told.add(ratio=8, qualifier="up-to", other_plotted=4)
+
+    def drawn() -> list[Dot]:
+        plot = plot_of(evidence_of(told.strategy.pk))
+        assert plot
+        assert [tick.factor for tick in plot.ticks] == [1, 2, 4, 8]
+        assert (plot.ticks[0].at, plot.ticks[-1].at) == (plot.one, 100)
+        assert [(panel.slower, panel.left_out) for panel in plot.panels] == [(0, 0)]
+        return list(plot.panels[0].dots)
+
+    first, least, best_case = (dot.shape for dot in drawn())
+    assert [shape.arrow for shape in (first, least, best_case)] == [False, True, False]
+    assert [shape.hollow for shape in (first, least, best_case)] == [False, False, True]
+    assert [shape.is_range for shape in (first, least, best_case)] == [False, False, True]
+    assert [(label.at, label.is_left) for label in first.labels] == [(first.high, False)]
+    assert [(label.at, label.is_left) for label in best_case.labels] == [(best_case.low, True)]
+
+
+def test_conditions_are_said_where_two_lines_would_read_alike(review: Review) -> None:
+    told = Told()
+    told.add(ratio=2, conditions="short texts")
+    other = told.add(ratio=3, conditions="long texts", hardware="H")
+
+    def said() -> list[str]:
+        plot = plot_of(evidence_of(told.strategy.pk))
+        assert plot
+        return [dot.conditions for dot in plot.panels[0].dots]
+
+    assert said() == ["", ""]
+    Claim.objects.filter(pk=other.pk).update(hardware="")
+    assert said() == ["short texts", "long texts"]
+
+
+def test_what_was_doubted_of_a_claim_is_said_beside_it(review: Review) -> None:
+    told = Told()
+    claim = told.add()
+
+    def doubts() -> tuple[str, ...]:
+        (row,) = evidence_of(told.strategy.pk).rows
+        return row.doubts
+
+    doubt = Remark.objects.create(
+        publication=claim.publication, claim=claim, kind="doubt", text="Odd."
+    )
+    assert doubts() == ("Odd.",)
+    Remark.objects.filter(pk=doubt.pk).update(settled=True)
+    assert doubts() == ()
+    second = SecondReading.objects.create(claim=claim, scope=claim.scope, agrees=True, doubt="No?")
+    assert doubts() == ()
+    second.agrees = False
+    second.save()
+    assert doubts() == ("No?",)
+    second.scope = Scope.COMBINED
+    second.save()
+    assert doubts() == ("second reading: combined",)
 
 
 def test_every_position_lies_inside_the_plot_and_keeps_the_order(review: Review) -> None:
