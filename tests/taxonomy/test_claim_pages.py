@@ -168,6 +168,12 @@ def test_neighbours_are_the_nearest_of_the_axis(client: Client, review: Review) 
     codes = re.findall(r'<li><a href="/claims/([\w-]+)/"', html)
     assert [distances[code] for code in codes] == sorted(distances.values())[:12]
     assert "an axis is not a ranking" in html
+    Claim.objects.filter(pk=claim.pk).update(plotted=None)
+    html = main(client, claim.code)
+    codes = re.findall(r'<li><a href="/claims/([\w-]+)/"', html)
+    highest = sorted((one.plotted or 0 for one in others), reverse=True)[:12]
+    assert "the highest first" in text(html)
+    assert [Claim.objects.by_code([code]).get().plotted for code in codes] == highest
 
 
 def apart(one: Claim, other: Claim) -> float:

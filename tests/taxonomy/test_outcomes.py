@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -106,6 +107,31 @@ def test_runs_on_two_kinds_of_hardware_that_differ_are_both_said(review: Review)
     outcomes.keep([(by(first), [Finding(TIME, Status.NOT_REPRODUCED)])])
     outcomes.keep([(by(second, "H100"), [Finding(TIME, Status.SUPPORTED)])])
     assert in_words(TIME) == f"supported on H100; not reproduced on {CPU}"
+
+
+def test_of_runs_that_agree_the_one_to_lean_on_comes_first(review: Review) -> None:
+    """What ranks highest, then what was made here, then what came with the project, then latest."""
+    made: list[tuple[dict[str, Any], str]] = [
+        ({"rank": 1, "accepted": True}, "contributed"),
+        ({"rank": 1, "shipped": True}, "shipped"),
+        ({"rank": 1}, "made here"),
+        ({"rank": 1}, "made here later"),
+        ({"rank": 2, "accepted": True}, "of a higher rank"),
+    ]
+    for values, hardware in made:
+        judged = Judged(a_finished_run().pk, "sparsegpt", hardware, **values)
+        outcomes.keep([(judged, [Finding(TIME, Status.SUPPORTED)])])
+    silent = Judged(a_finished_run().pk, "sparsegpt", "silent", rank=3)
+    outcomes.keep([(silent, [Finding(TIME, Status.NOT_RUN, "needs a GPU")])])
+    [standing] = outcomes.standings([claim(TIME)])
+    assert [one.hardware for one in standing.outcomes] == [
+        "of a higher rank",
+        "made here later",
+        "made here",
+        "shipped",
+        "contributed",
+        "silent",
+    ]
 
 
 def test_a_run_that_does_not_count_is_kept_and_never_stands(review: Review) -> None:

@@ -244,6 +244,11 @@ def test_what_isolates_a_strategy_is_said_of_one_two_and_many(review: Review) ->
     assert told.said()[0] == f"Three claims isolate it; all give a factor: {effect}."
     third.attributions.all().delete()
     assert told.said()[0] == f"Two claims isolate it; both give a factor: {effect}."
+    told.add(scope=Scope.COMBINED)
+    assert told.said()[-1] == (
+        "One claim combines it with other strategies (2 × faster inference):"
+        " shown, but not its effect alone."
+    )
 
 
 def test_of_many_effects_the_three_of_most_claims_are_said(review: Review) -> None:
@@ -279,9 +284,9 @@ def test_what_is_slower_is_drawn_left_of_one_and_said_to_be_less(review: Review)
 
 def test_a_value_is_written_where_there_is_room_and_said_how_sure(review: Review) -> None:
     told = Told()
-    told.add(ratio=2, hardware="H")
+    told.add(ratio=4, hardware="H")
     told.add(ratio=6, qualifier="at-least")
-    told.add(ratio=8, qualifier="up-to", other_plotted=4)
+    told.add(ratio=8, qualifier="up-to", other_plotted=5)
 
     def drawn() -> list[Dot]:
         plot = plot_of(evidence_of(told.strategy.pk))
