@@ -287,6 +287,7 @@ def test_a_long_list_of_claims_shows_both_ends_and_counts_the_rest(client: Clien
         claim(publication(key=f"made{n}", artifact_name=f"Made{n}"), n + 1, "pruning")
     shown = text_of(client, "/compare/?strategies=offloading,pruning")
     assert "1–20 x in 20 claims" in shown
+    assert "off the axis" not in shown
     assert "3 of 20 sources" in shown
     assert "Drawn are the highest 12 of 20." in shown
     off_axis = {"plotted": None, "ratio": None, "ratio_rule": "none"}
