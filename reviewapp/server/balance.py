@@ -64,9 +64,7 @@ class BalancedServer(TcpWSGIServer):
         super().__init__(
             application,
             _sock=listener,
-            adj=Adjustments(
-                sockets=[listener], asyncore_loop_timeout=SECONDS_THAT_COUNT, **settings
-            ),
+            adj=Adjustments(sockets=[listener], **settings),
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
             bind_socket=False,
         )

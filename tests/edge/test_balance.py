@@ -8,9 +8,11 @@ from queue import Queue
 from threading import Event, Thread
 
 import pytest
+from psutil import Process
 
 from reviewapp.server import balance
 from reviewapp.server.balance import ENOUGH, BalancedServer
+from tests.edge.site import Site
 
 SECONDS = 30.0
 
@@ -92,3 +94,9 @@ def test_what_waits_for_something_else_keeps_no_other_visitor_out() -> None:
         for _ in range(2 * ENOUGH):  # as many as there are threads
             open_connections.enter_context(closing(site.ask()))
             assert site.begun.get(timeout=SECONDS) == 0
+
+
+@pytest.mark.xdist_group("edge")
+def test_a_site_that_nobody_asks_for_anything_rests(site: Site) -> None:
+    assert site.status("/healthz") == 200
+    assert Process(site.process.pid).cpu_percent(interval=1) < 10
