@@ -24,6 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,9 +231,10 @@ def survives(clone: Path, mutant: Mutant, tests: list[str], studies: list[str]) 
     """Break the clone while the tests run; print what was changed if they do not notice."""
     file, operator = clone / mutant.path, get_operator(mutant.operator)()
     with use_mutation(file, operator, mutant.occurrence) as (before, after):
-        # One smoke run takes seconds, the tests may take minutes.
-        early, late = (studies, []) if STUDY.match(mutant.path) else ([], studies)
-        if smoke_runs_fail(clone, early) or noticed(clone, tests) or smoke_runs_fail(clone, late):
+        asked = [partial(noticed, clone, tests), partial(smoke_runs_fail, clone, studies)]
+        if STUDY.match(mutant.path):  # one smoke run takes seconds, the tests may take minutes
+            asked.reverse()
+        if any(fails() for fails in asked):
             return False
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     print(f"{mutant.path}:{mutant.line}", *list(lines)[3:], sep="\n", flush=True)

@@ -21,34 +21,41 @@ WRITTEN = Path(__file__).with_suffix(".json")
 RUNS = Path(__file__).parents[2] / "fixtures" / "runs"
 FACTORS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.85, 0.95, 1.05, 1.15, 1.4, 2, 3, 10, 100)
 Row = dict[str, Any]
+Changed = dict[tuple[str, str], dict[float, Result]]  # by metric and variant, and by factor
+
+
+def shipped(study: Study) -> Iterator[tuple[str, Result]]:
+    """Yield the name and the result of each run that claims are held against."""
+    for path in sorted(RUNS.glob(f"{study.slug}-{CLAIMS}-*.json")):
+        yield path.stem, study.read(json.loads(path.read_text(encoding="utf-8"))["result"])
 
 
 def outcomes(study: Study) -> list[Row]:
     """Return what each rule of the study says of each result, as JSON has it."""
-    return [row for answer in study.answers for row in _of_claim(study, answer)]
-
-
-def _of_claim(study: Study, answer: Answer) -> Iterator[Row]:
-    for path in sorted(RUNS.glob(f"{study.slug}-{CLAIMS}-*.json")):
-        shipped = study.read(json.loads(path.read_text(encoding="utf-8"))["result"])
+    cases = []
+    for name, run in shipped(study):
         for device in study.devices:
-            environment = shipped.environment.model_copy(update={"device": device})
-            result = shipped.model_copy(update={"environment": environment})
-            found = answer.judgement(result)
-            row = {"claim": answer.claim, "run": path.stem, "device": device}
-            yield {
-                **row,
-                "status": found.status,
-                "reason": found.reason,
-                "numbers": _numbers(found),
-            }
-            for what in sorted({(one.metric, one.variant) for one in result.measurements}):
-                by_factor = {n: answer.judgement(_changed(result, what, n)).status for n in FACTORS}
-                turned = {
-                    str(n): status for n, status in by_factor.items() if status != found.status
-                }
-                if turned:
-                    yield {**row, "of": [*what], "times": turned}
+            environment = run.environment.model_copy(update={"device": device})
+            result = run.model_copy(update={"environment": environment})
+            measured = sorted({(one.metric, one.variant) for one in result.measurements})
+            changed = {what: {n: _changed(result, what, n) for n in FACTORS} for what in measured}
+            cases.append(({"run": name, "device": device}, result, changed))
+    return [
+        row
+        for answer in study.answers
+        for of, result, changed in cases
+        for row in _said(answer, {"claim": answer.claim, **of}, result, changed)
+    ]
+
+
+def _said(answer: Answer, of: Row, result: Result, changed: Changed) -> Iterator[Row]:
+    found = answer.judgement(result)
+    yield {**of, "status": found.status, "reason": found.reason, "numbers": _numbers(found)}
+    for what, results in changed.items():
+        by_factor = {str(n): answer.judgement(one).status for n, one in results.items()}
+        turned = {n: status for n, status in by_factor.items() if status != found.status}
+        if turned:
+            yield {**of, "of": [*what], "times": turned}
 
 
 def _numbers(found: Judgement) -> list[list[Any]]:

@@ -10,7 +10,7 @@ import yaml
 
 from casestudies.lab.__main__ import main
 from casestudies.lab.catalogue import STUDIES
-from casestudies.lab.contract import CLAIMS, rule_hash
+from casestudies.lab.contract import rule_hash
 from casestudies.lab.result import NotMeasured
 from taxonomy.loading.reading import LOADER
 from tests.lab import numbers, outcomes
@@ -49,8 +49,7 @@ def test_it_answers_the_claims_that_name_it_by_the_rules_in_force(study) -> None
 @each_study
 @pytest.mark.parametrize("value", [-1.0, 0.0, 5e-324, 1e308])
 def test_its_rules_say_something_of_every_result_that_can_be_read(study, value: float) -> None:
-    for path in (ROOT / "fixtures" / "runs").glob(f"{study.slug}-{CLAIMS}-*.json"):
-        shipped = study.read(json.loads(path.read_text(encoding="utf-8"))["result"])
+    for _, shipped in outcomes.shipped(study):
         for metric in study.metrics:
             measured = [
                 {**m.model_dump(), "value": value if m.metric == metric.name else m.value}
