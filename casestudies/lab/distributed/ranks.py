@@ -158,6 +158,9 @@ def _serve(
     """Carry out the work as one rank of a group and answer with what it returns."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    # No rank works before all have joined: one that ends at once would be to blame for others
+    # that are still connecting, and they, not it, would say so.
+    os.environ["TORCH_DIST_INIT_BARRIER"] = "1"
     torch.set_num_threads(1)
     try:
         dist.init_process_group(
