@@ -32,7 +32,7 @@ import grimp
 from cosmic_ray.ast import ast_nodes, get_ast_from_path
 from cosmic_ray.mutating import use_mutation
 from cosmic_ray.plugins import get_operator, operator_names
-from coverage import CoverageData
+from coverage import Coverage, CoverageData
 
 from benchmarks.bars import Bar, all_reached
 from reviewapp.server.postgres import EmbeddedServer, wheel_binaries
@@ -79,12 +79,17 @@ class Mutant:
 
 
 def places(clone: Path, under: Sequence[str]) -> list[list[Mutant]]:
-    """Return for each place of the code in these folders the changes that can be made there."""
+    """Return for each place of the code in these folders the changes that can be made there.
+
+    What is marked to need a GPU is left out: no test can run it elsewhere.
+    """
     found: dict[tuple[str, tuple[int, int]], list[Mutant]] = defaultdict(list)
     operators = {name: get_operator(name) for name in operator_names()}
+    coverage = Coverage(data_file=None)
     for file in sorted(file for folder in under for file in (clone / folder).rglob("*.py")):
         path = str(file.relative_to(clone))
         nodes = [] if CODE_LEFT_OUT.search(path) else list(ast_nodes(get_ast_from_path(file)))
+        _, _, needs_a_gpu, *_ = coverage.analysis2(str(file))
         for name, operator in operators.items():
             if operator.arguments() or FAR_FETCHED.search(name):
                 continue
@@ -93,7 +98,8 @@ def places(clone: Path, under: Sequence[str]) -> list[list[Mutant]]:
                 mutant = Mutant(path, start[0], name, n, _body(node))
                 # A declared number, such as a limit, is a choice, which a test would only repeat.
                 declared = name == "core/NumberReplacer" and not mutant.body
-                if not (declared or _of_types(node) or _of_speed(node) or _of_strict(node)):
+                left_out = declared or mutant.line in needs_a_gpu
+                if not (left_out or _of_types(node) or _of_speed(node) or _of_strict(node)):
                     found[path, start].append(mutant)
     return list(found.values())
 

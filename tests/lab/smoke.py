@@ -35,15 +35,6 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-def report_of(*slugs: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    """Return how the smoke runs of these studies, or of all, ended, and the rows of the report."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "report.json"
-        done = lab("run-all", *slugs, "--report", str(path))
-        assert path.exists(), done.stderr
-        return done, json.loads(path.read_text(encoding="utf-8"))
-
-
 def _part_of(slug: str) -> int:
     return list(STUDIES).index(slug) % PARTS
 
@@ -57,18 +48,27 @@ def shares_the_smoke_run(slug: str) -> pytest.MarkDecorator:
 
 
 @dataclass(frozen=True)
-class _RunOfMany:
+class RunOfMany:
     """What each study said by its slug, what the report has of each, and standard error."""
 
     events: dict[str, list[Event]]
     rows: dict[str, dict[str, Any]]
     errors: str
 
+    def of(self, slug: str) -> SmokeRun:
+        """Return the study's part; where it failed, the test does and says why."""
+        document = self.rows[slug]["result"]
+        assert document, f"{self.rows[slug]['reason']}\n{self.errors}"
+        return SmokeRun(self.events[slug], document, STUDIES[slug].read(document))
 
-@cache
-def _run_of_part(part: int) -> _RunOfMany:
-    """Run the smoke preset of every study of the part that is asked for, once in this process."""
-    done, rows = report_of(*(slug for slug in list(STUDIES)[part::PARTS] if slug in asked_for))
+
+def run_of(*slugs: str) -> RunOfMany:
+    """Run the smoke preset of these studies, or of all."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"
+        done = lab("run-all", *slugs, "--report", str(path))
+        assert path.exists(), done.stderr
+        rows = json.loads(path.read_text(encoding="utf-8"))
     events: dict[str, list[Event]] = {}
     study = ""
     for line in done.stdout.splitlines():
@@ -76,12 +76,15 @@ def _run_of_part(part: int) -> _RunOfMany:
         if isinstance(event, Started):
             study = event.study
         events.setdefault(study, []).append(event)
-    return _RunOfMany(events, {row["study"]: row for row in rows}, done.stderr)
+    return RunOfMany(events, {row["study"]: row for row in rows}, done.stderr)
+
+
+@cache
+def _run_of_part(part: int) -> RunOfMany:
+    """Run every study of the part that is asked for, once in this process."""
+    return run_of(*(slug for slug in list(STUDIES)[part::PARTS] if slug in asked_for))
 
 
 def smoke_run(slug: str) -> SmokeRun:
-    """Return the study's part of the smoke run; where it failed, the test does and says why."""
-    whole = _run_of_part(_part_of(slug))
-    document = whole.rows[slug]["result"]
-    assert document, f"{whole.rows[slug]['reason']}\n{whole.errors}"
-    return SmokeRun(whole.events[slug], document, STUDIES[slug].read(document))
+    """Return the study's part of the smoke run."""
+    return _run_of_part(_part_of(slug)).of(slug)
