@@ -593,6 +593,10 @@ def test_equal_passes_leave_a_third_of_the_bubble_and_then_none() -> None:
     share = pipeline.zb_h1_idle_share(**shape, **times)
     assert share / (1 - share) == pytest.approx(3 / (3 * 16))
     assert pipeline.zb_h2_idle_share(**shape, **times) == 0
+    # Three times a slot that gradients of weights, which are short, leave idle twice.
+    short = {"forward_seconds": 2, "input_seconds": 2, "weight_seconds": 1}
+    left = pipeline.zb_h2_idle_share(**shape, **short)
+    assert left / (1 - left) == pytest.approx(3 * 2 / (16 * 5))
 
 
 @given(half=few, n=few)
@@ -698,6 +702,19 @@ def test_no_other_interval_wastes_notably_less_than_dalys(save, ratio) -> None:
 
 def test_saving_takes_five_minutes_and_a_day_passes_between_failures() -> None:
     assert duration.young_interval(save_seconds=300, failure_seconds=86400) == 7200
+
+
+def test_dalys_interval_has_his_higher_orders_and_ends_where_saving_takes_too_long() -> None:
+    # √(2·18·100) = 60, and 18/(2·100) is 0.3².
+    higher = duration.daly_interval(save_seconds=18, failure_seconds=100)
+    assert higher == pytest.approx(60 * (1 + 0.3 / 3 + 0.09 / 9) - 18)
+    assert duration.daly_interval(save_seconds=2, failure_seconds=1) == 1
+    assert duration.daly_interval(save_seconds=1.5, failure_seconds=1) < 1
+
+
+def test_the_host_holds_as_much_as_for_four_devices_where_there_are_fewer() -> None:
+    held = [training_memory.zero3_host_bytes(parameters=1e9, devices=n) for n in (1, 4, 5)]
+    assert held == [24e9, 24e9, 30e9]
 
 
 def replayed_seconds(failure: float, restart: float, attempt: float, attempts: int) -> float:
