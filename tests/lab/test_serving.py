@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from casestudies.lab.models.cache import KeyValueCache
 from casestudies.lab.serving.alone import answer, same_tokens
-from casestudies.lab.serving.arrivals import Request, arrivals, at_rate, lengths
+from casestudies.lab.serving.arrivals import TAIL, Request, arrivals, at_rate, lengths
 from casestudies.lab.serving.carrying import Cost, ModelPasses, PricedPasses
 from casestudies.lab.serving.engine import Job, Pass, Served, Work, serve
 from casestudies.lab.serving.outcomes import (
@@ -183,6 +184,13 @@ def test_what_is_promised_is_counted() -> None:
     assert Limits(first_token=4, per_token=0.5).goodput(served) == 0
 
 
+def test_time_counts_from_when_the_first_request_comes() -> None:
+    late = [replace(request, arrival=7.0) for request in asked([(1, 3), (1, 2)])]
+    served = serve(late, 1, iteration_level, PricedPasses(1))
+    assert (served.seconds, served.tokens_per_second) == (5, 1)
+    assert [completion(job) for job in served.jobs] == [3, 5]
+
+
 @pytest.mark.parametrize("pattern", ["poisson", "bursts"])
 def test_arrivals_come_at_the_rate_asked_for(pattern) -> None:
     moments = arrivals(4000, pattern, torch.Generator().manual_seed(0))
@@ -190,6 +198,7 @@ def test_arrivals_come_at_the_rate_asked_for(pattern) -> None:
     assert moments[-1] == pytest.approx(4000, rel=0.1)
     together = 8 if pattern == "bursts" else 1
     assert len(set(moments)) == 4000 / together
+    assert len(arrivals(9, pattern, torch.Generator())) == 9  # of two bursts, the last one is cut
     (request,) = at_rate(asked([(1, 1)]), [6.0], 3.0)
     assert request.arrival == 2
 
@@ -202,3 +211,11 @@ def test_lengths_stay_in_their_bounds_and_a_heavy_tail_is_heavy(kind) -> None:
     # The tenth of the requests that ask for most, asks for how much of all?
     share = sum(found[-400:]) / sum(found)
     assert (share > 0.5) == (kind == "heavy tail")
+    if kind == "uniform":
+        assert found[-1] == 200
+        assert sum(found) / 4000 == pytest.approx((2 + 200) / 2, rel=0.03)
+    else:  # half of a Pareto distribution's numbers are below 2^(1/exponent) times its least
+        assert found[2000] == int(2 * 2 ** (1 / TAIL))
+        beyond = [sum(length >= limit for length in found) / 4000 for limit in (20, 201)]
+        cut = (2 / 201) ** TAIL
+        assert beyond == pytest.approx([((2 / 20) ** TAIL - cut) / (1 - cut), 0], rel=0.15)
