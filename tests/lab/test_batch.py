@@ -32,6 +32,7 @@ def test_a_study_that_fails_ends_no_other() -> None:
     assert done.result
     assert done.reason == ""
     assert skipped.reason == "skipped: needs 2 GPUs"
+    assert all(0 <= one.seconds < 60 for one in (failed, done, skipped))
 
 
 def test_a_process_of_its_own_that_fails_says_why(tmp_path: Path) -> None:

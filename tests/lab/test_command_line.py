@@ -49,6 +49,8 @@ def test_a_failed_run_says_why_in_its_last_event(tmp_path) -> None:
         ("--sparsity", "2", "sparsity: '2' is not valid; number, 0.05 to 0.95\n"),
         ("--threads", "0", "threads: 0 is not valid; integer, 1 or more\n"),
         ("--text", "missing.txt", "text: missing.txt does not exist\n"),
+        ("--seed", "-1", f"seed: -1 is not valid; integer, 0 to {2**63 - 1}\n"),
+        ("--json", "missing/found.json", "json: missing does not exist\n"),
     ],
 )
 def test_an_invalid_parameter_is_one_line_and_status_2(option, value, line) -> None:

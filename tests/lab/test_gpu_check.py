@@ -168,9 +168,31 @@ def test_what_is_sent_is_of_this_check_alone(monkeypatch, tmp_path) -> None:
         return {"preset": preset, "result": document() | {"study": slug}}
 
     monkeypatch.setattr(records, "make", made)
-    gpu_check.check([study_of(0, "one"), study_of(0.001, "two")], 1, tmp_path)
+    # Three minutes on two CPU cores are half as long here, at least, and there are two.
+    gpu_check.check([study_of(0, "one"), study_of(3, "two"), study_of(5, "long")], 2, tmp_path)
+    assert "| two | passed | 0.0 s, two-quick-" in (tmp_path / "report.md").read_text()
     assert [record["result"]["study"] for record in json.loads(sent.read_text())] == ["one", "two"]
     assert older.exists()
+
+
+@pytest.mark.parametrize(("status", "ends"), [(0, True), (1, True), (2, False), (-9, False)])
+def test_smoke_presets_have_passed_only_where_all_were_carried_out(
+    monkeypatch, tmp_path, status, ends
+) -> None:
+    """One that fails says so itself, by its reason: status 1 is no other failure."""
+    report = tmp_path / "smoke.json"
+    report.write_text("of an earlier check")
+
+    def carried_out(command, seconds, **streams) -> subprocess.CompletedProcess[str]:
+        assert not report.exists()
+        row = {"study": "toy", "seconds": 1.0, "reason": "", "result": document()}
+        report.write_text(json.dumps([row]))
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(gpu_check, "to_its_end", carried_out)
+    found = gpu_check.smoke(report, 600)
+    assert [row.study for row in found] == ["toy"] + ["further ones"] * (not ends)
+    assert all(row.passed for row in found) is ends
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
