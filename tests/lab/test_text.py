@@ -1,5 +1,7 @@
 """The texts that studies calibrate and evaluate on."""
 
+from functools import partial
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -59,8 +61,10 @@ def test_windows_hold_the_tokens_in_order_and_samples_do_not_repeat() -> None:
     assert drawn[:, 0].sort().values.tolist() == list(range(0, 90, 10))
     assert torch.equal(drawn, text.sample(windows, 9, seed=3))
     assert text.spaced(windows, 3)[:, 0].tolist() == [0, 30, 60]
+    assert text.spaced(windows, 9).equal(windows)
     with pytest.raises(ValueError, match="the text has 99 tokens, not the 100 of a window"):
         text.windows(documents, tokenizer, 100)
     assert text.windows(documents, tokenizer, 99).shape == (1, 99)
-    with pytest.raises(ValueError, match="9 windows of 10 tokens, not 10"):
-        text.sample(windows, 10, seed=0)
+    for draw in (partial(text.sample, seed=0), text.spaced):
+        with pytest.raises(ValueError, match="9 windows of 10 tokens, not 10"):
+            draw(windows, 10)

@@ -73,6 +73,7 @@ def test_what_is_off_by_more_than_half_a_step_is_told() -> None:
 def test_the_floor_counts_the_sum_and_the_codes_once() -> None:
     found = int8_tokens.floor(128, 768)
     assert found.bytes == 128 * 768 * (2 + 2 + 2 + 1) + 2 * 2 * 768 + 128 * 4
+    assert found.operations == 9 * 128 * 768
 
 
 @pytest.mark.parametrize("given", [Int8.of(torch.eye(2)), Int8.of(torch.eye(2), torch.ones(1))])
