@@ -81,3 +81,29 @@ def test_the_floor_counts_words_starts_and_scales_once() -> None:
     found = code_words.floor(weights, tokens=2, nonzeros=100)
     assert found.bytes == 2 * len(weights.units) + 4 * 6 + 4 * 5 + 2 * 2 * (5 + 640)
     assert found.operations == 400
+
+
+@pytest.mark.parametrize(("bits", "most", "trits"), [(8, 2, 5), (16, 3, 10)])
+def test_random_words_are_sound_and_every_third_row_is_in_base_3(bits, most, trits) -> None:
+    columns = 701
+    weights = code_words.random(9, columns, bits, most, np.random.default_rng(0))
+    words, held = weights.table.words.long(), weights.units.long() & 2**bits - 1
+    lengths = words & 2**weights.table.length_bits - 1
+    entries = words >> weights.table.length_bits
+    slot = weights.table.place_bits + 2
+    each = torch.stack([entries >> slot * n + slot - 2 & 3 for n in range(most)])
+    nonzeros = (each > 0).sum(0)
+    assert (lengths.min(), lengths.max(), weights.table.most) == (14, 28, most)
+    assert nonzeros[0] == 0
+    assert (nonzeros[1:] == most).all()
+    in_base_3 = -(-columns // trits)
+    for row, units in enumerate(held.split(weights.starts.diff().tolist())):
+        if row % 3 == 2:
+            assert len(units) == in_base_3
+            assert units[:-1].max() < 3**trits
+            assert units[-1] < 3 ** (columns % trits)  # nothing past the row's end
+        else:
+            ends = lengths[units].cumsum(0)
+            assert len(units) < in_base_3
+            assert units[-1] == 0
+            assert ends[-1] >= columns > ends[-2]

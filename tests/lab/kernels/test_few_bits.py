@@ -55,3 +55,12 @@ def test_the_floor_counts_codes_grids_and_tokens_once() -> None:
     grids = 4096 * 32 * 2.5
     assert found.bytes == 4096 * 4096 / 2 + grids + 2 * 2 * 4096
     assert found.operations == 2 * 4096**2
+
+
+@pytest.mark.parametrize("bits", [8, 4, 3])
+def test_random_weights_have_every_code_and_lie_about_zero(bits) -> None:
+    packed = few_bits.random(40, 300, Format(bits, 128), torch.Generator().manual_seed(0))
+    assert packed.codes().unique().tolist() == list(range(2**bits))
+    assert packed.zero.unique().tolist() == [2 ** (bits - 1)]
+    assert packed.step.shape == (40, 3)
+    assert 0.9 / 2**bits < packed.step.max() <= 1 / 2**bits

@@ -84,3 +84,13 @@ def test_the_floor_counts_codes_scales_and_what_comes_out_once() -> None:
     scales = 4 * (512 + 28672) + 2 * 28672
     assert found.bytes == 7168 * (512 + 28672) + 2 * 512 * 28672 + scales
     assert found.operations == 2 * 512 * 28672 * 7168
+
+
+@pytest.mark.parametrize("columns", [64, 4096])
+def test_random_codes_and_scales_make_products_of_about_1(columns) -> None:
+    x, w, bias = drawn(60, 50, columns, torch.Generator().manual_seed(0))
+    found = int8_product.reference(x, w, torch.zeros_like(bias))
+    assert found.std().item() == pytest.approx(1, rel=0.2)
+    assert (x.codes.min(), x.codes.max()) == (-127, 127)
+    # No scale is more than three times as large as another.
+    assert 2 < w.scale.max() / w.scale.min() <= 3
