@@ -102,6 +102,13 @@ def test_an_encoder_reads_in_both_directions_and_pools_only_where_it_is_whole() 
     assert model(tokens)[1].shape == (1, 32)
     half = bert.with_random_weights(bert.BertShape(1, 32, 4, 50, 16, whole=False))
     assert half(tokens)[1] is None
+    # As BERT begins: matrices of deviation 0.02, norms that change nothing, biases of zero.
+    for name, weight in model.named_parameters():
+        assert not weight.requires_grad
+        if weight.dim() == 2:
+            assert weight.std().item() == pytest.approx(0.02, rel=0.3)
+        else:
+            assert (weight == (0 if name.endswith("bias") else 1)).all()
 
 
 def test_operations_of_a_step_are_three_passes_of_the_student_and_one_of_the_teacher() -> None:

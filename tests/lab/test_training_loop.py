@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from casestudies.lab.train import loop
+from casestudies.lab.train.adamw import BETAS, DECAY, EPSILON, adamw
 
 
 def test_the_rate_goes_up_in_a_line_and_then_down_a_cosine_to_a_tenth() -> None:
@@ -35,3 +36,16 @@ def test_each_step_is_told_by_its_number_with_the_loss_of_tokens_alone() -> None
 def test_rates_that_are_tried_lie_around_the_middle_one() -> None:
     assert loop.rates_around(0.9, 3) == pytest.approx([0.3, 0.9, 2.7])
     assert loop.rates_around(0.9, 4) == pytest.approx([0.1, 0.3, 0.9, 2.7])
+
+
+def test_adamw_by_hand_takes_the_steps_of_pytorchs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(50, generator=generator)
+    theirs = nn.Parameter(weights.clone())
+    optimizer = torch.optim.AdamW([theirs], 0.1, betas=BETAS, eps=EPSILON, weight_decay=DECAY)
+    states = weights, torch.zeros(50), torch.zeros(50)
+    for step in range(1, 6):
+        theirs.grad = torch.randn(50, generator=generator)
+        adamw(states, theirs.grad, step, 0.1)
+        optimizer.step()
+        torch.testing.assert_close(weights, theirs.detach())
