@@ -98,10 +98,13 @@ def places(clone: Path, under: Sequence[str]) -> list[list[Mutant]]:
                 mutant = Mutant(path, start[0], name, n, _body(node))
                 # A declared number, such as a limit, is a choice, which a test would only repeat.
                 declared = name == "core/NumberReplacer" and not mutant.body
-                left_out = declared or mutant.line in needs_a_gpu
-                if not (left_out or _of_types(node) or _of_speed(node) or _of_strict(node)):
+                if not (declared or mutant.line in needs_a_gpu or _is_no_place(node)):
                     found[path, start].append(mutant)
     return list(found.values())
+
+
+def _is_no_place(node: Any) -> bool:
+    return _of_types(node) or _of_speed(node) or _of_strict(node) or _of_modules_exceptions(node)
 
 
 def _of_types(node: Any) -> bool:
@@ -124,6 +127,11 @@ def _of_speed(node: Any) -> bool:
 def _of_strict(node: Any) -> bool:
     """Return whether it tells `zip` that lengths are the same, which no test could see broken."""
     return bool(node.parent and node.parent.get_code().lstrip().startswith("strict="))
+
+
+def _of_modules_exceptions(node: Any) -> bool:
+    """Return whether it catches `module.Exception`, which the operator fails to replace."""
+    return node.type == "except_clause" and "." in node.children[1].get_code()
 
 
 def _body(node: Any) -> range:
