@@ -26,7 +26,7 @@ SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
 class ArtifactsForm(forms.Form):
     """What the address may ask for; without a kind: frameworks, libraries and systems."""
 
-    q = forms.CharField(required=False, max_length=200, strip=True, label="Name or title")
+    q = forms.CharField(required=False, max_length=200, label="Name or title")
     kind = forms.ChoiceField(required=False, label="Kind")
     klass = forms.ChoiceField(required=False, label="Class")
     strategy = forms.ChoiceField(required=False, label="Strategy")

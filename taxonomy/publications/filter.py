@@ -131,13 +131,10 @@ class PublicationFilter:
         return [(chip.label, self._without(chip)) for chip in chips]
 
     def _without(self, chip: Chip) -> str:
-        gone = {*chip.keys}
-        if "q" in gone and self.sort == "relevance":
-            gone.add("sort")
         return address(
             (key, value)
             for key, value in self.query
-            if key not in gone or (chip.value is not None and value != chip.value)
+            if key not in chip.keys or (chip.value is not None and value != chip.value)
         )
 
     def sentence(self, total: int, counted: int) -> str:

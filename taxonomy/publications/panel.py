@@ -6,7 +6,15 @@ from itertools import groupby
 
 from taxonomy.publications.facet_counts import Counts
 from taxonomy.publications.filter import PublicationFilter, address
-from taxonomy.publications.kinds import NOT_STATED, AnyOf, Choice, ListFacet, Switched, Years
+from taxonomy.publications.kinds import (
+    NOT_STATED,
+    AnyOf,
+    Choice,
+    Facet,
+    ListFacet,
+    Switched,
+    Years,
+)
 
 WIDTH, HEIGHT = 220, 44  # of the year chart, in SVG units
 FEWEST_BARS = 8  # one or two years alone would be drawn as blocks
@@ -101,7 +109,7 @@ class Unstated:
     `url` shows these instead, with all else that is chosen.
     """
 
-    facet: ListFacet
+    facet: Facet
     count: int
     url: str
 
@@ -110,8 +118,6 @@ def unstated(shown: PublicationFilter, counts: Counts) -> Iterator[Unstated]:
     """Yield what a reader who finds nothing should know: what would pass, but is not stated."""
     for chosen in shown.active:
         facet = chosen.facet
-        if not isinstance(facet, ListFacet) or NOT_STATED in dict(chosen.query).values():
-            continue
         if n := counts.by_facet[facet.key][NOT_STATED]:
             others = [(key, value) for key, value in shown.query if key != facet.key]
             yield Unstated(facet, n, address([*others, (facet.key, NOT_STATED)]))

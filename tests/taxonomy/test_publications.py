@@ -304,7 +304,73 @@ def test_each_year_is_a_bar_as_high_as_it_has_publications_on_one_ground(
         assert height == pytest.approx(max(heights) * int(n) / tallest, abs=0.1)
         assert float(y) + height == pytest.approx(max(heights), abs=0.1)
         assert float(x) + float(width) <= 220
-    assert [float(x) for x, *_ in bars] == sorted({float(x) for x, *_ in bars})
+    places = [float(x) for x, *_ in bars]
+    step = places[-1] / (len(bars) - 1)
+    assert places == pytest.approx([step * n for n in range(len(bars))], abs=0.1)
+    publication(key="doe2023alone", title="Xylophone")
+    [alone] = re.findall(
+        r'width="([\d.]+)" height="[\d.]+"[^>]*><title>', page(client, "q=xylophone")
+    )
+    assert float(alone) < step * 3, "a year alone is no block"
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "last"),
+    [
+        ("", 0, 9999),
+        ("from=2021&to=2022", 2021, 2022),
+        ("from=2022", 2022, 9999),
+        ("to=2020", 0, 2020),
+    ],
+)
+def test_of_all_years_those_asked_for_are_marked(
+    client: Client, review: Review, query: str, first: int, last: int
+) -> None:
+    bars = re.findall(r'<rect [^>]*?( class="in")?><title>(\d+): \d+</title>', page(client, query))
+    years = set(Publication.objects.values_list("year", flat=True))
+    assert years <= {int(year) for _, year in bars}
+    assert [int(year) for mark, year in bars if mark] == [
+        int(year) for _, year in bars if first <= int(year) <= last
+    ]
+
+
+def test_what_few_ask_for_stands_closed_until_something_of_it_is_chosen(
+    client: Client, review: Review
+) -> None:
+    def closed_and_open(query: str) -> dict[str, str]:
+        found = re.findall(
+            r'id="facet-in-(\w+)"( open)?>\s*<summary>.*?(?:<span class="quiet">([^<]*)</span>)?'
+            r"</summary>",
+            page(client, query),
+        )
+        return {key: said if is_open else "closed" for key, is_open, said in found}
+
+    asked_by_few = (
+        *("quantity", "scope", "device_named", "model_size"),
+        *("venue", "artifact", "code", "membership", "confidence", "record"),
+    )
+    closed = dict.fromkeys(asked_by_few, "closed")
+    assert closed_and_open("class=training") == closed
+    query = "venue=journal&venue=conference&quantity=speedup-end-to-end"
+    assert closed_and_open(query) == closed | {"venue": "2 chosen", "quantity": "1 chosen"}
+
+
+@pytest.mark.parametrize(
+    ("query", "passes"),
+    [
+        ("code=yes", lambda found: bool(found.code_url)),
+        ("code=no", lambda found: not found.code_url),
+        ("record=sources", lambda found: not found.from_general_knowledge),
+        ("record=general-knowledge", lambda found: found.from_general_knowledge),
+        ("tried=yes", lambda found: False),
+        ("tried=no", lambda found: found.claims.exists()),
+    ],
+)
+def test_yes_and_no_keep_what_they_say(
+    client: Client, review: Review, query: str, passes: Any
+) -> None:
+    wanted = sum(map(passes, Publication.objects.all()))
+    assert sentence(page(client, query)).split(" ", 1)[0] == str(wanted)
 
 
 def test_an_empty_result_offers_a_way_out(client: Client, review: Review) -> None:
@@ -558,7 +624,7 @@ def test_a_practitioner_is_told_what_nobody_states_and_sees_the_claims_that_matc
     )
     assert "no single claim recorded here is all of it" in text(html)
     silent = f"/publications/?{asked}&device_memory=not-stated"
-    assert silent in unescape(html), "those that do not state it are offered"
+    assert re.findall(r'href="([^"]*not-stated[^"]*)"', unescape(html)) == [silent], "are offered"
     html = client.get(silent).content.decode()
     shown = results(html)
     claims = Claim.objects.filter(objective="memory", phase="inference", device_gb=None)
