@@ -154,7 +154,7 @@ class View:
     @property
     def select_address(self) -> str:
         """Return the query string that ends where the key of a node is to be added."""
-        return self.address() + ("&" if len(self.address()) > 1 else "") + "select="
+        return "?" + urlencode({**self.asked, "select": ""}, doseq=True)
 
     @property
     def pivots(self) -> list[tuple[str, str, bool]]:

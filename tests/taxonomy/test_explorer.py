@@ -100,9 +100,9 @@ def test_below_a_class_only_its_own_publications_count(client: Client, review: R
 
 FILTERS: dict[str, dict[str, Any]] = {
     "": {},
-    "membership=named": {"members": {"named"}},
+    "membership=named&to=2022": {"members": {"named"}, "last": 2022},
     "membership=all": {"members": {"named", "reconstructed", "extension"}},
-    "class=serving&from=2020&to=2022": {"class_": "serving", "first": 2020, "last": 2022},
+    "class=serving&from=2022&to=2020": {"class_": "serving", "first": 2020, "last": 2022},
     "memory=at-most&gb=24": {"passes": lambda gb: gb is not None and gb <= 24},
     "memory=at-least&gb=48": {"passes": lambda gb: gb is not None and gb >= 48},
     "memory=not-stated": {"passes": lambda gb: gb is None},
@@ -275,9 +275,18 @@ def test_the_map_is_sorted_by_any_column_of_its_address(client: Client, review: 
     rows = exported(client)
     filed = {row["strategy"]: int(row["filed"]) for row in rows}
     assert [filed[slug] for slug in order("filed")] == sorted(filed.values(), reverse=True)
+    strengths = [*STRENGTHS, "only an extension", "none"]
     for objective in Objective.values:
-        of = {r["strategy"]: int(r["publications"]) for r in rows if r["objective"] == objective}
-        assert [of[slug] for slug in order(objective)] == sorted(of.values(), reverse=True)
+        of = {
+            r["strategy"]: (
+                -int(r["publications"]),
+                strengths.index(r["strongest"]),
+                -int(r["claims"]),
+            )
+            for r in rows
+            if r["objective"] == objective
+        }
+        assert [of[slug] for slug in order(objective)] == sorted(of.values())
     names = {s.slug: s.name.casefold() for s in Strategy.objects.all()}
     assert [names[slug] for slug in order("name")] == sorted(names.values())
 
@@ -314,8 +323,49 @@ def test_gaps_worth_closing_have_the_most_publications_and_no_isolated_claim(
         (f"{names[r['strategy']]} × {r['objective'].replace('-', ' ')}", r["publications"])
         for r in rows[: len(listed)]
     ]
+    widths = re.findall(r'class="part" width="(\d+)%"', gaps[0])
+    most = int(rows[0]["publications"])
+    assert [int(width) for width in widths] == [
+        pytest.approx(100 * int(r["publications"]) / most, abs=0.5) for r in rows[: len(listed)]
+    ]
+    assert widths[-1] != "100"
     assert f"And {len(rows) - len(listed)} more" in gaps[0]
     assert "About reliability: of no strategy." in gaps[0]
+
+
+@pytest.mark.parametrize("query", ["", "membership=named"])
+def test_a_sentence_sums_the_map_up_and_what_nobody_claims_is_named(
+    client: Client, review: Review, query: str
+) -> None:
+    html, rows = get(client, f"?{query}"), exported(client, query)
+    claimed = [row for row in rows if row["publications"] != "0"]
+    isolated = {row["strategy"] for row in claimed if row["strongest"] == "isolated"}
+    cells = sum(row["strongest"] == "isolated" for row in claimed)
+    assert (
+        f"{len(claimed)} of {len(rows)} pairs of strategy and objective have a claim. "
+        f"In {cells} a claim isolates the strategy; in 0 a claim was tried here. "
+        f"{31 - len(isolated)} of 31 strategies have no isolated claim that counts here"
+    ) in html
+    names = {s.slug: s.name for s in Strategy.objects.all()}
+    silent = {r["strategy"]: r["filed"] for r in rows}
+    for row in claimed:
+        silent.pop(row["strategy"], None)
+    named = re.search(r">Of ([^<]+): about no objective", html)
+    assert unescape(named[1] if named else "") == ", ".join(
+        f"{names[slug]} ({n} filed)" for slug, n in silent.items()
+    )
+
+
+def test_the_largest_circle_fits_into_its_cell(client: Client, review: Review) -> None:
+    pruning = Strategy.objects.get(slug="pruning")
+    for n in range(20):
+        claim = factories.claim(publication(key=f"doe2023n{n}"), objective="cost", scope="isolated")
+        Attribution.objects.create(claim=claim, strategy=pruning, position=0)
+    drawn = [(int(text), radius) for _, _, radius, text in in_cells(get(client)) if text.isdigit()]
+    most, largest = max(drawn)
+    assert most > 20
+    assert 15 < largest < 20
+    assert all(r == pytest.approx(max(2, largest * (n / most) ** 0.5), abs=0.1) for n, r in drawn)
 
 
 def cell_of(client: Client, strategy: str, objective: str) -> dict[str, str]:
@@ -344,6 +394,9 @@ def test_what_runs_here_found_shows_at_once(client: Client, review: Review) -> N
     assert int(refuted["claims_for_cpu"]) == int(before["claims_for_cpu"]) - 1
     keep([(about, [Finding(claim.code, Status.DIRECTION_AGREES)])])
     assert cell_of(client, *place)["strongest"] == "tried here"
+    cells = sum(row["tried"] != "" for row in exported(client))
+    assert cells
+    assert f"; in {cells} a claim was tried here." in get(client)
     keep([(replace(about, counts=False), [Finding(claim.code, Status.NOT_REPRODUCED)])])
     assert cell_of(client, *place) == before, "a changed run is listed and no more"
 
@@ -369,11 +422,22 @@ def test_one_selection_marks_the_tree_and_the_map(client: Client, review: Review
     group = "select=group:size-reduction"
     assert marked(get(client, f"?{group}")) == ["distillation", "quantization", "pruning"]
     assert {r["strategy"] for r in exported(client, group)} == set(marked(get(client, f"?{group}")))
+    beside = exported(client, "select=strategy:pruning")
+    assert {row["strategy"] for row in beside} == {"distillation", "quantization", "pruning"}
+    crumbs = re.search(r'<nav class="crumbs".*?</nav>', html, re.DOTALL)
+    assert crumbs
+    assert re.findall(r">([^<]+)</a>", crumbs[0]) == [
+        "All strategies",
+        "Training optimization",
+        "Size reduction optimization",
+    ]
 
 
 def test_the_filters_keep_the_order_and_the_selection(client: Client, review: Review) -> None:
     html = get(client, "?sort=memory&select=strategy:pruning&memory=at-most&gb=16&from=2021")
     assert "Filters: the review’s own, since 2021, device memory at most 16 GB" in html
+    assert 'name="gb" min="1" max="1000000" value="16"' in html
+    assert 'name="gb" min="1" max="1000000" value="24"' in get(client, "?memory=at-most")
     assert '<input type="hidden" name="sort" value="memory">' in html
     assert '<input type="hidden" name="select" value="strategy:pruning">' in html
     for wanted in ("sort=memory", "gb=16", "memory=at-most", "from=2021"):
@@ -389,6 +453,7 @@ def test_the_selection_survives_a_change_of_order(client: Client, review: Review
     assert other
     html = get(client, unescape(other[1]))
     assert 'id="in-tree-strategy:pruning@training"' in html
+    assert re.findall(r'id="pivot-(\d)"[^>]*aria-current="true"', html) == ["2"]
     assert marked(html) == ["pruning"]
     back = re.search(r'id="pivot-1" href="/taxonomy/([^"]+)"', html)
     assert back
@@ -413,6 +478,12 @@ def test_searching_the_tree_keeps_what_is_above_and_below(client: Client, review
         "Knowledge distillation",
         "Quantization",
         "Pruning",
+    ]
+    html = get(client, "?q=PRUNING&sort=memory&select=strategy:pruning")
+    search = html.partition('hx-target="#tree"')[2].partition("</form>")[0]
+    assert re.findall(r'type="hidden" name="(\w+)" value="([^"]+)"', search) == [
+        ("sort", "memory"),
+        ("select", "strategy:pruning"),
     ]
     html = get(client, "?q=<script>")
     assert "No name in the tree contains “&lt;script&gt;”" in html
