@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from django.db.models import Prefetch
 
@@ -28,9 +29,9 @@ class Reported:
         """
         quantity = self.axis.quantity
         is_ratio = quantity.axis_kind == AxisKind.RATIO  # in the good direction already
-        sign = 1 if is_ratio or quantity.direction == Direction.HIGHER else -1
+        furthest = max if is_ratio or quantity.direction == Direction.HIGHER else min
         drawn = [claim for claim in self.claims if claim.plotted is not None]
-        return max(drawn, key=lambda one: sign * (one.plotted or 0), default=self.claims[0])
+        return furthest(drawn, key=attrgetter("plotted"), default=self.claims[0])
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ def test_all_software_is_shown_and_extensions_are_told_apart(
     client: Client, review: Review
 ) -> None:
     rows = [row for row in real_fixtures().publications if row.artifact_kind in SOFTWARE]
-    assert {row["publication"] for row in found(client)} == {row.key for row in rows}
+    assert {row["publication"]: row["code_url"] for row in found(client)} == {
+        row.key: row.code_url for row in rows
+    }
     extensions = sum(row.membership.status == "extension" for row in rows)
     page = unescape(client.get("/frameworks/").content.decode())
     assert f"{len(rows)} shown; {len(rows) - extensions} counted in the review" in page

@@ -17,6 +17,7 @@ from taxonomy.choices import Replicability, Scope, Status
 from taxonomy.claims import outcomes
 from taxonomy.claims.agreement import agreements, kappa
 from taxonomy.claims.outcomes import Finding, Judged
+from taxonomy.models import Claim
 from taxonomy.queries import findings_revision, revision
 from taxonomy.replication.outcomes import Result
 from taxonomy.replication.tally import replication
@@ -67,8 +68,22 @@ def test_each_claim_is_counted_once_by_what_the_fixtures_say(
         for claim in claims
     )
     line = f"1 supported of {could} that a CPU could try, of {len(claims)} claims"
-    assert line in text(client.get("/replication/").content.decode())
+    page = text(client.get("/replication/").content.decode())
+    assert line in page
     assert line in text(client.get("/").content.decode())
+    assert f"A run has judged 2 of those {could}, and 0 of the" in page
+    assert len(found(client, "?testable=cpu")) == could
+    known_before = sum(claim.replication.blind is False for claim in claims)
+    assert f"{known_before} of them were written with the outcome known" in page
+
+
+def test_claims_of_extensions_can_be_left_out(client: Client, review: Review) -> None:
+    of_extensions = Claim.objects.filter(publication__membership="extension").count()
+    page = text(client.get("/replication/").content.decode())
+    assert f"{of_extensions} of the 177 claims are in extensions" in page
+    kept = found(client, "?counted=yes")
+    assert len(kept) == 177 - of_extensions
+    assert "extension" not in {row["membership"] for row in kept}
 
 
 def test_what_is_listed_is_what_is_counted(client: Client, review: Review) -> None:
@@ -105,6 +120,7 @@ def test_runs_that_disagree_are_shown_as_such(client: Client, review: Review) ->
     page = text(client.get("/replication/?outcome=conflicting").content.decode())
     assert "not reproduced on GPU; supported on CPU" in page
     assert "1 claim of 177" in page
+    assert 'class="conflicting"' in client.get("/replication/").content.decode()
 
 
 def test_what_was_not_run_says_why(client: Client, review: Review) -> None:
@@ -123,7 +139,7 @@ def test_every_page_of_the_list_holds_other_claims_those_tried_first(
         page = client.get(f"/replication/?page={number}").content.decode()
         codes += re.findall(r'<h3><a href="/claims/([-\w]+)/">', page)
     assert len(codes) == len(set(codes)) == 177
-    assert set(codes[:3]) == {SPARSITY, TIME, QMOE}
+    assert codes[:3] == [QMOE, SPARSITY, TIME], "supported, conflicting, not run"
     assert codes == [row["claim"] for row in found(client)]
 
 
@@ -148,6 +164,8 @@ def test_two_readings_agree_as_counted_by_hand(client: Client, review: Review) -
     assert "agree on the scope of 57 of 60 (Cohen’s kappa 0.91)" in page
     assert "for 45 of 60" in page
     assert len(found(client, "?differ=yes")) == 15
+    differing = client.get("/replication/?differ=yes").content.decode()
+    assert differing.count("; the second reading says: ") == 15
 
 
 @given(st.lists(st.tuples(st.sampled_from(Scope.values), st.sampled_from(Scope.values))))
