@@ -91,7 +91,7 @@ class _Correcting:
     def __init__(self, records: Records, line_of: LineOf, problems: Problems) -> None:
         self.remarks: list[Remarked] = []
         self._records, self._line_of, self._problems = records, line_of, problems
-        self._settled: set[tuple[str, int]] = set()
+        self._settled: set[tuple[str, int | None]] = set()
 
     def remark(self, remark: Remarked) -> None:
         self.remarks.append(remark)
@@ -128,7 +128,7 @@ class _Correcting:
                     source=change.source,
                 )
             )
-            if change.settles and position is not None:
+            if change.settles:
                 self._settled.add((change.publication, position))
 
     def _set(self, change: Change, position: int | None) -> Any:

@@ -140,6 +140,12 @@ def test_every_fact_of_the_fixtures_is_in_the_database(review: Review) -> None:
         assert [
             (c.metric, c.value, c.direction, c.conditions or None) for c in publication.claims.all()
         ] == [(c["metric"], c["value"], c["direction"], c["conditions"]) for c in row["claims"]]
+    stated = read_yaml(FIXTURES / "review.yaml")["review"]
+    assert (review.pages, review.arxiv_id, review.arxiv_licence) == (
+        stated["pages"],
+        stated["arxiv_id"],
+        stated["arxiv_licence"],
+    )
     taxonomy = read_yaml(FIXTURES / "taxonomy.yaml")
     groups = [g["slug"] for f in taxonomy["families"] for g in f["groups"]]
     assert list(Group.objects.values_list("slug", flat=True)) == groups
@@ -155,6 +161,13 @@ def test_every_claim_has_the_unit_and_the_rule_of_its_facts(review: Review) -> N
         assert (claim.study, claim.measure, claim.rule) == tuple(
             plan.get(name, "") for name in ("study", "measure", "rule")
         )
+        texts = ("part", "pattern", "percentile", "job", "task", "benchmark", "note")
+        for name in (*texts, "hardware_note", "derivable_ratio", "baseline_kind"):
+            assert getattr(claim, name) == (facts.get(name) or "")
+        assert claim.ratio_readings == (facts.get("ratio_readings") or [])
+        count = facts.get("hardware_count_range") or [None, None]
+        assert [claim.hardware_fewest, claim.hardware_most] == count
+        assert claim.model == ", ".join(model["name"] for model in facts.get("model", []))
         written = str(claim.rule_written) if claim.rule_written else None
         assert (written, claim.rule_blind) == (plan.get("written"), plan.get("blind"))
 
@@ -211,11 +224,17 @@ def test_loading_again_takes_corrections_and_keeps_other_publications(
     ("change", "expected"),
     [
         (lambda r: r.update(year=2525), "year: 2525 is not a possible year"),
-        (lambda r: r.update(month=13), "month: Input should be less than or equal to 12"),
+        (lambda r: r.update(year=1949), "year: 1949 is not a possible year"),
+        (lambda r: r.update(year=1950), "the first version is of 2022, not 1950"),
+        (
+            lambda r: r.update(month=13),
+            "month: Input should be less than or equal to 12 (found 13)",
+        ),
         (lambda r: r.update(doi="doi:10/x"), "doi: String should match pattern"),
         (lambda r: r.update(arxiv_id="hep-th/99"), "arxiv_id: String should match pattern"),
         (lambda r: r["strategies"].append("magic"), "magic: unknown strategy"),
         (lambda r: r["classes"].append("magic"), "magic: unknown class"),
+        (lambda r: r["classes"].append(r["classes"][0]), "frantar2022gptq: a class stands twice"),
         (lambda r: r["claims"][0].update(value="fast"), "claims.0.value: 'fast' is not a number"),
         (lambda r: r["claims"][0].update(value=float("nan")), "claims.0.value"),
         (lambda r: r["claims"][0].update(objective="fame"), "claims.0.objective"),
@@ -253,6 +272,20 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
     assert found[-1] == "Nothing was loaded: 4 problem(s) above."
 
 
+# What stands on the line that is named, where that is not the change: mostly its entry begins.
+NAMED_AT = {
+    "not YAML": "- slug: training-optimization",
+    "pruning: the strategy has no": "strategies:",
+    "stands here twice": "  pruning:",
+    "off-loading: unknown strategy": "attribution:",
+    "aminabadi2022deepspeedinference-0: dupl": "- publication: aminabadi2022deepspeedinference",
+    "aminabadi2022deepspeedinference-9: unknown": "- publication: aminabadi2022deepspeedinference",
+    "ratio: the rule “factor”": "- publication: borzunov2022petals",
+    "claim 0 is not the other end": "range_with:",
+    "a testable claim needs study": "replication:",
+}
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
@@ -263,7 +296,9 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
         ("taxonomy.yaml", "slug: pruning", "slug: quantization", "duplicate strategy"),
         ("taxonomy.yaml", "grade: C+", "grade: Z", "grade: Input should be"),
         ("taxonomy.yaml", "families:", "families: [", "not YAML"),
+        ("taxonomy.yaml", "\nclasses:", "\nclasses: []\nclasses:", "classes: duplicate key"),
         ("definitions.yaml", "  pruning:", "  prunning:", "pruning: the strategy has no"),
+        ("definitions.yaml", "  pruning:", "  prunning:", "prunning: unknown strategy"),
         ("synonyms.yaml", "  pruning:", "  prunning:", "prunning: unknown strategy"),
         ("synonyms.yaml", "same: [pruning, pruned", "same: [pruned, pruned", "stands here twice"),
         ("synonyms.yaml", "head: QLoRA", "head: lora", "lora: duplicate term"),
@@ -271,6 +306,7 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
         ("claims.yaml", "qualifier: approx", "qualifier: roughly", ".qualifier: Input should be"),
         ("claims.yaml", "phase: serving", "phase: dreaming", ".phase: Input should be"),
         ("claims.yaml", "  unit: x", "  units: x", "0.units: Extra inputs"),
+        ("claims.yaml", "  unit: x", "  unit: h\n  unit: x", "unit: duplicate key"),
         ("claims.yaml", "- offloading", "- off-loading", "off-loading: unknown strategy"),
         ("claims.yaml", "position: 1", "position: 0", "aminabadi2022deepspeedinference-0: dupl"),
         ("claims.yaml", "position: 1", "position: 9", "aminabadi2022deepspeedinference-9: unknown"),
@@ -285,6 +321,19 @@ def test_all_problems_are_named_at_once(folder: Path) -> None:
         ("venues.yaml", 'volume: "34"', "volume: 34", "venue.volume: Input should be a valid str"),
         ("venues.yaml", "frantar2022gptq", "nobody2022", "nobody2022: unknown publication"),
         ("venues.yaml", "frantar2022gptq", "hu2021lora", "hu2021lora: duplicate publication"),
+        ("quantities.yaml", "axis_unit: x", "axis_unit: y", "end-to-end: unknown unit y"),
+        (
+            "quantities.yaml",
+            "    latency-red",
+            "    laten",
+            "end-to-end: unknown quantity latenuction",
+        ),
+        (
+            "quantities.yaml",
+            "slug: speedup-layer",
+            "slug: speedup-kernel",
+            "kernel stands here twice",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(
@@ -294,7 +343,12 @@ def test_a_bad_file_is_named_with_its_line(
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    assert any(p.startswith(f"{file}:") and expected in p for p in problems(folder))
+    found = [p for p in problems(folder) if p.startswith(f"{file}:") and expected in p]
+    assert found
+    line = int(found[0].split(":")[1])
+    changed = "about:" if file == "quantities.yaml" else new.rpartition("\n")[-1]
+    wanted = NAMED_AT.get(expected, changed)
+    assert wanted in path.read_text().splitlines()[line - 1]
 
 
 def test_a_claim_without_facts_is_named_where_it_stands(folder: Path) -> None:
@@ -401,6 +455,10 @@ def test_every_claim_has_the_scope_and_the_strategies_of_its_reading(review: Rev
         assert [(d.name, d.count, d.memory_gb) for d in stated] == [
             (d["name"], d["count"], d["memory_gb"]) for d in FACTS[place].get("hardware", [])
         ]
+        assert [(m.at_least_billion, m.at_most_billion) for m in claim.models.all()] == [
+            tuple(m.get("parameters_billion_range") or (None, None))
+            for m in FACTS[place].get("model", [])
+        ]
     attributed = Attribution.objects.filter(counted=True)
     assert attributed.count() == 305
     assert attributed.filter(claim__scope__in=["isolated", "combined"]).count() == 89
@@ -463,6 +521,16 @@ def test_corrections_are_applied_and_say_what_they_replaced(review: Review) -> N
     assert len(said) == len(set(said))
     own = sum("doubt" in facts for facts in FACTS.values())
     assert len(said) == own + sum(len(positions(row)) for row in CORRECTIONS["doubt"])
+    changes = [*CORRECTIONS["apply"], *CORRECTIONS["objectives"]]
+    settled = {
+        (row["publication"], position)
+        for row in changes
+        if row.get("settles")
+        for position in positions(row)
+    }
+    assert settled == set(
+        Remark.objects.filter(settled=True).values_list("publication__key", "claim__position")
+    )
 
 
 def positions(row: dict[str, Any]) -> list[Any]:
@@ -486,8 +554,14 @@ def edit_corrections(folder: Path, change: Callable[[dict[str, Any]], object]) -
         ),
         (lambda c: c["apply"][0].update(position=9), "song2023powerinfer-9: unknown claim"),
         (lambda c: c["apply"][0].update(field="value"), "value: cannot be"),
+        (lambda c: c["apply"][0].update(field="month"), "month: cannot be"),
+        (lambda c: c["apply"][0].pop("position"), "baseline: cannot be"),
         (lambda c: c["apply"][1].update(value="hearsay"), "source: cannot be 'hearsay' here"),
         (lambda c: c["strategy_links"][0].update(add=["magic"]), "magic: unknown strategy"),
+        (
+            lambda c: c["strategy_links"][0]["add"].append(c["strategy_links"][0]["add"][0]),
+            "is filed under attention-approximation already",
+        ),
         (lambda c: c["doubt"][0].update(text=""), "at least 1 character"),
     ],
 )
