@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from django.db import connection
 
+from reviewapp.ui.units import rounded
 from taxonomy.choices import AxisKind, DeviceRole, Scope
 from taxonomy.comparison.selection import KindName
 from taxonomy.models import Axis, Claim
@@ -87,6 +88,12 @@ class Tally:
     drawn: int
     low: float | None
     high: float | None
+
+    @property
+    def ends(self) -> list[str]:
+        """Return the ends as they are written: one where both read alike."""
+        ends = (rounded(end) for end in (self.low, self.high) if end is not None)
+        return list(dict.fromkeys(ends))
 
 
 # By scope, in the order of the scopes.

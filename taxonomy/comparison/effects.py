@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from reviewapp.ui.units import rounded
 from taxonomy.choices import Direction, QuantityGroup, Scope
 from taxonomy.comparison.claims import Claims, Tally, unit_of
 from taxonomy.comparison.table import Cell, Part, Row, Section
@@ -75,11 +74,10 @@ def _part(tally: Tally, scope: str, examples: Sequence[Claim], axis: Axis) -> Pa
     words = Scope(scope).label
     if tally.count == 1:
         return Part(examples[0].as_stated, "", f"{words}; {named(examples[0])}")
-    if tally.low is None or tally.high is None:
+    if not tally.ends:
         return Part(f"{tally.count:,} claims without a place on the axis", "", words)
-    ends = dict.fromkeys(map(rounded, (tally.low, tally.high)))
     off = f"; {tally.count - tally.drawn:,} more off the axis" if tally.count > tally.drawn else ""
-    return Part(f"{'–'.join(ends)} {unit_of(axis)} in {tally.drawn:,} claims{off}", "", words)
+    return Part(f"{'–'.join(tally.ends)} {unit_of(axis)} in {tally.drawn:,} claims{off}", "", words)
 
 
 def _source(claim: Claim) -> Part:

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from django.db import connection
 
-from reviewapp.ui.units import rounded
 from taxonomy.choices import EFFECTS, AxisKind, Qualifier, Scope, Status
 from taxonomy.claims.outcomes import Standing, standings
 from taxonomy.claims.words import in_words
@@ -85,7 +84,7 @@ def _best(claims: Claims, item: int, scope: Scope) -> str:
         (tally, axis)
         for axis in claims.axes
         if axis.quantity.axis_kind == AxisKind.RATIO
-        if (tally := claims.of(axis, item).get(scope)) and tally.high is not None
+        if (tally := claims.of(axis, item).get(scope)) and tally.ends
     ]
     if not found:
         return ", none a factor"
@@ -96,10 +95,10 @@ def _best(claims: Claims, item: int, scope: Scope) -> str:
 
 def _factors(tally: Tally, highest: Claim) -> str:
     """Return between which factors the claims lie: of one, or of a best case, as it is stated."""
-    low, high = rounded(tally.low or 0), rounded(tally.high or 0)
-    if (tally.drawn == 1 and low == high) or highest.qualifier == Qualifier.UP_TO:
-        return f"{highest.get_qualifier_display()} {high}".strip()
-    return high if low == high else f"{low} to {high}"
+    ends = tally.ends
+    if (tally.drawn == 1 and len(ends) == 1) or highest.qualifier == Qualifier.UP_TO:
+        return f"{highest.get_qualifier_display()} {ends[-1]}".strip()
+    return " to ".join(ends)
 
 
 def _lower(axis: Axis) -> str:

@@ -196,15 +196,20 @@ def test_what_supports_a_strategy_is_said_of_one_two_and_many(client: Client, re
         return rows_of(client, "strategies=offloading,pruning")[row]["Pruning"]
 
     none, memory = "No isolated claim; ", "x memory reduction, fine-tuning"
-    first = add(3, scope="combined")
-    assert said() == f"{none}one combined claim, 3 {memory}; not tried here."
-    second = add(5, scope="combined")
+    first = add(3, scope="combined", qualifier="approx")
+    assert said() == f"{none}one combined claim, approx. 3 {memory}; not tried here."
+    second = add(3, scope="combined", qualifier="at-least")
+    assert said() == f"{none}two combined claims, 3 {memory}; none of them tried here."
+    Claim.objects.filter(pk=second.pk).update(value=5, plotted=5, ratio=5)
     assert said() == f"{none}two combined claims, 3 to 5 {memory}; none of them tried here."
     add(9, scope="combined", qualifier="up-to")
     assert said() == f"{none}three combined claims, up to 9 {memory}; none of them tried here."
     isolated = add(2, plotted=None, ratio=None, ratio_rule="none")
     assert said() == "One isolated claim, none a factor; not tried here."
-    keep([(Judged(a_finished_run().pk, "x", "CPU"), [Finding(isolated.code, Status.SUPPORTED)])])
+    run = Judged(a_finished_run().pk, "x", "CPU")
+    keep([(run, [Finding(isolated.code, Status.NOT_RUN, "needs a GPU")])])
+    assert said() == "One isolated claim, none a factor; not tried here."
+    keep([(run, [Finding(isolated.code, Status.SUPPORTED)])])
     assert said() == "One isolated claim, none a factor; tried here."
     for value in (4, 6):
         add(value, axis=axis("model-size-reduction"))
