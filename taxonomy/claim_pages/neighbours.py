@@ -25,7 +25,7 @@ def neighbours_of(claim: Claim) -> list[Claim]:
         *others.filter(plotted__lte=here).order_by("-plotted", "id")[:MOST],
         *_above(others, here),
     ]
-    return sorted(around, key=lambda other: (_distance(here, other.plotted or 0), other.pk))[:MOST]
+    return sorted(around, key=lambda other: (_distance(here, other), other.pk))[:MOST]
 
 
 def _above(others: QuerySet[Claim], here: float) -> QuerySet[Claim]:
@@ -33,6 +33,7 @@ def _above(others: QuerySet[Claim], here: float) -> QuerySet[Claim]:
     return others.filter(plotted__gt=here).order_by("plotted", "-id")[:MOST]
 
 
-def _distance(one: float, other: float) -> float:
-    """Return how far apart two numbers are: by their ratio, or where one is no ratio, plainly."""
-    return abs(log(one / other)) if one > 0 and other > 0 else abs(one - other)
+def _distance(here: float, claim: Claim) -> float:
+    """Return how far off a claim stands: by the ratio, or where a number is no ratio, plainly."""
+    there: float = claim.plotted  # type: ignore[assignment] # those without are left out
+    return abs(log(here / there)) if here > 0 and there > 0 else abs(here - there)

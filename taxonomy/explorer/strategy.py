@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from reviewapp.corpus.models import Publication
+from reviewapp.ui.bars import pieces
 from taxonomy.choices import Replicability
 from taxonomy.claims.certainty import Degree
 from taxonomy.claims.evidence.gathering import Evidence, Row, evidence_of
@@ -168,15 +169,12 @@ def claims_asked_for(
 
 def _bar(evidence: Evidence, name: str) -> Bar:
     question, *words = QUESTIONS[name]
-    counts, whole = evidence.degrees(name), len(evidence.rows)
-    parts: list[Part] = []
-    start = 0.0
-    for degree, word in zip(DEGREES, words, strict=True):
-        if count := counts[degree]:
-            width = round(100 * count / whole, 2)
-            parts.append(Part(degree.value, word, count, round(start, 2), width))
-            start += width
-    return Bar(question, tuple(parts))
+    counts, said = evidence.degrees(name), dict(zip(DEGREES, words, strict=True))
+    drawn = [(Degree(one.kind), one) for one in pieces((d.value, counts[d]) for d in DEGREES)]
+    return Bar(
+        question,
+        tuple(Part(d.value, said[d], counts[d], one.start, one.width) for d, one in drawn),
+    )
 
 
 def _sections(evidence: Evidence) -> list[Section]:

@@ -176,6 +176,23 @@ def test_neighbours_are_the_nearest_of_the_axis(client: Client, review: Review) 
     assert [Claim.objects.by_code([code]).get().plotted for code in codes] == highest
 
 
+def test_numbers_are_near_by_their_ratio_and_where_there_is_none_by_their_difference(
+    client: Client, review: Review
+) -> None:
+    made = factories.publication(key="doe2023near")
+    axis = Claim.objects.by_code(["kurtic2022obert-0"]).get().axis
+    Claim.objects.filter(axis=axis).update(plotted=None)
+    for plotted in (0.4, 0.2, 1.2, 0, -0.6):
+        factories.claim(made, axis=axis, plotted=plotted)
+
+    def near(position: int) -> list[str]:
+        html = main(client, f"doe2023near-{position}")
+        return re.findall(r'<li><a href="/claims/doe2023near-(\d)/"', html)
+
+    assert near(0) == ["3", "1", "4", "2"], "half of 0.4 is nearer than three times as much"
+    assert near(3) == ["1", "0", "4", "2"]
+
+
 def apart(one: Claim, other: Claim) -> float:
     """Return how many times one number is the other, the larger over the smaller."""
     assert one.plotted

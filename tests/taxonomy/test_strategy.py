@@ -101,6 +101,65 @@ def test_sentence_chart_and_table_of_every_strategy_agree(client: Client, review
         assert f"Drawn: {len(drawn)} of {len(attributed)} claims" in text(chart) or not drawn
 
 
+def test_beside_its_claims_stand_their_studies_their_chances_and_who_makes_none(
+    client: Client, review: Review
+) -> None:
+    told = Told()
+    supported = told.add(study="sparsegpt", testable="model")
+    told.add(study="sparsegpt", testable="gpu-only")
+    waiting = told.add(study="zeta", testable="direction")
+    told.add(study="zeta", testable="same-quantity")
+    for study in ("beta", "alpha"):
+        told.add(study=study, testable="direction")
+    told.add(testable="no")
+    tried(supported, Status.SUPPORTED)
+    Outcome.objects.create(
+        claim=waiting, run=a_finished_run().pk, study="zeta", status="not run", reason="too large"
+    )
+    for slug, claims in (("quantization", 2), ("pruning", 1), ("offloading", 1)):
+        other = Strategy.objects.get(slug=slug)
+        for claim in list(told.publication.claims.all())[:claims]:
+            claim.attributions.create(strategy=other, position=1)
+    hidden = Strategy.objects.get(slug="distillation")
+    supported.attributions.create(strategy=hidden, position=2, counted=False)
+    for n in range(13):
+        made = publication(key=f"silent{n}", artifact_name=f"Silent{n}")
+        Evidence.objects.create(publication=made, strategy=told.strategy)
+    silent = Publication.objects.in_review().filter(strategies=told.strategy).count()
+    html = page(client, told.strategy.slug)
+    shown = text(html)
+    found = re.findall(r'<div class="study-result">\s*<h3>(.*?)</h3>\s*<p[^>]*>(.*?)</p>', html)
+    assert [text(said) for _, said in found] == [
+        "1 supported 1 not tried yet",
+        "1 too large 1 not tried yet",
+        "1 not tried yet",
+        "1 not tried yet",
+    ]
+    assert [text(study).split()[0] for study, _ in found[1:]] == ["Zeta", "Alpha", "Beta"]
+    assert (
+        "Of these claims: 1 tried, 4 could be tried on a CPU, 1 need a GPU, 1 cannot be tried"
+    ) in shown
+    related = html.partition('id="related"')[2].partition('id="how"')[0]
+    assert text(related).endswith(
+        "Quantization 2 shared claims Offloading 1 shared claim Pruning 1 shared claim <h2"
+    )
+    assert f"make these claims. {silent} are filed under it" in shown.replace("makes", "make")
+    listed = re.search(r"attributed to it: (.*?) and (\d+) more\.", shown)
+    assert listed
+    assert len(listed[1].split(", ")) == 12
+    assert int(listed[2]) == silent - 12
+    assert silent > 12
+
+
+def test_what_is_not_drawn_names_its_quantity_in_the_table(client: Client, review: Review) -> None:
+    told = Told()
+    drawn = [told.add(), told.add(ratio=3)]
+    undrawn = told.add_without_factor()
+    rows = re.findall(r'<tr id="claim-([^"]+)">(.*?)</tr>', page(client, told.strategy.slug), re.S)
+    assert {code for code, row in rows if 'class="what"' in row} == {undrawn.code}
+    assert {code for code, row in rows if 'class="what"' not in row} == {c.code for c in drawn}
+
+
 def test_the_ends_of_a_range_are_one_mark(client: Client, review: Review) -> None:
     strategy = Strategy.objects.get(slug="pipeline-parallelism")
     marks = [mark for group in evidence_of(strategy.pk).panels for mark in group.marks]
@@ -280,6 +339,12 @@ def test_what_is_slower_is_drawn_left_of_one_and_said_to_be_less(review: Review)
     (panel,) = plot.panels
     low = min(dot.shape.low for dot in panel.dots)
     assert 0 < low < plot.one == panel.slower < 100
+    for ratio in (1, 2):
+        axis = Axis.objects.filter(quantity__slug="memory-reduction").earliest("pk")
+        _attributed("decentralized-execution", made, ratio=ratio, value=ratio, axis=axis)
+    plot = plot_of(evidence_of(Strategy.objects.get(slug="decentralized-execution").pk))
+    assert plot
+    assert sorted(panel.slower for panel in plot.panels) == [0, plot.one], "1 × is not slower"
 
 
 def test_a_value_is_written_where_there_is_room_and_said_how_sure(review: Review) -> None:
