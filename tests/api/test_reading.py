@@ -14,6 +14,7 @@ from casestudies.lab.catalogue import STUDIES
 from reviewapp.corpus.models import Review
 from reviewapp.rest import listing
 from reviewapp.ui.export import neutralise
+from taxonomy.models import Evidence
 from tests.casestudies.making import a_finished_run, a_person, a_run
 from tests.queries import count_queries
 
@@ -247,6 +248,8 @@ def test_a_strategy_counts_the_publications_of_the_review(client: Client, review
     assert found["publications"] == listed["count"] > 0
     assert found["group"]["definition"]
     assert found["grade"]
+    Evidence.objects.filter(strategy__slug="pruning").delete()
+    assert read(client, "strategies/pruning/")["publications"] == 0
 
 
 def test_the_flow_is_that_of_its_page(client: Client, review: Review) -> None:

@@ -22,7 +22,7 @@ from reviewapp.corpus.models import Review
 from taxonomy.loading.writing import load
 from taxonomy.models import Claim, Outcome
 from taxonomy.queries import findings_revision
-from tests.casestudies.making import MEASURED, NOON, a_finished_run, a_run
+from tests.casestudies.making import ENVIRONMENT, MEASURED, NOON, a_finished_run, a_run
 from tests.conftest import real_fixtures
 from tests.queries import count_queries
 
@@ -243,8 +243,9 @@ def test_a_study_of_several_strategies_has_a_row_of_its_own(client: Client, revi
 def test_the_comparison_shows_what_was_measured_with_its_run_in_every_export(
     client: Client, review: Review
 ) -> None:
-    run = a_finished_run()
+    run = a_finished_run(environment={**ENVIRONMENT, "load": 9, "cores": 2})
     told = [
+        "The machine was busy when the run began (load 9.0 on 2 cores)",
         "perplexity ratio, sparsegpt: 1.554 x",
         "sparsity, sparsegpt: 0.5 fraction",
         f"run {run.pk} (quick preset; Example Processor, 2 cores, 2 threads; 1 March 2026)",

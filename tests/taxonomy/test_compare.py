@@ -312,6 +312,7 @@ def test_the_json_has_the_rows_of_the_page_in_its_order(client: Client, review: 
     labels = [row["label"] for section in sections for row in section["rows"]]
     assert list(rows_of(client, query)) == list(dict.fromkeys(labels))
     page = client.get(f"/compare/?{query}").content.decode()
+    assert set(re.findall(r'colspan="(\d+)"', page)) == {"3"}, "of the properties and both"
     heads = re.findall(r'<th scope="row">(.*?)</th>', page)
     without_marks = [re.sub(r'<span class="mark".*?</span></span> |<span.*', "", h) for h in heads]
     assert list(map(html.unescape, without_marks)) == labels

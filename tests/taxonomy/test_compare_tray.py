@@ -50,8 +50,9 @@ def test_the_cookie_is_not_for_scripts_or_other_sites(client: Client, review: Re
 
 
 def test_the_seventh_item_is_refused_with_the_reason(client: Client, review: Review):
-    for slug in SIX:
-        press(client, "add", slug)
+    for n, slug in enumerate(SIX, 1):
+        page = press(client, "add", slug).content.decode()
+        assert f"was added to the compare tray: {n} of 6." in page
     response = press(client, "add", "speculative-decoding")
     assert "The compare tray is full: 6 at most." in response.content.decode()
     assert client.cookies["compare"].value == "strategy:" + ".".join(SIX)

@@ -145,6 +145,43 @@ def test_synonyms_are_data(client: Client, review: Review) -> None:
     assert listed(client, "glockenspiel") == ["doe2023xylophone"]
 
 
+def test_a_synonym_of_several_words_is_found_as_they_stand(client: Client, review: Review) -> None:
+    for n, title in enumerate(("Band Of Bells", "Bells", "Band Of Nine Bells", "Band", "Chimes")):
+        publication(key=f"doe2023n{n}", title=title)
+    for text in ("band of bells", "the chimes"):  # of the latter one word alone is left
+        Synonym.objects.create(head="xylophone", kind="same", text=text)
+    assert listed(client, "xylophone") == ["doe2023n0"]
+
+
+def test_short_records_come_by_how_well_they_fit_then_by_their_publications(
+    client: Client, review: Review
+) -> None:
+    used = (["Zebra"], ["Zebra Nine"], ["Zebra Nine", "Zebra Xy", "Zebra Ab", "Zebra Large"])
+    for n, names in enumerate(used):
+        publication(key=f"doe2023n{n}", hardware=names)
+    answer = found(client, "zebra")
+    assert keys(answer, "hardware") == [
+        *("Zebra", "Zebra Nine"),
+        *("Zebra Ab", "Zebra Xy", "Zebra Large"),
+    ]
+    because = [hit["because"].partition(" · ")[2] for hit in hits(answer, "hardware")]
+    assert because[:2] == ["1 publication", "2 publications"]
+
+
+def test_the_longer_a_word_the_more_typing_errors_are_forgiven(
+    client: Client, review: Review
+) -> None:
+    publication(key="doe2023odd", title="Gamba Zither Mellotrones Glockenspiel")
+    for typed, meant in (
+        ("gimba", "gamba"),
+        ("gimbu", ""),
+        ("zathar", "zither"),
+        ("mallatrunes", ""),
+        ("glackanspial", "glockenspiel"),
+    ):
+        assert found(client, typed)["did_you_mean"] == meant, typed
+
+
 def test_a_misspelt_word_is_answered_with_the_nearest(client: Client, review: Review) -> None:
     for typed, meant in (("quantizaton", "quantization"), ("flashatention", "FlashAttention")):
         assert found(client, typed)["did_you_mean"] == meant
@@ -179,11 +216,15 @@ def test_the_page_groups_counts_and_says_why(client: Client, review: Review) -> 
     assert "Found as a short form of it: “KD”" in text
     assert "Also searched:" in text
     assert "See also: Layer-specific kernels" in page(client, q="flash attention")
+    assert keys(found(client, "Alista"), "authors") == ["Alistarh, Dan"], "the last word may go on"
 
 
 def test_all_of_a_group_are_on_pages_of_their_own(client: Client, review: Review) -> None:
     total = next(g for g in found(client, "speedup")["groups"] if g["group"] == "claims")["total"]
     assert total > 25
+    html = client.get("/search/?q=speedup").content.decode()
+    assert 'href="/search/?q=speedup&amp;group=claims"' in html
+    assert 'href="/publications/?q=speedup"' in html
     html = client.get("/search/?q=speedup&group=claims&page=2").content.decode()
     assert f"{total} of" in html
     assert html.count('href="/claims/') == min(25, total - 25)
@@ -203,6 +244,8 @@ def test_what_lacks_one_word_is_shown_where_nothing_has_all(client: Client, revi
     text = page(client, q="frobnicate 13b on 24gb a10")
     assert "these lack one word of it" in text
     assert listed(client, "frobnicate 13b on 24gb a10") == []
+    assert "these lack one word of it" in page(client, q="frobnicate vllm memory")
+    assert "Nothing here matches" in page(client, q="frobnicate vllm")
 
 
 def test_a_search_follows_every_change(client: Client, review: Review) -> None:

@@ -436,6 +436,8 @@ def test_a_measurement_stands_beside_the_claim_only_where_it_is_the_same_quantit
     )
     assert "LLM.int8()’s claim measured here · a machine" in chart
     assert "QMoE’s claim measured" not in chart
+    Outcome.objects.update(numbers=[{"name": "n", "value": 0, "unit": "x", "claimed": True}])
+    assert "measured here ·" not in page(client, "quantization"), "no factor is 0"
     assert "were tried here and are supported" in page(client, "quantization")
     Outcome.objects.all().delete()
     assert "measured here ·" not in page(client, "quantization")
