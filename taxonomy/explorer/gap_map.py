@@ -29,7 +29,7 @@ from taxonomy.models import Claim, TaxonomyClass
 # The fewest publications of each shade.
 SHADES = (1, 2, 3, 5, 10)
 UNIT = 5.1  # radius of one publication, in a box of 40
-LARGEST = 19.8
+SMALLEST, LARGEST = 2.0, 19.8
 HERE, REFUTED, EXTENSION = "here", "not-reproduced", "extension"
 IN_WORDS = {
     HERE: "tried here",
@@ -89,7 +89,7 @@ class Cell:
     @property
     def radius(self) -> str:
         """Return the radius of its circle: the area is the number of publications."""
-        return f"{max(2.0, self.unit * sqrt(self.count.publications or 1)):.1f}"
+        return f"{max(SMALLEST, self.unit * sqrt(self.count.publications or 1)):.1f}"
 
     @property
     def strategy(self) -> str:

@@ -342,6 +342,12 @@ def test_publications_of_extensions_are_counted_apart_and_their_claims_named_as_
     after = rows_of(client, "strategies=offloading,pruning")
     for row, more in (("Extensions", 1), ("Publications", 0), ("Claims, isolated", 1)):
         assert int(after[row]["Pruning"]) == int(before[row]["Pruning"]) + more, row
+    content = client.get("/compare/export.json?strategies=offloading,pruning").json()
+    rows = {row["label"]: row for section in content["sections"] for row in section["rows"]}
+    for label in ("Publications", "Extensions"):
+        for cell in rows[label]["cells"]:
+            opened = text_of(client, cell["parts"][0]["href"] or "/publications/?q=zzzyx")
+            assert f" {cell['amount']} publication" in opened, "opens as many as it counts"
     page = text_of(client, "/compare/?strategies=offloading,pruning")
     assert re.search(r"2023, extension\)[^.]{0,40}77,777 x", page)
 

@@ -153,6 +153,14 @@ def test_a_synonym_of_several_words_is_found_as_they_stand(client: Client, revie
     assert listed(client, "xylophone") == ["doe2023n0"]
 
 
+@pytest.mark.parametrize("title", ["Oud Gamba", "Gamba Oud"])
+def test_words_that_are_written_as_one_are_parted(
+    client: Client, review: Review, title: str
+) -> None:
+    publication(key="doe2023parted", title=title)
+    assert listed(client, title.replace(" ", "")) == ["doe2023parted"]
+
+
 def test_short_records_come_by_how_well_they_fit_then_by_their_publications(
     client: Client, review: Review
 ) -> None:

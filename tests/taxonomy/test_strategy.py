@@ -328,6 +328,11 @@ def test_of_many_effects_the_three_of_most_claims_are_said(review: Review) -> No
     assert told.said()[0].endswith(" and more.")
     assert "9 to 10 × faster inference" in told.said()[0]
     assert "energy" not in told.said()[0]
+    told.strategy.attributions.all().delete()
+    told.add()
+    Quantity.objects.filter(slug="speedup-end-to-end").update(slug="of-tomorrow")
+    effect = "2 × (end-to-end speed-up, inference)"
+    assert told.said()[0] == f"One claim isolates it: {effect}.", "one without words of its own"
 
 
 def test_what_is_slower_is_drawn_left_of_one_and_said_to_be_less(review: Review) -> None:
