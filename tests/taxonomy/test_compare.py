@@ -279,6 +279,9 @@ def test_publications_are_compared_with_their_claims_conditions(client: Client, 
     claim(first, 3, qualifier="up-to", conditions="on one GPU")
     rows = rows_of(client, "publications=first,second&baseline=second")
     assert rows["First version"]["First"] == "2023 [+3]"
+    publication(key="third", artifact_name="Third", year=2023)
+    alike = rows_of(client, "publications=first,third&baseline=third")
+    assert alike["First version"]["First"] == "2023 [0]"
     (row,) = (row for name, row in rows.items() if name.startswith("Memory reduction"))
     assert row["First"] == "up to 3 x (isolated; First (2023))"
     shown = text_of(client, "/compare/?publications=first,second")
@@ -356,6 +359,8 @@ def test_differences_only_hides_what_is_equal(client: Client, review: Review):
     everything = rows_of(client, "strategies=pruning,quantization")
     different = rows_of(client, "strategies=pruning,quantization&diff=1")
     assert everything["Family"]["differs"] == "no"
+    assert "Note" not in everything
+    assert "Note" in rows_of(client, "strategies=distillation,pruning")
     assert {row["differs"] for row in different.values()} == {"yes"}
     assert len(different) == sum(row["differs"] == "yes" for row in everything.values())
     assert "Differs:" in text_of(client, "/compare/?strategies=pruning,quantization&diff=1")

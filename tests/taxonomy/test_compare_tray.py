@@ -1,5 +1,7 @@
 """The compare tray: it follows the visitor, with and without JavaScript."""
 
+import re
+
 import pytest
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -131,10 +133,15 @@ def test_a_form_of_another_site_is_refused(review: Review):
 
 def test_htmx_swaps_only_the_tray_and_the_buttons_concerned(client: Client, review: Review):
     htmx = {"HX-Request": "true"}
-    data = {"action": "add", "kind": "strategy", "items": "pruning", "next": "/taxonomy/pruning/"}
+    data = {"action": "add", "kind": "strategy", "items": "pruning"}
+    data["next"] = "/taxonomy/pruning/#claims"
     content = client.post(TRAY, data, headers=htmx).content.decode()
     assert 'id="compare-strategy-pruning"' in content
     assert 'id="tray-items"' in content
+    assert set(re.findall(r'name="next" value="([^"]*)"', content)) == {
+        "/taxonomy/pruning/",
+        "/taxonomy/pruning/#compare-strategy-pruning",
+    }
     assert "In tray" in content
     assert "<html" not in content
     cleared = client.post(TRAY, {"action": "clear"}, headers=htmx).content.decode()

@@ -572,6 +572,8 @@ def test_the_counts_follow_every_change_at_once(client: Client, review: Review) 
     assert shown() == ("4 / 4", "0", "0", "only an extension")
     added.delete()
     assert shown() == ("4 / 4", "0", "0", "none")
+    Evidence.objects.filter(strategy=pruning).delete()
+    assert shown()[0] == "0 / 0"
     Strategy.objects.filter(slug="pruning").update(name="Cutting")
     assert "Cutting" in get(client)
 

@@ -206,6 +206,8 @@ def test_a_search_ranks_highlights_and_completes_the_last_word(
 ) -> None:
     html = page(client, "q=one-shot+prun")
     assert titles(html)[0].startswith("SparseGPT")
+    assert ": matching “one-shot prun”; " in sentence(html)
+    assert "matching “quantization”; " in sentence(page(client, "q=quantizaton"))
     assert "<mark>Pruned</mark>" in html
     assert '<option value="" selected>Best match</option>' in html
     assert "Best match" not in page(client, "class=training")

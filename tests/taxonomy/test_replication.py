@@ -120,7 +120,7 @@ def test_runs_that_disagree_are_shown_as_such(client: Client, review: Review) ->
     page = text(client.get("/replication/?outcome=conflicting").content.decode())
     assert "not reproduced on GPU; supported on CPU" in page
     assert "1 claim of 177" in page
-    assert 'class="conflicting"' in client.get("/replication/").content.decode()
+    assert '<rect class="conflicting" x=' in client.get("/replication/").content.decode()
 
 
 def test_what_was_not_run_says_why(client: Client, review: Review) -> None:
