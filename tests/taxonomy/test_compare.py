@@ -297,6 +297,8 @@ def test_a_long_list_of_claims_shows_both_ends_and_counts_the_rest(client: Clien
     assert "1–20 x in 20 claims" in shown
     assert "off the axis" not in shown
     assert "3 of 20 sources" in shown
+    assert "Source: what 12 publications say; each mark leads to its claim." in shown
+    assert "logarithmic" not in shown
     assert "Drawn are the highest 12 of 20." in shown
     off_axis = {"plotted": None, "ratio": None, "ratio_rule": "none"}
     made = publication(key="off", artifact_name="Off")
@@ -306,6 +308,13 @@ def test_a_long_list_of_claims_shows_both_ends_and_counts_the_rest(client: Clien
     shown = text_of(client, "/compare/?strategies=offloading,pruning")
     assert "1–20 x in 20 claims; 1 more off the axis" in shown
     assert "2 claims without a place on the axis" in shown
+    Claim.objects.all().delete()
+    for value in (2, 9_000):
+        claim(made, value, "pruning")
+    shown = text_of(client, "/compare/?strategies=offloading,pruning")
+    assert "Source: what 1 publication says; each mark leads to its claim." in shown
+    assert "The axis is logarithmic." in shown
+    assert "Drawn are" not in shown
 
 
 def test_the_json_has_the_rows_of_the_page_in_its_order(client: Client, review: Review):

@@ -385,9 +385,11 @@ def test_a_publication_that_differs_from_its_venue_is_named_where_it_stands(
 def test_a_missing_file_or_wrong_encoding_is_a_plain_message(folder: Path) -> None:
     (folder / "review.yaml").unlink()
     (folder / "publications.jsonl").write_bytes(b"{}\n\xff\n")
+    (folder / "synonyms.yaml").write_text("")
     found = problems(folder)
     assert any(p.startswith("review.yaml:1: the file is missing") for p in found)
     assert "publications.jsonl:2: not UTF-8 text" in found
+    assert any(p.startswith("synonyms.yaml:1: ") for p in found)
 
 
 def test_the_database_itself_refuses_impossible_facts(review: Review) -> None:
