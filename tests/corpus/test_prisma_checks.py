@@ -48,7 +48,12 @@ def test_a_filled_diagram_satisfies_every_relation_of_an_updated_v2_template():
         ("E4", {"dbr_assessed": 134}, "134, but 135 − 0 = 135"),
         ("E5", {"new_reports": 41}, "135 − 93 = 42, but 41 reports are included"),
         ("E6", {"other_assessed": 36}, "36, but 40 − 3 = 37"),
-        ("E7", {"other_sought_reports": 52}, "(52) > Websites"),
+        (
+            "E7",
+            {"other_sought_reports": 52},
+            "Reports sought for retrieval (other methods) (52)"
+            " > Websites + Organisations + Citation searching (51)",
+        ),
         ("E8", {"other_assessed": 11}, "11 − 12 = -1"),
         ("E9", {"new_reports": 68}, "68, but 135 + 37 − 93 − 12 = 67"),
         ("E10", {"new_studies": 68}, "(68) > Reports of new included studies (67)"),
@@ -247,5 +252,5 @@ def test_a_part_that_is_not_known_is_named_beside_one_that_does_not_hold():
     assert results(alone, "new-v1")["E1"].result == "cannot be evaluated"
     off = results(changed(flow, register_results=21), "new-v1")["E1"]
     assert (off.result, off.detail) == ("does not hold", "Registers: 21, but 22 = 22")
-    one = Flow({"register_specific_results": Entry(22, origin="declared")})
+    one = Flow({"register_specific_results": Entry(22, origin="reported")})
     assert results(changed(one, register_results=22), "new-v1")["E1"].result == "holds"

@@ -240,11 +240,14 @@ def test_all_problems_are_told_at_once_with_their_lines():
     [
         (b"", "line 1: the columns should be data, node"),
         (b"a,b\r\nduplicates,4", "should be data, node, box, description, boxtext, tooltips, url"),
-        (TEMPLATE_BYTES.replace(b"Screening", b"Scr\x81ening"), "byte 0x81 is not text in Western"),
+        (
+            TEMPLATE_BYTES.replace(b"Screening", b"Scr\x81ening"),
+            "line 32: byte 0x81 is not text in Western",
+        ),
         (b"\xff\xfe" + b"\x00\xd8" * 9, "is not text in UTF-16"),
         (TEMPLATE_BYTES + b"\r\n" + b"x" * 65536, "more than 65,536"),
         (TEMPLATE_BYTES + b'\r\n"open', "line 36: quotes do not match"),
-        (TEMPLATE_BYTES.decode() + "\ud800", "surrogate"),
+        (TEMPLATE_BYTES.decode() + "\ud800", "line 35: half of a character (surrogate)"),
         (template_with("duplicates", "9" * 5000), "is more than 999,999,999"),
     ],
 )
@@ -289,7 +292,7 @@ def test_columns_beside_those_of_the_template_are_told_and_not_read():
 
 
 @pytest.mark.parametrize(
-    ("key", "n", "beside"), [("duplicates", "1", "234"), ("dbr_excluded", "Not English", " 20")]
+    ("key", "n", "beside"), [("duplicates", "1", "234"), ("dbr_excluded", "Not English", " 7")]
 )
 def test_a_cell_that_goes_on_in_the_next_for_want_of_quotes_is_refused(key, n, beside):
     text = template_with(key, n).decode().replace(f'"{n}"', f"{n},{beside}")

@@ -290,8 +290,8 @@ def test_boxes_stand_in_rows_of_one_distance_in_columns_as_wide_as_their_bars(va
 
 def test_lines_fill_their_box_from_margin_to_margin_and_are_broken_within_it():
     # Of Helvetica an a is 556 thousandths of its size wide, a blank 278, a Chinese letter 1,000.
-    letters = {"a": 6.67, " ": 3.34, "语": 12.0}
-    for reason in ("aaa " * 60, "a" * 300, "语" * 100):
+    letters = {"a": 6.67, "á": 6.67, " ": 3.34, "语": 12.0}
+    for reason in ("aaa " * 60, "a" * 300, "á" * 300, "语" * 100):
         flow = Flow({**FILLED.entries, "dbr_excluded": listed((reason, 1))})
         box = layout(flow, VARIANTS["new-v1"]).boxes["box9"]
         drawn_as = shapes(parsed(svg(flow, VARIANTS["new-v1"], title="t")))
@@ -304,21 +304,57 @@ def test_lines_fill_their_box_from_margin_to_margin_and_are_broken_within_it():
         for text in inside[1:-1]:  # all of which hang
             assert 0.7 * room < sum(letters[letter] for letter in text) < room
     assert 0 < margin < 20
+    titled = Presentation(dict.fromkeys(["newstud", "screening"], "aaa " * 60))
+    plan = layout(FILLED, VARIANTS["new-v1"], titled)
+    bar, band = plan.bars["databases"], plan.bands["Screening"]
+    for lines, room in ((bar.lines, bar.width - 2 * margin), (band.lines, band.height)):
+        for line in lines[:-1]:  # bold letters are a tenth wider
+            width = 1.1 * sum(letters[letter] for letter in line.text)
+            assert 0.75 * room < width < 0.95 * room
+
+
+def test_what_is_part_of_a_number_stands_further_in_than_it() -> None:
+    boxes = layout(FILLED, VARIANTS["new-v1"]).boxes
+    inside = {line.text: line.indent for line in boxes["box2"].lines}
+    databases, scopus = inside["Databases (n = 678)"], inside["Scopus (n = 400)"]
+    assert 0 == inside["Records identified from:"] < databases < scopus
+    assert (databases, scopus) == (inside["Registers (n = 22)"], inside["IEEE Xplore (n = 278)"])
+    reasons = {line.text: line.indent for line in boxes["box9"].lines}
+    assert (reasons["Reports excluded:"], reasons["Not in English (n = 43)"]) == (0, databases)
+    one = layout(declared(database_specific_results=983), VARIANTS["new-v1"]).boxes["box2"]
+    assert [line.indent for line in one.lines if line.text.startswith("Specific")] == [scopus]
+    named = Entry(items=(("Scopus", None),), origin="reported", grade="C")
+    told = layout(Flow({"database_specific_results": named}), VARIANTS["new-v1"]).boxes["box2"]
+    [origin] = [line for line in told.lines if line.note]
+    assert (origin.text, origin.indent) == ("names reported, grade C", scopus)
+
+
+def test_one_number_of_excluded_reports_is_drawn_once_beside_its_heading_or_below_it() -> None:
+    flow = declared(dbr_excluded=93)
+    for totals, lines in (
+        (False, ["Reports excluded:", "(n = 93)"]),
+        (True, ["Reports excluded (n = 93)"]),
+    ):
+        plan = layout(flow, VARIANTS["new-v1"], Presentation(totals=totals))
+        assert [line.text for line in plan.boxes["box9"].lines] == lines
+    none = layout(Flow(), VARIANTS["new-v1"], Presentation(totals=True)).boxes["box9"]
+    assert none.text == "Reports excluded: (n = not reported)"
 
 
 @EACH_VARIANT
 def test_text_of_a_box_begins_at_its_edge_and_its_lines_are_of_one_distance(variant):
     plan = layout(FILLED, variant)
-    margins = set()
+    margins, below = set(), []
     for shape in shapes(parsed(svg(FILLED, variant, title="t"))):
         if shape.css == "prisma-box":
             left, top = shape.anchors[0]
             margins.add((left - shape.left, round(top - shape.top, 6)))
             assert {round(b - a, 6) for (_, a), (_, b) in pairwise(shape.anchors)} == {15}
-            assert shape.bottom - shape.anchors[-1][1] > 9, "its last letters reach below the line"
+            below.append(shape.bottom - shape.anchors[-1][1])
     assert len(margins) == 1
     [(beside, above)] = margins
     assert above == pytest.approx(beside + 12, abs=2), "letters are twelve high"
+    assert min(below) == pytest.approx(beside + 3, abs=2), "and reach three below their line"
     for name in ("box1", "box10"):
         if name in plan.boxes:
             assert {line.indent for line in plan.boxes[name].lines} == {0}
@@ -375,6 +411,26 @@ def test_the_image_has_the_size_asked_for(options, factor):
     text = svg(REVIEW, VARIANTS["new-v1"], title="t")
     drawn_size = struct.unpack(">II", png(text, **options)[16:24])
     assert drawn_size == pytest.approx([side * factor for side in size(parsed(text))], abs=1)
+
+
+def test_an_image_may_be_as_large_as_the_bounds_are() -> None:
+    small = '<svg xmlns="http://www.w3.org/2000/svg" width="96" height="48"/>'
+    for options, size_asked in (({"dpi": 600}, (600, 300)), ({"scale": 4}, (384, 192))):
+        assert struct.unpack(">II", png(small, **options)[16:24]) == size_asked
+
+
+@pytest.mark.parametrize(
+    ("height", "said"),
+    [
+        (88_000, "at most 72 dpi"),
+        (90_000, "too long for an image of 50,000,000 pixels; the SVG is"),
+    ],
+)
+def test_of_a_long_image_the_most_dpi_are_told_that_may_be_asked_for(
+    height: int, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        png(f'<svg width="1000" height="{height}"/>', dpi=600)
 
 
 @pytest.mark.parametrize(

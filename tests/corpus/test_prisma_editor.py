@@ -133,6 +133,16 @@ def test_a_hostile_state_is_refused_in_words(
     assert client.post("/prisma/edit/", body, content_type=kind).status_code == 400
 
 
+def test_an_image_that_cannot_be_is_told_beside_the_fields(client: Client, review: None) -> None:
+    reasons = "\n".join(f"A reason of some length, number {n} of all, 1" for n in range(300))
+    sent = {"dbr_excluded": reasons, "dpi": "600", "export": "png"}
+    response = client.post("/prisma/edit/", sent)
+    assert response.status_code == 400
+    page = unescape(response.content.decode())
+    assert "(50,000,000 pixels); the PDF and the SVG are sharp at any size" in page
+    assert "number 299 of all, 1" in page, "what was typed stays"
+
+
 def test_hostile_text_stays_text_in_page_link_and_file(client: Client, review: None) -> None:
     hostile = "<script>alert(1)</script>\u202e=1+1"
     page = client.post(

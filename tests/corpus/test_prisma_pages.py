@@ -190,12 +190,14 @@ def test_an_author_s_labels_are_drawn_with_the_official_ones_in_the_table(
 def test_lines_that_nobody_reported_are_left_out_unless_asked_for(
     client: Client, review: None
 ) -> None:
-    unknown = {"register_results": "NA", "excluded_automatic": ""}
-    text = filled(client, **{**FILLED, **unknown, "dbr_notretrieved_reports": "NA"})
+    unknown = {"register_results": "NA", "excluded_automatic": "", "new_studies": "NA"}
+    boxes = dict.fromkeys(["dbr_notretrieved_reports", "dbr_assessed", "new_reports"], "NA")
+    text = filled(client, **{**FILLED, **unknown, **boxes})
     drawn = diagram(client.post("/prisma/import/", {"text": text}))
     assert "Registers" not in drawn
     assert "automation tools" not in drawn
     assert "Reports not retrieved (n = not reported)" in drawn, "a main box stays"
+    assert "Studies included in review (n = not reported) Reports of" in drawn
     drawn = diagram(client.post("/prisma/import/", {"text": text, "unreported": "on"}))
     assert "Registers (n = not reported)" in drawn
     assert "automation tools (n = not reported)" in drawn

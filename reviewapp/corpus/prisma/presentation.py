@@ -61,7 +61,7 @@ class Presentation:
             for box, values in boxes.items()
         }
         return {
-            box: kept[box] or ([] if BOXES[box].heading and len(values) > 1 else values)
+            box: kept[box] or ([] if BOXES[box].heading else values)
             for box, values in boxes.items()
             if kept[box] or BOXES[box].arm not in _LEFT_OUT_WHEN_EMPTY
         }
