@@ -13,6 +13,7 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from casestudies.lab.catalogue import STUDIES
 from reviewapp.corpus.models import Review
 from reviewapp.rest import listing
+from reviewapp.rest.reference import components
 from reviewapp.ui.export import neutralise
 from taxonomy.models import Evidence
 from tests.casestudies.making import a_finished_run, a_person, a_run
@@ -471,6 +472,48 @@ def test_nothing_breaks_before_a_review_is_loaded(client: Client) -> None:
         assert read(client, address)["results"] == []
     error(client, "prisma/", 404)
     assert client.get(V1).status_code == 200
+
+
+RUN = {"$ref": "#/components/schemas/Run"}
+LETTERS = {"type": "string", "enum": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 100}, "integer, 1 to 100"),
+        ({"type": "integer", "minimum": 0}, "integer, at least 0"),
+        ({"type": "number", "maximum": 1}, "number, at most 1"),
+        (
+            {"type": "integer", "multipleOf": 16, "default": 0},
+            "integer, a multiple of 16, default 0",
+        ),
+        ({"type": ["string", "null"], "maxLength": 5}, "string or null, at most 5 characters"),
+        ({"type": "string", "format": "date-time"}, "string, date-time"),
+        ({"type": "string", "format": "decimal"}, "string"),
+        ({}, "any value"),
+        (LETTERS, "one of a, b"),
+        ({"type": "array", "items": LETTERS}, "any of a, b"),
+        ({"type": "array", "items": {"type": "integer"}}, "list of integer"),
+        ({"type": ["array", "null"], "items": RUN}, "list of Run"),
+        ({"type": "object", "additionalProperties": {"type": "number"}}, "object of number"),
+        ({"type": "object", "additionalProperties": RUN}, "object of Run"),
+        ({"type": "object", "additionalProperties": True}, "object"),
+        (RUN, "Run"),
+        ({"$ref": "#/components/schemas/PaginatedRunList"}, "page of Run"),
+        ({"allOf": [RUN]}, "Run"),
+        ({"oneOf": [RUN, {"type": "null"}]}, "Run or null"),
+    ],
+)
+def test_the_page_of_the_api_says_in_words_what_may_stand_where(
+    schema: dict[str, Any], words: str
+) -> None:
+    described = {**schema, "description": "What it is.\n\n* `a` - first"}
+    [thing] = components({"components": {"schemas": {"Thing": {"properties": {"it": described}}}}})
+    [value] = thing.values
+    kind = value.kind
+    assert " ".join(filter(None, [kind.before, kind.component, kind.after])) == words
+    assert (value.name, value.text) == ("it", "What it is")
 
 
 def test_the_description_is_complete_and_a_page_shows_all_of_it(

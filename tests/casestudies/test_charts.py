@@ -61,7 +61,9 @@ def marks(chart: Chart) -> dict[str, tuple[Any, float]]:
 def test_declared_charts_come_first_in_their_order_then_the_other_series(run: Run) -> None:
     rows = [measured(run, "product speed", "ours", 2.0)]
     curves = [a_curve("size by time", "ours"), a_curve("size by share", "ours")]
-    found = charts(run, rows, curves)
+    nothing = Curve(name="size by share", variant="theirs", points=[])
+    found = charts(run, rows, [*curves, nothing])
+    assert [len(chart.traces) for chart in found] == [1, 1, 1]
     assert [(chart.title, chart.look_for) for chart in found] == [
         ("Product speed", BARS.look_for),
         ("Size by share", CURVES.look_for),

@@ -3,6 +3,7 @@
 import copy
 import re
 import time
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casestudies.dashboards.charts.efficiency import efficient, efficient_by
+from casestudies.dashboards.charts.figures import chart
 from casestudies.dashboards.comparability import group_of
 from casestudies.dashboards.metrics import shared
-from casestudies.dashboards.objectives import told_by
+from casestudies.dashboards.objectives import NOTE, told_by
 from casestudies.lab.catalogue import STUDIES
 from casestudies.lab.contract import Study
 from casestudies.lab.metrics import PERPLEXITY, Metric
@@ -81,6 +83,31 @@ def test_a_code_of_a_rounded_model_has_the_quality_of_that_model() -> None:
     )
     [point] = board("study=qmoe").plots[0].points
     assert (point.variant, point.x, point.y) == ("gptq, rans", 0.9, 0.02)
+
+
+@pytest.mark.django_db
+def test_a_line_parts_what_is_efficient_from_what_is_worse_on_both_axes() -> None:
+    measured_run()
+    [drawing_of, *_] = board().charts
+    assert [t.name for t in drawing_of.traces] == [
+        "magnitude",
+        "wanda",
+        "sparsegpt",
+        "Pareto-efficient",
+    ]
+    assert [mark.hollow for t in drawing_of.traces[:-1] for mark in t.marks] == [False, True, False]
+    front = drawing_of.traces[-1]
+    # The shorter time, then along its row to where the better quality begins.
+    assert ([(mark.x, mark.y) for mark in front.marks], front.step) == ([(2, 26), (15, 1.5)], "hv")
+    [plot, *_] = board().plots
+    more_is_better = chart(replace(plot, better="higher is better"), ["wanda"])
+    assert more_is_better.traces[-1].step == "vh"
+
+
+@pytest.mark.django_db
+def test_a_single_efficient_variant_makes_no_line() -> None:
+    a_finished_run(measured=[("perplexity ratio", "wanda", 2.0), ("compression time", "wanda", 3)])
+    assert [trace.name for trace in board().charts[0].traces] == ["wanda"]
 
 
 # What is comparable
@@ -156,11 +183,11 @@ def test_runs_drawn_together_on_request_say_so_on_the_page_and_in_the_chart(
     assert "not comparable" not in board("together=1").charts[0].x_note
     measured_run(1, hardware=GPU)
     assert "Not comparable, drawn together on request." in page(client, "together=1")
-    for chart in board("together=1").charts:
-        assert "not comparable" in figure(chart)["layout"]["xaxis"]["title"]["text"]
-        assert "not comparable" in drawing(chart)
-    for chart in board().charts:
-        assert "not comparable" not in str(figure(chart)) + drawing(chart)
+    for each in board("together=1").charts:
+        assert "not comparable" in figure(each)["layout"]["xaxis"]["title"]["text"]
+        assert "not comparable" in drawing(each)
+    for each in board().charts:
+        assert "not comparable" not in str(figure(each)) + drawing(each)
 
 
 @pytest.mark.django_db
@@ -329,8 +356,8 @@ def test_what_a_study_says_of_measured_values_is_not_said_of_ratios(client: Clie
 @pytest.mark.django_db
 def test_every_point_names_its_run_its_hardware_and_its_date(client: Client) -> None:
     run = measured_run()
-    for chart in board().charts:
-        for row in chart.rows:
+    for each in board().charts:
+        for row in each.rows:
             assert f'href="/runs/{run.pk}/"' in row[0]
             assert row[-3:-1] == [run.hardware, "2026-03-01 12:00 UTC"]
     assert f'<td><a href="/runs/{run.pk}/">run {run.pk}</a></td><td>wanda</td>' in page(client)
@@ -360,6 +387,8 @@ def test_studies_share_an_axis_only_where_metric_and_unit_are_the_same(client: C
     assert "perplexity" in names
     assert "compound compression" not in names
     measured_run(0)
+    assert NOTE not in page(client)
+    assert NOTE in page(client, "study=all")
     assert "choose its axes" in page(client, "study=all")
     assert "choose its axes" not in page(client, "study=all&x=peak+memory&y=perplexity")
 

@@ -50,6 +50,7 @@ def test_a_page_and_its_news_together_show_every_line_once(client: Client) -> No
     say(run, "log", text="line 3;")
     told = news(run, client, after=said[-1].pk)["lines"]
     assert [(page + told).count(f"line {n};") for n in range(4)] == [1, 1, 1, 1]
+    assert page.index("line 0;") < page.index("line 1;") < page.index("line 2;")
 
 
 def test_more_than_one_answer_holds_comes_with_the_next(

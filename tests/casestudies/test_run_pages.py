@@ -59,8 +59,11 @@ def test_the_page_of_a_run_in_any_state_names_it(client: Client, state: str) -> 
 
 def test_a_run_that_waits_has_a_place_and_says_when_no_worker_is_there(client: Client) -> None:
     first, second = a_run(), a_run(created=NOON + timedelta(seconds=1))
+    third = a_run(created=second.created)
     a_run(device=Device.CUDA)
+    a_run(state=State.RUNNING, heartbeat=timezone.now())
     assert "Next in the queue" in page_of(first, client)
+    assert "2 runs wait for the same kind of device before it" in page_of(third, client)
     page = page_of(second, client)
     assert "1 run waits for the same kind of device before it" in page
     assert "manage.py worker --queues cpu" in page
@@ -155,6 +158,7 @@ def test_energy_and_clocks_are_shown_where_the_machine_tells_them(client: Client
     page = page_of(run, client)
     assert "<dt>Energy</dt><dd>whole GPU (NVML) 12,345 J</dd>" in page
     assert "clock 1,980 MHz" in page
+    assert "memory 16.0 GiB" in page
     assert "<dt>Energy</dt>" not in page_of(a_finished_run(), client)
 
 
@@ -266,6 +270,23 @@ def test_hostile_words_are_shown_not_obeyed(client: Client) -> None:
     log = client.get(f"/runs/{run.pk}/log.txt")
     assert log["Content-Type"].startswith("text/plain")
     assert HOSTILE in log.getvalue().decode()
+
+
+def test_the_log_has_the_words_of_all_that_was_said_but_numbers(client: Client) -> None:
+    run = going_on()
+    say(run, "started", environment={"processor": "Größe"})
+    say(run, "progress", done=0.1, stage="wanda", step="")
+    say(run, "measurement", metric="sparsity", variant="w", value=1, unit="", n=1, spread=None)
+    say(run, "point", series="perplexity by sparsity", variant="w", x=0.5, y=1.0)
+    say(run, "log", text="Calibrating")
+    log = client.get(f"/runs/{run.pk}/log.txt").getvalue().decode()
+    lines = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (.*)\n", log, re.MULTILINE)
+    assert lines == [
+        'started: {"environment": {"processor": "Größe"}}',
+        "progress: 0.1 wanda",
+        "log: Calibrating",
+    ]
+    assert log.count("\n") == 3
 
 
 def test_the_number_of_queries_does_not_depend_on_what_the_run_said(client: Client) -> None:

@@ -342,10 +342,13 @@ def test_one_cancels_all_of_one_s_own_sweep_and_a_keeper_any() -> None:
         [going] = swept([0.5], State.RUNNING, sweep, heartbeat=timezone.now())
         waiting = swept([0.7, 0.9], State.QUEUED, sweep)
         other = a_run(owner=owner)
-        for nobody in (Client(), Client()):
-            assert nobody.post(f"/sweeps/{sweep.pk}/cancel/").status_code == 403
-            nobody.force_login(stranger)
-            assert "Cancel all" not in nobody.get(f"/sweeps/{sweep.pk}/").text
+        other_one = Client()
+        for reason in ("Sign in first", "Only the person who started this"):
+            refused = other_one.post(f"/sweeps/{sweep.pk}/cancel/")
+            assert refused.status_code == 403
+            assert reason in refused.text
+            other_one.force_login(stranger)
+            assert "Cancel all" not in other_one.get(f"/sweeps/{sweep.pk}/").text
         assert post(b"", stranger, f"{SWEEPS}{sweep.pk}/cancel/").status_code == 403
         own = Client()
         own.force_login(person)

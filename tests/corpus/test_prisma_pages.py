@@ -327,10 +327,18 @@ def test_too_many_requests_are_told_when_to_come_back(client: Client, review: No
     def costly(request: object) -> HttpResponse:
         return HttpResponse("ok")
 
-    request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.1")
-    statuses = [costly(request).status_code for _ in range(5)]
-    assert 429 in statuses
-    assert statuses.count(200) >= 2
+    def statuses(*addresses: str) -> list[int]:
+        asked = (RequestFactory().get("/", REMOTE_ADDR=address) for address in addresses)
+        return [costly(request).status_code for request in asked]
+
+    assert statuses(*["192.0.2.1"] * 3, "::ffff:192.0.2.1") == [200, 200, 429, 429]
+    refused = costly(RequestFactory().get("/", REMOTE_ADDR="192.0.2.1"))
+    assert 0 < int(refused["Retry-After"]) <= 60
+    assert "Try again in" in words(refused)
+    assert statuses("192.0.2.2") == [200], "another address"
+    own = [f"2001:db8:0:1:{part}::1" for part in ("1", "2", "ffff")]
+    assert statuses(*own, "2001:db8:0:2::1") == [200, 200, 429, 200], "a network has 64 bits"
+    assert statuses("", "unknown", "") == [200, 200, 429], "who is not known counts together"
 
 
 def test_an_image_over_a_limit_is_a_400_that_says_what_to_do(

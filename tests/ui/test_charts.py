@@ -152,6 +152,7 @@ def test_a_tick_says_at_what_date_it_stands(values: list[datetime]) -> None:
         ([12, 100_000], ["100", "1,000", "10,000", "100,000"]),
         ([0.02, 1.2], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]),
         ([0, 3e6], ["0", "500,000", "1M", "1.5M", "2M", "2.5M", "3M"]),
+        ([NOON, NOON + timedelta(minutes=30)], ["1 Mar 12:05", "1 Mar 12:10", "1 Mar 12:30"]),
         ([NOON, NOON + timedelta(days=2)], ["2 Mar 00:00", "2 Mar 12:00", "3 Mar 00:00"]),
         ([NOON, NOON + timedelta(days=700)], ["Jul 2026", "Jan 2027", "Jul 2027", "Jan 2028"]),
     ],
@@ -166,6 +167,18 @@ def test_only_values_that_could_not_be_told_apart_make_an_axis_logarithmic() -> 
     assert kind_of([0, 1e6]) == "linear"
     assert kind_of([]) == "linear"
     assert kind_of([NOON, NOON]) == "date"
+
+
+@pytest.mark.parametrize(
+    ("value", "around"), [(50.0, 5.0), (-50.0, 5.0), (1e9, 1e8), (0.5, 0.05), (0.0, 1.0)]
+)
+def test_a_single_value_stands_in_the_middle_of_what_is_near_it(
+    value: float, around: float
+) -> None:
+    scale = scale_for([value])
+    ends = [scale.share(at) for at in (value - around, value, value + around)]
+    assert ends == pytest.approx([0, 0.5, 1])
+    assert len(scale.ticks) > 3
 
 
 def test_what_has_a_length_begins_at_zero() -> None:
@@ -264,7 +277,18 @@ def test_names_of_bars_in_the_figure_stand_just_above_their_own_bar() -> None:
         assert bottom < name <= bar - half
         assert bar - half - name < name - bottom, "it is nearer to its own bar"
         bottom = bar + half
-    assert bottom < last
+    assert bottom < last <= bars["y"][-1] + 0.5
+
+
+@pytest.mark.parametrize("kind", ["dots", "bars"])
+def test_a_figure_grows_by_the_room_of_a_row_with_each(kind: Any) -> None:
+    heights = [
+        figure(chart(kind=kind, traces=[Trace("it", [Mark(1)])] * n))["layout"]["height"]
+        for n in (1, 2, 3)
+    ]
+    assert heights[1] - heights[0] == heights[2] - heights[1]
+    assert 40 < heights[1] - heights[0] < 50, "a name has up to two lines"
+    assert heights[0] > 80, "there is an axis too"
 
 
 def test_an_axis_of_the_figure_is_marked_within_decades_and_shows_a_moment() -> None:
@@ -357,6 +381,8 @@ def test_a_whisker_reaches_from_its_low_to_its_high_end(kind: str) -> None:
     alone = chart(kind=kind, traces=[Trace("it", marks[:1])])
     scale = alone.across if kind == "dots" else alone.up
     assert 0 < scale.share(1) < scale.share(4) < 1
+    if kind == "lines":
+        assert alone.across.share(2) == pytest.approx(0.5), "what is measured up is not one across"
     error = figure(drawn)["data"][0]["error_x" if kind == "dots" else "error_y"]
     assert (error["arrayminus"][0], error["array"][0]) == (1, 2)
 
@@ -510,6 +536,9 @@ def test_traces_of_one_name_share_one_entry_of_the_legend() -> None:
     drawn = chart(kind="lines", traces=traces)
     assert [trace.name for trace in drawn.legend] == ["a", "b"]
     assert [trace["showlegend"] for trace in figure(drawn)["data"]] == [True, True, False]
+    layout = figure(drawn)["layout"]
+    assert layout["showlegend"], "also of a single trace"
+    assert 1 < layout["legend"]["y"] < 1.1, "it stands just above the axes"
 
 
 def test_thirty_six_variants_look_different() -> None:
