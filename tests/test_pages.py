@@ -9,9 +9,11 @@ from django.urls import resolve
 from pybtex.database import parse_string
 
 from reviewapp.corpus.models import Review
+from reviewapp.limits import pages
 from reviewapp.limits.counting import seconds_to_wait
 from reviewapp.limits.models import Count
 from reviewapp.limits.pages import EXPORTS_PER_MINUTE, counted_as
+from reviewapp.limits.turns import Turns
 from reviewapp.wsgi import application
 from tests.casestudies.making import a_finished_run
 from tests.edge.addresses import every_address
@@ -98,6 +100,23 @@ def test_no_file_that_costs_much_is_without_a_limit(client: Client, review: Revi
     Count.objects.update(n=EXPORTS_PER_MINUTE)
     answered = {address: client.get(address).status_code for address in addresses}
     assert answered == dict.fromkeys(addresses, 429)
+
+
+def test_what_makes_a_file_of_many_records_waits_for_its_turn(
+    client: Client, review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "long_files", Turns(running=1, waiting=0))
+    of_one = re.compile(r"^/(prisma|runs)/|/frantar2023sparsegpt/")
+    addresses = [
+        address
+        for address in every_address(a_finished_run().pk)
+        if re.search(r"export|\.csv$", address) and not of_one.search(address)
+    ]
+    assert len(addresses) > 7
+    with pages.long_files.turn(seconds=0):
+        answered = {address: client.get(address).status_code for address in addresses}
+        assert client.post("/contributions/import/").status_code == 503
+    assert answered == dict.fromkeys(addresses, 503)
 
 
 @pytest.mark.parametrize("address", ["/", "/about/", "/prisma/", "/api/v1/prisma/"])

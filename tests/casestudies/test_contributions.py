@@ -149,7 +149,10 @@ def test_undoing_leaves_all_that_is_not_of_it(file, review: Review) -> None:
         ({"result.environment.device": "cpu"}, "gpu: it does not go with the device cpu"),
         ({"result.environment.gpu": None}, "gpu: it does not go with the device cuda"),
         ({"result.environment.python": "x" * 201}, "result.environment.python: "),
-        ({"result.environment.processor": "a\u202eb"}, "processor: .* that are not shown"),
+        (
+            {"result.environment.processor": "a\u202eb"},
+            "result.environment.processor: it has characters that",
+        ),
         ({"result.verdict": "\x1b[2J"}, "result.verdict: it has characters that are not shown"),
         ({"result.measurements.0.value": "1e999"}, "result.measurements.0.value: "),
         ({"result.measurements.0.value": 10**400}, "result.measurements.0.value: "),

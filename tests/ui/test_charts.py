@@ -251,6 +251,8 @@ def test_the_figure_tells_traces_and_marks_apart_as_the_drawing_does() -> None:
     assert dots["data"][0]["marker"]["symbol"] == ["circle", "circle-open"]
     assert bars["data"][0]["marker"]["pattern"]["shape"] == ["", "/"]
     assert [trace["mode"] for trace in lines["data"]] == ["lines+markers", "lines"]
+    assert [trace["line"]["dash"] for trace in lines["data"]] == ["dash", "dot"]
+    assert [trace["line"]["shape"] for trace in lines["data"]] == ["linear", "hv"]
     unjoined = figure(chart(kind="lines", traces=[Trace("it", [Mark(1, 1)])]))
     assert unjoined["data"][0]["mode"] == "markers"
 
@@ -334,6 +336,7 @@ def test_marks_grid_lines_and_the_line_that_joins_them_agree_on_each_place() -> 
     ticks = {text.text: float(text.get("y", "")) - 4 for text in of_class(svg, "end")}
     assert [y for _, y in places] == pytest.approx([ticks[str(mark.y)] for mark in marks])
     assert ticks["5"] < ticks["2"] < ticks["1"]
+    assert {at(text, "dx") < 0 for text in of_class(svg, "end")} == {True}, "left of the axis"
     across = {text.text: at(text, "x") for text in of_class(svg, "middle")}
     assert [x for x, _ in places] == [across[str(mark.x)] for mark in marks]
     vertical = [line for line in grid(svg).iter("line") if line.get("x1")]
