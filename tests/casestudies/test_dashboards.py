@@ -305,6 +305,8 @@ def test_values_relative_to_a_baseline_are_divided_by_its_own_in_the_same_run(
         "sparsegpt": (1.5, 19.5),
     }
     assert over_time.y.label == "perplexity, relative to dense (x)"
+    headers = [board(f"y=perplexity{query}").charts[0].header for query in ("", "&baseline=dense")]
+    assert ["Measured" in header for header in headers] == [False, True]
     assert "1 run has no perplexity of “dense”" in page(client, "y=perplexity&baseline=dense")
 
 
@@ -424,6 +426,18 @@ def test_across_studies_each_objective_shows_what_each_gained_over_its_own_basel
     }
 
 
+@pytest.mark.django_db
+def test_a_factor_is_drawn_beside_the_line_of_its_own_baseline() -> None:
+    run = measured_run()
+    each = next(one for one in board("study=all").charts if one.title == "Cost")
+    assert (each.kind, each.reference) == ("dots", 1)
+    [row] = each.traces
+    [mark] = row.marks
+    assert row.name == "0.1333 x · SparseGPT, sparsegpt: compression time, beside magnitude"
+    assert mark.x == pytest.approx(2 / 15)
+    assert (mark.label[1], mark.href) == ("0.1333 x", run.get_absolute_url())
+
+
 def test_no_study_tells_its_result_by_what_has_no_direction() -> None:
     for study in STUDIES.values():
         assert told_by(study), study.slug
@@ -440,6 +454,7 @@ def test_studies_with_other_models_are_drawn_together_only_on_request() -> None:
     asked = "study=all&x=peak+memory&y=perplexity"
     assert drawn(asked) == {one.pk}
     assert drawn(f"{asked}&together=1") == {one.pk, other.pk}
+    assert board(asked).plots[0].title == "Perplexity against peak memory, all studies"
     variants = {point.variant for point in board(f"{asked}&together=1").plots[0].points}
     assert variants == {"SparseGPT: dense", "QMoE: trained"}
 

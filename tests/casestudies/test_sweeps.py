@@ -248,6 +248,8 @@ def test_the_page_tells_each_value_with_its_result_or_that_there_is_none(client:
     assert "Without a result: 0.5 (failed), 0.9 (queued)." in words
     assert 'http-equiv="refresh"' in page
     [chart] = charts(sweep_now(sweep))
+    assert "Perplexity ratio: lower is better." in chart.note
+    assert "It is timed" not in chart.note
     lines = {trace.name: [(mark.x, mark.y) for mark in trace.marks] for trace in chart.traces}
     assert lines == {"wanda": [(0.3, 3.0), (0.7, 3.0)], "sparsegpt": [(0.3, 1.3), (0.7, 1.7)]}
     assert [row[:3] for row in chart.rows] == [

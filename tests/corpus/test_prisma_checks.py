@@ -62,6 +62,7 @@ def test_a_filled_diagram_satisfies_every_relation_of_an_updated_v2_template():
         ("E13", {"total_studies_ma": 101}, "(101) > Total studies included in review (100)"),
         ("E14", {"records_excluded": 534}, "Records excluded (534) > Records screened (533)"),
         ("E15", {"dbr_assessed": 92}, "50 + 43 > 92 assessed"),
+        ("E15", {"other_assessed": 11}, "12 > 11 assessed"),
     ],
 )
 def test_a_broken_relation_is_reported_with_its_numbers_and_not_repaired(code, numbers, detail):
@@ -103,6 +104,8 @@ def test_a_sum_with_an_unreported_part_can_only_decide_one_way():
 
 
 def test_overlapping_reasons_are_seen_in_a_single_column():
+    other = {"other_excluded": listed(("Abstract only", 12)), **declared(other_assessed=11).entries}
+    assert results(Flow(other), "new-v1")["E15"].result == "not applicable"
     reasons = {"dbr_excluded": listed(("No access", 80), ("Off topic", 20))}
     flow = Flow({**FIGURE_ONE.entries, **reasons})
     found = results(flow, "new-v1")["E15"]

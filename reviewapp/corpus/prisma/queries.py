@@ -119,8 +119,8 @@ def _presentation(
     return Presentation(
         labels,
         unreported=unreported,
-        totals=options.get("totals", False),
-        screening_reasons=options.get("screening_reasons", False),
+        totals=options["totals"],
+        screening_reasons=options["screening_reasons"],
     )
 
 
