@@ -27,20 +27,20 @@ from casestudies.runs.annotating import IN_NOTE, IN_TAG, normalised
 from casestudies.runs.starting import models_for
 from casestudies.runs.sweeping import FEWEST_VALUES, MOST_VALUES
 from casestudies.studies.results import answered_claims
-from reviewapp.rest.records import Address, Page, Record
+from reviewapp.rest.records import Address, Answer, Page, Record
 from taxonomy.choices import Origin, Status
 from taxonomy.claims.records import StatedClaimSerializer
 
 MEASURED = ("metric", "variant", "settings", "value", "unit", "n", "spread")
 
 
-class RunMeasurementSerializer(serializers.ModelSerializer[Measurement]):
+class RunMeasurementSerializer(Answer[Measurement]):
     """The median of `n` values of one metric; `spread` is their interquartile range.
 
     `settings` are the study's conditions under which it was measured, by name.
     """
 
-    settings = serializers.DictField(read_only=True)
+    settings = serializers.DictField()
 
     class Meta:
         model = Measurement
@@ -51,19 +51,19 @@ class RunMeasurementSerializer(serializers.ModelSerializer[Measurement]):
 class MeasurementSerializer(RunMeasurementSerializer):
     """A measurement with its run: what was asked for, on what hardware, from which commit."""
 
-    run_label = serializers.CharField(source="run.label", read_only=True)
+    run_label = serializers.CharField(source="run.label")
     run_origin = serializers.ChoiceField(
-        Origin.choices, source="run.origin", read_only=True, help_text="Where its run was made"
+        Origin.choices, source="run.origin", help_text="Where its run was made"
     )
-    study = serializers.CharField(source="run.study", read_only=True)
-    preset = serializers.CharField(source="run.preset", read_only=True)
-    device = serializers.CharField(source="run.device", read_only=True)
-    hardware = serializers.CharField(source="run.hardware", read_only=True)
-    finished = serializers.DateTimeField(source="run.finished", read_only=True)
-    seed = serializers.IntegerField(source="run.seed", read_only=True)
-    parameters = serializers.DictField(source="run.parameters", read_only=True)
-    commit = serializers.CharField(source="run.commit", read_only=True, allow_null=True)
-    environment = serializers.DictField(source="run.environment", read_only=True)
+    study = serializers.CharField(source="run.study")
+    preset = serializers.CharField(source="run.preset")
+    device = serializers.CharField(source="run.device")
+    hardware = serializers.CharField(source="run.hardware")
+    finished = serializers.DateTimeField(source="run.finished")
+    seed = serializers.IntegerField(source="run.seed")
+    parameters = serializers.DictField(source="run.parameters")
+    commit = serializers.CharField(source="run.commit", allow_null=True)
+    environment = serializers.DictField(source="run.environment")
     page = Page(source="run.get_absolute_url")
 
     class Meta:
@@ -91,29 +91,27 @@ class RunSerializer(Record[Run]):
     """A run as it stands; null is what it has not got, or not yet."""
 
     url = Address("api-run", source="pk")
-    label = serializers.CharField(read_only=True)  # type: ignore[assignment]
-    parameters = serializers.DictField(read_only=True)
+    label = serializers.CharField()  # type: ignore[assignment]
+    parameters = serializers.DictField()
     owner = serializers.SlugRelatedField[Any](
         "username", read_only=True, allow_null=True, help_text="Who started it"
     )
-    origin = serializers.ChoiceField(Origin.choices, read_only=True, help_text="Where it was made")
+    origin = serializers.ChoiceField(Origin.choices, help_text="Where it was made")
     contributor = serializers.CharField(
         source="contribution.contributor",
-        read_only=True,
         default=None,
         allow_null=True,
         help_text="Who contributed it: it was not measured by this site",
     )
     accepted = serializers.BooleanField(
         source="contribution.is_accepted",
-        read_only=True,
         default=None,
         allow_null=True,
         help_text="Of a contributed run: whether it was accepted, so that it may decide",
     )
-    tags = serializers.ListField(child=serializers.CharField(), read_only=True)
+    tags = serializers.ListField(child=serializers.CharField())
     sweep = serializers.IntegerField(
-        source="sweep_id", read_only=True, allow_null=True, help_text="Number of its sweep"
+        source="sweep_id", allow_null=True, help_text="Number of its sweep"
     )
     page = Page()
 
@@ -159,7 +157,7 @@ class SweepSerializer(Record[Sweep]):
     `values` are those of the parameter, each of a run; null is what there is not.
     """
 
-    values = serializers.ListField(read_only=True)
+    values = serializers.ListField()
     runs = serializers.PrimaryKeyRelatedField[Any](many=True, read_only=True)
     owner = serializers.SlugRelatedField[Any](
         "username", read_only=True, allow_null=True, help_text="Who started it"
@@ -202,9 +200,9 @@ class RunDetailSerializer(RunSerializer):
     """A run with its result."""
 
     command = serializers.SerializerMethodField()
-    environment = serializers.DictField(read_only=True)
-    measurements = RunMeasurementSerializer(many=True, read_only=True)
-    series = CurveSerializer(many=True, read_only=True)
+    environment = serializers.DictField()
+    measurements = RunMeasurementSerializer(many=True)
+    series = CurveSerializer(many=True)
 
     class Meta(RunSerializer.Meta):
         fields = (*RunSerializer.Meta.fields, "command", "environment", "measurements", "series")

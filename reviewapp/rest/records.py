@@ -9,7 +9,18 @@ from rest_framework import serializers
 M = TypeVar("M", bound=Model)
 
 
-class Record(serializers.ModelSerializer[M]):
+class Answer(serializers.ModelSerializer[M]):
+    """A row of the database as it stands in answers: nobody sends one."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the fields, all of them only to be read."""
+        fields = super().get_fields()
+        for field in fields.values():
+            field.read_only, field.required = True, False
+        return fields
+
+
+class Record(Answer[M]):
     """A row of the database; a text that may be empty there is null here when it is."""
 
     def build_standard_field(

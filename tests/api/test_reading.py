@@ -536,6 +536,9 @@ def test_the_description_is_complete_and_a_page_shows_all_of_it(
                 assert f"<code>{parameter['name']}</code>" in html, path
     for name in described["components"]["schemas"]:
         assert f'id="thing-{name}"' in html or name.startswith("Paginated")
+    for name in ("Claim", "Measurement", "Publication", "Run", "RunDetail", "Sweep"):
+        fields = described["components"]["schemas"][name]["properties"].items()
+        assert [key for key, field in fields if not field.get("readOnly")] == [], name
     assert "curl -X POST http://testserver/api/v1/runs/1/cancel/" in html
     assert "curl &#x27;http://testserver/api/v1/claims/?strategy=pruning" in html
     assert client.get(f"{V1}schema/?format=yaml")["Content-Type"].startswith("application/yaml")

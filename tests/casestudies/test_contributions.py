@@ -253,6 +253,12 @@ def test_only_who_may_imports_undoes_and_accepts(client: Client) -> None:
             .partition("</main")[0]
         )
 
+    no_longer = a_person("no longer an importer")
+    earlier = contributed(a_record(**{"result.seed": 3}), person=no_longer)
+    client.force_login(no_longer)
+    assert client.post(f"{earlier.get_absolute_url()}undo/").status_code == 403
+    keeping.undo(earlier)
+
     client.force_login(a_person("importer", "add_contribution"))
     page = post(client, content)
     assert "1 run imported" in page.content.decode()

@@ -405,6 +405,14 @@ def test_deleting_asks_first_and_takes_all_of_the_run() -> None:
     assert not Run.objects.filter(pk=run.pk).exists()
 
 
+def test_who_may_no_longer_start_runs_deletes_none_of_their_own() -> None:
+    client, person = after_signing_in()
+    run = a_finished_run(owner=person)
+    assert client.post(f"/runs/{run.pk}/delete/").status_code == 403
+    assert "Delete…" not in page_of(run, client)
+    assert Run.objects.filter(pk=run.pk).exists()
+
+
 def test_neither_a_run_that_goes_on_nor_a_reference_run_can_be_deleted() -> None:
     client, person = after_signing_in("add_run", "delete_run")
     assert client.post(f"/runs/{going_on(owner=person).pk}/delete/").status_code == 409

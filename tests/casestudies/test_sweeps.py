@@ -250,6 +250,8 @@ def test_the_page_tells_each_value_with_its_result_or_that_there_is_none(client:
     [chart] = charts(sweep_now(sweep))
     assert "Perplexity ratio: lower is better." in chart.note
     assert "It is timed" not in chart.note
+    assert (chart.x_label, chart.y_label[:16]) == ("sparsity", "perplexity ratio")
+    assert len({(trace.style, trace.line) for trace in chart.traces}) == 2
     lines = {trace.name: [(mark.x, mark.y) for mark in trace.marks] for trace in chart.traces}
     assert lines == {"wanda": [(0.3, 3.0), (0.7, 3.0)], "sparsegpt": [(0.3, 1.3), (0.7, 1.7)]}
     assert [row[:3] for row in chart.rows] == [
@@ -281,7 +283,7 @@ def test_values_that_are_no_numbers_are_rows_and_what_is_not_run_draws_nothing(
     assert "No run has a result" in client.get(f"/sweeps/{sweep.pk}/").text
     swept(["4"], State.SUCCEEDED, sweep)
     [chart] = charts(sweep_now(sweep))
-    assert chart.kind == "dots"
+    assert (chart.kind, chart.x_label[:16], chart.y_label) == ("dots", "perplexity ratio", "")
     assert [trace.name for trace in chart.traces] == ["4: wanda", "4: sparsegpt"]
     gone = a_sweep("gone", "alpha")
     a_run("gone", State.CANCELLED, sweep=gone, parameters={"alpha": "<i>"})
