@@ -102,6 +102,21 @@ def test_no_file_that_costs_much_is_without_a_limit(client: Client, review: Revi
     assert answered == dict.fromkeys(addresses, 429)
 
 
+def test_citations_are_offered_again_without_what_the_review_does_not_count(
+    client: Client, review: Review
+) -> None:
+    def offered(address: str, files: str = "/publications/") -> list[str]:
+        page = unescape(client.get(address).content.decode())
+        return re.findall(rf'href="{files}export\.([^"]*)"', page)
+
+    formats = ["csv", "json", "bib", "ris", "csl.json"]
+    assert offered("/publications/") == [*formats, *(f"{one}?counted=yes" for one in formats)]
+    counted = [f"{one}?q=sparse&counted=yes" for one in formats]
+    assert offered("/publications/?q=sparse") == [*(f"{one}?q=sparse" for one in formats), *counted]
+    assert offered("/publications/?q=sparse&counted=yes") == counted
+    assert offered("/frameworks/", "/frameworks/") == ["csv", "json"]
+
+
 def test_what_makes_a_file_of_many_records_waits_for_its_turn(
     client: Client, review: Review, monkeypatch: pytest.MonkeyPatch
 ) -> None:

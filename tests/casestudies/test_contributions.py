@@ -89,6 +89,7 @@ def test_a_file_of_several_records_comes_in_whole_and_once(file) -> None:
     for run, record in zip(contribution.runs.order_by("pk"), [a_record(), second], strict=True):
         assert run.result.model_dump(mode="json") == record["result"]
         assert (run.origin, run.hardware, run.owner) == ("contributed", "Example GPU", None)
+        assert (run.done, run.state) == (1, "succeeded")
 
     assert imported(path).count("is here already: contributed run") == 2
     third = a_record(**{"result.seed": 2})

@@ -188,12 +188,13 @@ def test_the_form_has_no_field_that_a_parameter_of_a_study_would_replace() -> No
 
 
 def test_a_token_starts_the_sweep_that_is_asked_for(ada: User) -> None:
-    response = post({**ASKED, "note": "Why?", "tags": ["One  Tag", "one tag"], "seed": 7}, ada)
+    note = f"Why {'x' * 1996}"  # as long as one may be
+    response = post({**ASKED, "note": note, "tags": ["One  Tag", "one tag"], "seed": 7}, ada)
     assert response.status_code == 201
     sweep = Sweep.objects.get()
     assert response["Location"] == f"http://testserver{SWEEPS}{sweep.pk}/"
     body = response.json()
-    assert (body["parameter"], body["values"], body["note"]) == ("sparsity", [0.3, 0.5], "Why?")
+    assert (body["parameter"], body["values"], body["note"]) == ("sparsity", [0.3, 0.5], note)
     assert (body["unfinished"], body["succeeded"]) == (2, 0)
     assert body == Client().get(response["Location"]).json()
     assert Client().get(SWEEPS).json()["results"] == [body]
