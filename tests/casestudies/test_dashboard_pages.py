@@ -75,6 +75,8 @@ def test_the_address_leaves_out_defaults_and_survives_a_round_trip() -> None:
     assert read_selection(QueryDict("study=sparsegpt&x=compression+time&unknown=1")).url == (
         "/dashboards/"
     )
+    for slug in (*list(STUDIES)[1:], "all"):
+        assert read_selection(QueryDict(f"study={slug}")).url == f"/dashboards/?study={slug}"
     asked = "hardware=A&device=cpu&preset=quick&runs=own&x=sparsity&y=perplexity&baseline=dense"
     asked += "&curve=reconstruction+error+by+layer&group=0123456789&together=1"
     selection = read_selection(QueryDict(asked))

@@ -308,6 +308,9 @@ def test_values_relative_to_a_baseline_are_divided_by_its_own_in_the_same_run(
     headers = [board(f"y=perplexity{query}").charts[0].header for query in ("", "&baseline=dense")]
     assert ["Measured" in header for header in headers] == [False, True]
     assert "1 run has no perplexity of “dense”" in page(client, "y=perplexity&baseline=dense")
+    a_finished_run(measured=[("perplexity", "dense", 0.0), ("perplexity", "wanda", 1.0)])
+    shown = page(client, "y=perplexity&baseline=dense")
+    assert "2 runs have no perplexity of “dense” above zero to divide by." in shown
 
 
 @pytest.mark.django_db
@@ -318,6 +321,19 @@ def test_runs_follow_one_another_in_time_and_one_run_makes_no_line(client: Clien
     over_time = [p.run.pk for p in board().plots[1].points if p.variant == "wanda"]
     assert over_time == [first.pk, second.pk]
     assert "There is one run" not in page(client)
+
+
+@pytest.mark.django_db
+def test_the_curves_of_the_newest_run_stand_out_before_those_of_the_others() -> None:
+    measured_run(0)
+    told = "The newest run’s lines are solid, those of the others dashed."
+    assert told not in board().charts[-1].note
+    newest = measured_run(1)
+    curves = board().charts[-1]
+    assert told in curves.note
+    looks = {trace.marks[0].href: (trace.line, trace.faint) for trace in curves.traces}
+    assert looks.pop(newest.get_absolute_url()) == ("solid", False)
+    assert list(looks.values()) == [("dash", True)]
 
 
 @pytest.mark.django_db

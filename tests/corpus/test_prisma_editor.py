@@ -11,6 +11,9 @@ from hypothesis import given, settings
 
 from reviewapp.corpus.prisma.csv_file import TEMPLATE, read, write
 from reviewapp.corpus.prisma.editor import PrismaEdit, as_fields
+from reviewapp.corpus.prisma.views import EDITS_PER_MINUTE
+from reviewapp.limits.models import Count
+from reviewapp.limits.pages import EXPORTS_PER_MINUTE
 from tests.corpus.prisma_flows import FILLED, any_label, flows
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +144,21 @@ def test_an_image_that_cannot_be_is_told_beside_the_fields(client: Client, revie
     page = unescape(response.content.decode())
     assert "(50,000,000 pixels); the PDF and the SVG are sharp at any size" in page
     assert "number 299 of all, 1" in page, "what was typed stays"
+
+
+def test_a_diagram_may_be_changed_more_often_than_it_may_be_exported(
+    client: Client, review: None
+) -> None:
+    exported = {**SUMS, "export": "csv"}
+    assert client.post("/prisma/edit/", exported).status_code == 200
+    file = {"text": TEMPLATE.read_bytes().decode()}
+    assert client.post("/prisma/import/", file).status_code == 200
+    Count.objects.update(n=EXPORTS_PER_MINUTE)  # as if each had been asked for so often
+    assert client.post("/prisma/edit/", exported).status_code == 429
+    assert client.post("/prisma/import/", file).status_code == 429
+    assert client.post("/prisma/edit/", SUMS).status_code == 200
+    Count.objects.update(n=EDITS_PER_MINUTE)
+    assert client.post("/prisma/edit/", SUMS).status_code == 429
 
 
 def test_hostile_text_stays_text_in_page_link_and_file(client: Client, review: None) -> None:

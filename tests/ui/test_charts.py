@@ -26,7 +26,14 @@ from reviewapp.ui.charts import (
 )
 from reviewapp.ui.marks import key, percent
 from reviewapp.ui.plotly import figure
-from reviewapp.ui.scales import MOST_DECADES, MOST_TICKS, Value, kind_of, scale_for
+from reviewapp.ui.scales import (
+    MOST_DECADES,
+    MOST_TICKS,
+    Value,
+    kind_of,
+    logarithmic_axes,
+    scale_for,
+)
 from reviewapp.ui.svg import SMALL_HEIGHT, drawing, thumbnail
 
 EVIL = '"><script>alert(1)</script>&'
@@ -181,12 +188,28 @@ def test_a_single_value_stands_in_the_middle_of_what_is_near_it(
     assert len(scale.ticks) > 3
 
 
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([(1, 1), (2, 2)], ""),
+        ([(1, 1), (99, 2)], "The horizontal axis is logarithmic."),
+        ([(1, 1), (2, 99)], "The vertical axis is logarithmic."),
+        ([(1, 1), (99, 99)], "Both axes are logarithmic."),
+    ],
+)
+def test_it_is_said_which_axis_is_logarithmic(
+    points: list[tuple[Value, Value]], words: str
+) -> None:
+    assert logarithmic_axes(points) == words
+
+
 def test_what_has_a_length_begins_at_zero() -> None:
     bars = chart(kind="bars", traces=[Trace("a", [Mark(1)]), Trace("b", [Mark(1000)])])
     lengths = [float(bar.get("width", "")[:-1]) for bar in of_class(parsed(bars), "bar")]
     assert lengths[0] == pytest.approx(lengths[1] / 1000, abs=0.01)
     assert scale_for([1, 2], from_zero=True).share(0) == 0
     assert scale_for([-1, -2], from_zero=True).share(0) == 1
+    assert 0.9 < scale_for([0.1, 0.2], from_zero=True).share(0.2) < 1
     both = scale_for([-1, 2], from_zero=True)
     assert 0 < both.share(-1) < both.share(0) < both.share(2) < 1
 
