@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 
@@ -11,6 +11,7 @@ import pytest
 
 from reviewapp.limits.turns import Busy
 from reviewapp.rendering import renderer
+from reviewapp.rendering.scripts import EACH, script_of, sentence, undrawable
 from tests.waiting import alive, wait_until
 
 SECONDS_TO_END = 5
@@ -105,3 +106,49 @@ def test_a_renderer_that_is_killed_is_told_of() -> None:
         renderers()[0].kill()
         with pytest.raises(renderer.NotRendered, match="ended early"):
             rendered.result()
+
+
+def drawing_all_but(lacking: str, asked: list[str]) -> Callable[[str], bytes]:
+    """Return what draws a character; the lacking ones, and those for private use, as one box."""
+
+    def draw(character: str) -> bytes:
+        asked.append(character)
+        boxed = character in lacking or character >= "\U000f0000"
+        return b"a box" if boxed else character.encode()
+
+    return draw
+
+
+def test_of_each_script_that_no_font_has_the_first_character_is_told() -> None:
+    asked: list[str] = []
+    text = "aé\u3000语言 ✂ مدل\u200b א 语\U0010fffe"
+    assert undrawable(text, drawing_all_but("语言مد", asked)) == "语م\U0010fffe"
+    assert sorted(asked[1:]) == sorted("语✂مא\U0010fffe"), "what is there for all is not tried"
+    assert undrawable("语言", drawing_all_but("言", [])) == "言"
+    assert undrawable("é✂", drawing_all_but("", [])) == ""
+
+
+def test_of_very_many_characters_of_a_script_some_are_tried_and_the_next_script_is_too() -> None:
+    asked: list[str] = []
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 2 * EACH)))
+    assert undrawable(f"{many}م", drawing_all_but(f"{many[EACH:]}م", asked)) == "م"
+    assert len(asked) == 1 + EACH + 1
+    assert undrawable(many, drawing_all_but(many[EACH - 1], [])) == many[EACH - 1]
+
+
+def test_it_is_said_what_to_install_for_all_that_is_missing() -> None:
+    assert sentence("语م") == (
+        "No font here can draw Chinese characters (“语”) and Arabic (“م”): install the Debian"
+        " package fonts-noto-cjk fonts-noto-core on the server, or ask for the SVG, which keeps"
+        " them as text."
+    )
+    assert sentence("\U0010fffe").endswith(
+        "private use (“\U0010fffe”): ask for the SVG, which keeps them as text."
+    )
+    found = {character: script_of(character) for character in "✂😀ﾓＡ"}
+    assert [(script.name, script.package) for script in found.values()] == [
+        ("symbols", "fonts-noto-core"),
+        ("symbols", "fonts-noto-color-emoji"),
+        ("Japanese", "fonts-noto-cjk"),
+        ("full-width characters", "fonts-noto-cjk"),
+    ]
