@@ -226,6 +226,12 @@ def test_year_and_venue_are_those_of_the_version_that_is_cited() -> None:
     assert item["note"] == fields["note"]
 
 
+def test_a_list_says_of_a_publication_whose_it_is_and_when_it_appeared() -> None:
+    one, several = cited(authors=["Doe, Jane"]), cited(authors=["Doe, Jane", "Roe, R"])
+    assert (one.short_authors, several.short_authors) == ("Doe", "Doe et al.")
+    assert (gptq().published, gptq(published_month=None).published) == ("May 2023", "2023")
+
+
 def test_volume_number_and_pages_have_fields_of_their_own() -> None:
     fields = fields_of(article())
     assert fields["journal"] == "IEEE Transactions on Parallel and Distributed Systems"

@@ -247,12 +247,24 @@ def test_all_problems_are_told_at_once_with_their_lines():
         (b"\xff\xfe" + b"\x00\xd8" * 9, "is not text in UTF-16"),
         (TEMPLATE_BYTES + b"\r\n" + b"x" * 65536, "more than 65,536"),
         (TEMPLATE_BYTES + b'\r\n"open', "line 36: quotes do not match"),
+        (
+            TEMPLATE_BYTES.replace(b"screening.html,0", b"screening.html"),
+            "line 32: 7 cells instead",
+        ),
         (TEMPLATE_BYTES.decode() + "\ud800", "line 35: half of a character (surrogate)"),
         (template_with("duplicates", "9" * 5000), "is more than 999,999,999"),
     ],
 )
 def test_a_file_that_is_something_else_is_refused(data, problem):
     assert problem in problems(data)[0]
+
+
+@pytest.mark.parametrize(
+    ("n", "told"), [("x" * 39 + "y", "x" * 39 + "y"), ("x" * 40 + "y", "x" * 39 + "…")]
+)
+def test_a_long_text_is_told_by_its_beginning(n: str, told: str) -> None:
+    (problem,) = problems(template_with("duplicates", n))
+    assert f"“{told}” is not a whole number" in problem
 
 
 def test_longer_lists_than_a_page_can_show_are_refused():

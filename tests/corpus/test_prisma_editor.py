@@ -146,6 +146,13 @@ def test_an_image_that_cannot_be_is_told_beside_the_fields(client: Client, revie
     assert "number 299 of all, 1" in page, "what was typed stays"
 
 
+def test_what_is_taken_as_not_filled_in_is_told_with_its_field(
+    client: Client, review: None
+) -> None:
+    page = client.post("/prisma/edit/", {**SUMS, "duplicates": "XXX"}).content.decode()
+    assert "duplicates: “XXX” is taken as not filled in" in unescape(page)
+
+
 def test_a_diagram_may_be_changed_more_often_than_it_may_be_exported(
     client: Client, review: None
 ) -> None:
