@@ -154,8 +154,11 @@ def test_a_result_says_what_was_set_where_it_ran_and_how_to_repeat_it(client: Cl
 def test_energy_and_clocks_are_shown_where_the_machine_tells_them(client: Client) -> None:
     gpu = {"name": "Example GPU", "memory_bytes": 2**34, "clock_mhz": 1980.0}
     energy = {"gpu_joules": 12_345.4}
-    run = a_finished_run(environment={**ENVIRONMENT, "gpu": gpu, "energy": energy})
-    page = page_of(run, client)
+    for tf32, shown in ((False, "no"), (True, "yes")):
+        environment = {**ENVIRONMENT, "gpu": gpu, "energy": energy, "tf32": tf32}
+        run = a_finished_run(environment=environment, seed=int(tf32))
+        page = page_of(run, client)
+        assert f"<dt>TF32 in place of float32</dt><dd>{shown}</dd>" in page
     assert "<dt>Energy</dt><dd>whole GPU (NVML) 12,345 J</dd>" in page
     assert "clock 1,980 MHz" in page
     assert "memory 16.0 GiB" in page
