@@ -44,7 +44,6 @@ PAGES = [
     "/dashboards/",
     "/sign-in/",
 ]
-WITH_A_FORM = {"/prisma/edit/?database_results=983", "/case-studies/sparsegpt/", "/sign-in/"}
 
 
 def test_the_home_page_counts_what_is_there_and_says_how_sure_it_is(
