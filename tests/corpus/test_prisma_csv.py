@@ -172,6 +172,7 @@ def test_a_file_of_a_european_spreadsheet_has_its_country_s_numbers_and_says_how
         ("GPT-4, xxx; Scopus, NA", [("GPT-4", None), ("Scopus", None)]),
         ("Scopus, 120; Database 2, xxx", [("Scopus", 120)]),
         ("Reason1, 20", [("Reason1", 20)]),
+        ("Not an LLM: vision, speech", [("Not an LLM: vision, speech", None)]),
     ],
 )
 def test_the_number_of_an_item_stands_at_its_end(cell, items):

@@ -5,11 +5,13 @@ python -m tests.lab.numbers --write [STUDY ...]   what they find is right from n
 
 What is counted is the same on any machine; what is computed is so but for rounding, which some
 studies make more of; what is timed has an order of magnitude. Of a curve, that is the mean of its
-heights. Beside it stands what each preset needs, which no run tells.
+heights. Of a verdict a number that is timed is not written down, which `--write` knows from a
+second time. Beside it stands what each preset needs, which no run tells.
 """
 
 import json
 import math
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -36,11 +38,15 @@ NOTHING = 1e-3
 # So many times as long may take on another machine, or a busy one, what is timed.
 BUSY = 30
 LEAST_SHARE = 0.01
-# What was timed decides on these: which plan or cluster is best, what a deadline or a link bears.
+# In a verdict.
+NUMBER = re.compile(r"[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?")
+# What was timed decides on these, and on words of the verdict: which plan or cluster is best, what
+# a deadline or a link bears.
 DECIDED_BY_TIMES = {
     "auto-parallel": {"bytes sent"},
     "communication-compression": {"break-even link"},
     "phase-splitting": {"machines for prompts", "machines for tokens"},
+    "fault-tolerance": set(),
     "statistical-multiplexing": {
         "served in time",
         "highest load",
@@ -111,6 +117,11 @@ def steps(run: SmokeRun) -> int:
     return sum(isinstance(event, Progress) for event in run.events)
 
 
+def verdict(run: SmokeRun) -> tuple[str, list[str]]:
+    """Return the words of the verdict and the numbers between them."""
+    return NUMBER.sub("#", run.result.verdict), NUMBER.findall(run.result.verdict)
+
+
 def changes(study: Study, run: SmokeRun) -> list[str]:
     """Return in words what the run found otherwise than is written down.
 
@@ -133,7 +144,31 @@ def changes(study: Study, run: SmokeRun) -> list[str]:
     ]
     if said != written["steps"]:
         changed.append(f"said {written['steps']} times before how it goes on, {said} times now")
+    if same_text and study.slug not in DECIDED_BY_TIMES:
+        changed.extend(_otherwise(study, written["verdict"], run))
     return changed
+
+
+def _otherwise(study: Study, written: dict[str, Any], run: SmokeRun) -> list[str]:
+    """Return what the verdict says otherwise, but for numbers that are not written down."""
+    words, numbers = verdict(run)
+    if words != written["words"]:
+        return [f"“{written['words']}” before, “{words}” now"]
+    pairs = zip(written["numbers"], numbers, strict=True)
+    return [
+        f"{before} before, {now} now, in “{run.result.verdict}”"
+        for before, now in pairs
+        if before and not _reads_as(study, before, now)
+    ]
+
+
+def _reads_as(study: Study, before: str, now: str) -> bool:
+    one, other = (float(number.replace(",", "").replace("−", "-")) for number in (before, now))
+    last = 10.0 ** -len(before.partition("e")[0].partition(".")[2])
+    apart = ROUGHLY_APART if study.slug in ROUGH else APART
+    if "e" in before + now:
+        return max(one, other) <= NOTHING or _within(ORDER, one, other)
+    return math.isclose(one, other, rel_tol=apart, abs_tol=1.5 * last)
 
 
 def _text(result: Result) -> str | None:
@@ -199,6 +234,7 @@ def write(*slugs: str) -> None:
             "text": _text(run.result),
             "needs": needs(STUDIES[slug]),
             "steps": steps(run),
+            "verdict": _verdict(run, written.get(slug, {}).get("verdict")),
             "numbers": measured(STUDIES[slug], run.result),
             "curves": curves(STUDIES[slug], run.result),
         }
@@ -207,6 +243,14 @@ def write(*slugs: str) -> None:
         parts = ", ".join(f'"{name}": {_lines(part)}' for name, part in written[slug].items())
         studies.append(f'"{slug}": {{{parts}}}')
     WRITTEN.write_text("{" + ",\n".join(studies) + "}\n", encoding="utf-8")
+
+
+def _verdict(run: SmokeRun, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the verdict without the numbers that another run of the same words told otherwise."""
+    words, numbers = verdict(run)
+    told = before["numbers"] if before and before["words"] == words else numbers
+    same = [now if now == then else None for now, then in zip(numbers, told, strict=True)]
+    return {"words": words, "numbers": same}
 
 
 def runs(*slugs: str) -> dict[str, SmokeRun]:

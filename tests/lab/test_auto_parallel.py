@@ -63,6 +63,11 @@ def test_pipedreams_planner_makes_the_slowest_stage_as_fast_as_any_plan_does(
     assert slowest(own) == pytest.approx(min(map(slowest, every)))
 
 
+def test_a_boundary_is_passed_by_what_the_layer_before_it_makes_there_and_back() -> None:
+    problem = Problem([Layer(1, 1, made) for made in (2, 3, 5)], 2, 1, link_rate=4)
+    assert [problem.sending(end) for end in range(4)] == [0, 1, 1.5, 0]
+
+
 def test_random_problems_try_both_searches_and_some_fit_no_memory() -> None:
     for compare in (cases.compare_stages, cases.compare_degrees):
         found = compare(seed=0, cases=200)

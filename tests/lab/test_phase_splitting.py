@@ -104,6 +104,8 @@ def test_a_request_alone_waits_for_nothing_but_the_link() -> None:
     assert one.first == other.first == 2.25
     assert one.last - other.last == pytest.approx(8 * 50 / 100)
     assert alone(COST, other) == other.latencies
+    assert Asked(1.0, 8, 3, first=3.0, last=7.0).latencies == (2, 2, 6)
+    assert Asked(1.0, 8, 1, first=3.0, last=3.0).latencies == (2, 0, 2)
 
 
 def test_budgets_pay_for_what_they_say() -> None:

@@ -10,6 +10,15 @@ from casestudies.lab.studies.auto_parallel import degrees, stages
 from casestudies.lab.studies.auto_parallel.degrees import Cluster, Training
 from casestudies.lab.studies.auto_parallel.stages import Layer, Problem
 
+# Between what, or from what, each number of a random problem is drawn: of stages,
+RANKS, LAYERS, MICRO_BATCHES, LINK_RATES = (1, 5), (1, 7), (1, 13), (0.5, 2.0, 8.0, 100.0)
+SECONDS, WEIGHTS, OUTPUT, KEPT, MEMORY = (0.2, 3), (0.1, 5), (0.1, 2), (0.1, 3), (5, 60)
+# and of degrees, a job and a cluster, whose rates and memory are powers of 10 and 2.
+DEPTHS, WIDTHS, HEADS = (2, 4, 6, 12), (64, 128, 256), (4, 6, 8)
+VOCABULARIES, TOKENS, BATCHES = (512, 8_192), (64, 256), (8, 12, 24, 32)
+DEVICES, NODES = (1, 2, 4, 6, 8, 12, 16, 24), (1, 2, 4, 8)
+DEVICE_MEMORY, RATE, NEAR, FAR = (20, 28), (10, 13), (9, 11), (8, 10)
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -24,19 +33,19 @@ def random_problem(draw: Generator) -> Problem:
     """Return up to six uneven layers on up to four ranks; some fit no memory."""
     layers = [
         Layer(
-            seconds=draw.uniform(0.2, 3),
-            weight_bytes=draw.uniform(0.1, 5),
-            output_bytes=draw.uniform(0.1, 2),
-            kept_bytes=draw.uniform(0.1, 3),
+            seconds=draw.uniform(*SECONDS),
+            weight_bytes=draw.uniform(*WEIGHTS),
+            output_bytes=draw.uniform(*OUTPUT),
+            kept_bytes=draw.uniform(*KEPT),
         )
-        for _ in range(draw.integers(1, 7))
+        for _ in range(draw.integers(*LAYERS))
     ]
     return Problem(
         layers,
-        ranks=int(draw.integers(1, 5)),
-        micro_batches=int(draw.integers(1, 13)),
-        link_rate=float(draw.choice([0.5, 2, 8, 100])),
-        memory=draw.uniform(5, 60),
+        ranks=int(draw.integers(*RANKS)),
+        micro_batches=int(draw.integers(*MICRO_BATCHES)),
+        link_rate=float(draw.choice(LINK_RATES)),
+        memory=draw.uniform(*MEMORY),
     )
 
 
@@ -47,20 +56,20 @@ def random_job(draw: Generator) -> tuple[Training, Cluster]:
         return int(draw.choice(numbers))
 
     training = Training(
-        layers=one_of([2, 4, 6, 12]),
-        hidden=one_of([64, 128, 256]),
-        heads=one_of([4, 6, 8]),
-        vocabulary=one_of([512, 8_192]),
-        tokens=one_of([64, 256]),
-        batch=one_of([8, 12, 24, 32]),
+        layers=one_of(DEPTHS),
+        hidden=one_of(WIDTHS),
+        heads=one_of(HEADS),
+        vocabulary=one_of(VOCABULARIES),
+        tokens=one_of(TOKENS),
+        batch=one_of(BATCHES),
     )
     cluster = Cluster(
-        devices=one_of([1, 2, 4, 6, 8, 12, 16, 24]),
-        node=one_of([1, 2, 4, 8]),
-        memory=2 ** draw.uniform(20, 28),
-        rate=10 ** draw.uniform(10, 13),
-        near=10 ** draw.uniform(9, 11),
-        far=10 ** draw.uniform(8, 10),
+        devices=one_of(DEVICES),
+        node=one_of(NODES),
+        memory=2 ** draw.uniform(*DEVICE_MEMORY),
+        rate=10 ** draw.uniform(*RATE),
+        near=10 ** draw.uniform(*NEAR),
+        far=10 ** draw.uniform(*FAR),
     )
     return training, cluster
 
