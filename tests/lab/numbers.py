@@ -13,6 +13,7 @@ import json
 import math
 import re
 import sys
+from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -46,6 +47,7 @@ DECIDED_BY_TIMES = {
     "auto-parallel": {"bytes sent"},
     "communication-compression": {"break-even link"},
     "phase-splitting": {"machines for prompts", "machines for tokens"},
+    "request-scheduling": {"goodput"},
     "fault-tolerance": set(),
     "statistical-multiplexing": {
         "served in time",
@@ -112,9 +114,13 @@ def changed_needs(study: Study) -> list[str]:
     ]
 
 
-def steps(run: SmokeRun) -> int:
-    """Return how often the run said how it goes on."""
-    return sum(isinstance(event, Progress) for event in run.events)
+def steps(run: SmokeRun) -> dict[str, list[float]]:
+    """Return what the run said of how it goes on, without numbers, and how far it was each time."""
+    said: dict[str, list[float]] = defaultdict(list)
+    for event in run.events:
+        if isinstance(event, Progress):
+            said[NUMBER.sub("#", f"{event.stage}: {event.step}")].append(event.done)
+    return said
 
 
 def verdict(run: SmokeRun) -> tuple[str, list[str]]:
@@ -143,7 +149,10 @@ def changes(study: Study, run: SmokeRun) -> list[str]:
         if not _agree(study, before.get(key), now.get(key), same_text=same_text)
     ]
     if said != written["steps"]:
-        changed.append(f"said {written['steps']} times before how it goes on, {said} times now")
+        apart = {
+            step: places for step, places in said.items() if places != written["steps"].get(step)
+        }
+        changed.append(f"it said otherwise, or at another place, how it goes on: {apart}")
     if same_text and study.slug not in DECIDED_BY_TIMES:
         changed.extend(_otherwise(study, written["verdict"], run))
     return changed
@@ -203,13 +212,15 @@ def _agree(
     return not same_text or _near(study, metric, *values)
 
 
-def _near(study: Study, metric: Metric, one: float, other: float) -> bool:
-    """Return whether what is no time is the same but for rounding."""
+def _near(study: Study, metric: Metric, before: float, now: float) -> bool:
+    """Return whether what is no time is the same but for rounding, which is seldom none at all."""
     if metric.evidence == "counted":
-        return math.isclose(one, other, rel_tol=ROUNDING)
-    if (more := max(abs(one), abs(other))) < SMALL:
-        return more <= NOTHING or _within(ORDER, abs(one), abs(other))
-    return math.isclose(one, other, rel_tol=ROUGHLY_APART if study.slug in ROUGH else APART)
+        return math.isclose(before, now, rel_tol=ROUNDING)
+    if before and not now:
+        return False
+    if (more := max(abs(before), abs(now))) < SMALL:
+        return more <= NOTHING or _within(ORDER, abs(before), abs(now))
+    return math.isclose(before, now, rel_tol=ROUGHLY_APART if study.slug in ROUGH else APART)
 
 
 def _time(metric: Metric, value: float) -> float:
@@ -234,7 +245,7 @@ def write(*slugs: str) -> None:
             "text": _text(run.result),
             "needs": needs(STUDIES[slug]),
             "steps": steps(run),
-            "verdict": _verdict(run, written.get(slug, {}).get("verdict")),
+            "verdict": _verdict(STUDIES[slug], run, written.get(slug, {}).get("verdict")),
             "numbers": measured(STUDIES[slug], run.result),
             "curves": curves(STUDIES[slug], run.result),
         }
@@ -245,12 +256,28 @@ def write(*slugs: str) -> None:
     WRITTEN.write_text("{" + ",\n".join(studies) + "}\n", encoding="utf-8")
 
 
-def _verdict(run: SmokeRun, before: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the verdict without the numbers that another run of the same words told otherwise."""
+def _verdict(study: Study, run: SmokeRun, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the verdict without numbers that a clock tells, or that another run told otherwise."""
     words, numbers = verdict(run)
     told = before["numbers"] if before and before["words"] == words else numbers
-    same = [now if now == then else None for now, then in zip(numbers, told, strict=True)]
-    return {"words": words, "numbers": same}
+    timed = [row for row in run.result.measurements if _is_timed(study, row.metric)]
+    read = {number for number in numbers if any(_is_of(number, row.value) for row in timed)}
+    pairs = zip(numbers, told, strict=True)
+    return {
+        "words": words,
+        "numbers": [now if now == then and now not in read else None for now, then in pairs],
+    }
+
+
+def _is_timed(study: Study, metric: str) -> bool:
+    return study.metric(metric).evidence == "timed"
+
+
+def _is_of(number: str, value: float) -> bool:
+    """Return whether a sentence has the value so, or in percent."""
+    digits = number.lstrip("+−-")
+    decimals = len(digits.partition(".")[2])
+    return decimals > 0 and any(f"{abs(n):,.{decimals}f}" == digits for n in (value, 100 * value))
 
 
 def runs(*slugs: str) -> dict[str, SmokeRun]:

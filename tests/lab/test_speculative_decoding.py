@@ -37,7 +37,7 @@ from casestudies.lab.studies.speculative_decoding.speculation import (
     read,
     speculate,
 )
-from casestudies.lab.studies.speculative_decoding.study import Trial
+from casestudies.lab.studies.speculative_decoding.study import Trial, a_quarter
 from tests.lab.declared import document
 from tests.lab.tiny import CONFIG, talkative_model, tiny_model, tiny_windows
 
@@ -48,6 +48,10 @@ def test_all_texts_together_are_as_much_faster_as_their_tokens_took_less_time() 
     # 4 tokens a text: 0.4 and 0.8 s without a draft, 0.2 and 0.6 s with it.
     trial = Trial(Passes(tokens=[0] * 8), [], [0.1, 0.2], [2.0, 4 / 3], seconds=0.2 + 0.6)
     assert trial.pooled_speed_up == pytest.approx(1.2 / 0.8)
+
+
+def test_a_quarter_of_few_texts_is_one_at_least() -> None:
+    assert [a_quarter(texts) for texts in (1, 4, 5, 16)] == [1, 1, 2, 4]
 
 
 class Oracle:
