@@ -20,6 +20,7 @@ from casestudies.lab.serving.policies import iteration_level
 from casestudies.lab.serving.selective import Piece, read
 from casestudies.lab.studies.multi_lora.about import STUDY, MultiLoraParameters
 from casestudies.lab.studies.multi_lora.adapters import (
+    STRENGTH,
     Adapter,
     Bias,
     Kind,
@@ -143,6 +144,15 @@ def test_each_request_gets_the_tokens_of_a_copy_of_its_own(rows, slots, spare) -
     for policy, passes in ways(slots, spare):
         served = serve(requests, slots, policy, passes)
         assert [job.said for job in served.jobs] == expected
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: type(kind).__name__)
+def test_what_an_adapter_drawn_at_random_adds_is_of_the_strength_it_should_have(kind: Kind) -> None:
+    generator = torch.Generator().manual_seed(0)
+    size = Size(300, 500)
+    x, added = torch.randn(1, 400, size.k, generator=generator), torch.zeros(1, 400, size.d)
+    kind.add(added, x, tuple(part[None] for part in kind.parts(kind.drawn(size, generator), size)))
+    assert added.square().mean().sqrt().item() == pytest.approx(STRENGTH, rel=0.2)
 
 
 def test_adapters_change_what_is_answered() -> None:
