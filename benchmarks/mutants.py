@@ -59,8 +59,9 @@ OF_MODELS = "tests/launch/test_settings.py::test_no_change_of_a_model_lacks_its_
 # So do studies and equations where all of them are read.
 LAB = re.compile(r"casestudies/lab/")
 OF_LAB = ["tests/lab/test_equations.py", "tests/lab/test_studies.py"]
-# pytest's exit statuses: a test failed, or something cannot even be imported, by a test or by all.
-TESTS_FAILED = (1, 2, 3, 4)
+# pytest's exit statuses where all tests passed, or there were none: what does not end, or takes all
+# memory and is killed, was noticed.
+PASSED, NONE_RUN = 0, 5
 MOST_STUDIES = 5
 MOST_TESTS = 150  # what only the others would notice counts as survived
 SECONDS_TO_GIVE_UP = 900
@@ -216,9 +217,9 @@ def record(clone: Path, file: Path) -> None:
 
 
 def noticed(clone: Path, tests: list[str]) -> bool:
-    """Return whether one of the tests fails, or they do not end."""
+    """Return whether one of the tests fails, or nothing can be imported, or they do not end."""
     options = ["-x", "-n0", "-p", "no:randomly"]
-    return bool(tests) and _status(clone, "pytest", *options, *tests) in TESTS_FAILED
+    return bool(tests) and _status(clone, "pytest", *options, *tests) not in (PASSED, NONE_RUN)
 
 
 def smoke_runs_fail(clone: Path, studies: list[str]) -> bool:
@@ -227,7 +228,7 @@ def smoke_runs_fail(clone: Path, studies: list[str]) -> bool:
 
 
 def _status(clone: Path, *module_and_arguments: str) -> int:
-    """Return how it ends; what does not end has failed."""
+    """Return how it ends; what does not end in time is killed."""
     with subprocess.Popen(
         [sys.executable, "-m", *module_and_arguments],
         cwd=clone,
@@ -238,7 +239,7 @@ def _status(clone: Path, *module_and_arguments: str) -> int:
         with suppress(subprocess.TimeoutExpired):
             return running.wait(SECONDS_TO_GIVE_UP)
         os.killpg(running.pid, signal.SIGKILL)
-    return TESTS_FAILED[0]
+    return running.returncode
 
 
 def survives(clone: Path, mutant: Mutant, tests: list[str], studies: list[str]) -> bool:

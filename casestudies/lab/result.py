@@ -208,6 +208,16 @@ class Result(Form):
             raise ValueError(f"its curves have more than {MOST_POINTS} points")
         return self
 
+    def number(self, parameter: str) -> float:
+        """Return the number that a parameter was set to; raise NotMeasured where it was to none."""
+        if isinstance(found := self.parameters.get(parameter), int | float):
+            return found
+        raise NotMeasured(f"{parameter} was {found}, no number")
+
+    def whole(self, parameter: str) -> int:
+        """Return the whole number that a parameter was set to, as `number` does."""
+        return int(self.number(parameter))
+
     def value(self, metric: str, variant: str, **settings: Any) -> float:
         """Return the value of this metric, variant and settings; raise NotMeasured."""
         key = metric, variant, frozenset(settings.items())

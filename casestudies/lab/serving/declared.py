@@ -52,7 +52,7 @@ def of_a_trace(judge: Judge) -> Judge:
 
     @wraps(judge)
     def judge_or_not(result: Result) -> Judgement:
-        if int(result.parameters["requests"] or 0) < LEAST_REQUESTS:
+        if result.whole("requests") < LEAST_REQUESTS:
             return not_run(f"the trace of this run has fewer than {LEAST_REQUESTS} requests")
         return judge(result)
 

@@ -45,7 +45,7 @@ def held_by_formula(heads: int, head_width: int, ranks: int) -> float:
 
 def uptraining(result: Result) -> Judgement:
     """GQA 0: 5 % of the steps make up for what merging the heads cost."""
-    if int(result.parameters["steps"] or 0) < LEAST_STEPS:
+    if result.whole("steps") < LEAST_STEPS:
         return not_run(f"the model of this run was trained for fewer than {LEAST_STEPS} steps")
     closed = result.value("gap closed", GROUPED)
     after = {name: result.value("loss", name, when=AFTER) for name in (MULTI_HEAD, GROUPED)}
@@ -82,7 +82,7 @@ def longer_context(result: Result) -> Judgement:
 
 def throughput(result: Result) -> Judgement:
     """H2O 1: a fifth of the cache, so a larger batch in the same bytes."""
-    context, sequences = (int(result.parameters[name] or 0) for name in ("context", "sequences"))
+    context, sequences = (result.whole(name) for name in ("context", "sequences"))
     fast = result.value(
         "tokens per second",
         HEAVY,
@@ -90,7 +90,7 @@ def throughput(result: Result) -> Judgement:
         sequences=larger_batch(context, sequences),
     )
     slow = result.value("tokens per second", FULL_CACHE, budget=context, sequences=sequences)
-    fifth = kept(int(result.parameters["length"] or 0))
+    fifth = kept(result.whole("length"))
     heavy, recent = (result.value("perplexity ratio", n, budget=fifth) for n in (HEAVY, RECENT))
     return judged(
         Number("tokens per second, 20 % kept over all", fast / slow, "x", claimed=True),

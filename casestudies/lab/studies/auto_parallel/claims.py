@@ -12,7 +12,7 @@ LEAST = {"micro_batches": 16, "window": 32, "width": 128, "rounds": 3}
 def planner_speed(result: Result) -> Judgement:
     """DAPPLE 0: 1.1 times as fast as PipeDream's plan on one model, nowhere over 5 % slower."""
     for name, least in LEAST.items():
-        if int(result.parameters[name] or 0) < least:
+        if result.whole(name) < least:
             return not_run(f"steps worth timing need {name.replace('_', '-')} of {least} or more")
     found = {name: result.value("speed-up", "searched plan", model=name) for name in NAMES}
     return judged(

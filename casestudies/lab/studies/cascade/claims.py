@@ -58,7 +58,7 @@ def judge_latency(result: Result, least: float, at_every: bool) -> Judgement:
     """Return whether so much is saved at every aim, or at the best, no less accurate."""
     if reason := hardly_trained(result):
         return not_run(reason)
-    if int(result.parameters["timed"] or 0) < LEAST_TIMED:
+    if result.whole("timed") < LEAST_TIMED:
         return not_run(f"a 99th percentile needs {LEAST_TIMED} timed queries")
     numbers: list[Number] = []
     met: list[bool] = []
@@ -90,7 +90,7 @@ def judge_latency(result: Result, least: float, at_every: bool) -> Judgement:
 
 def hardly_trained(result: Result) -> str:
     """Return why the run says nothing of a cascade, if the small model is hardly trained."""
-    if int(result.parameters["steps"] or 0) >= LEAST_STEPS:
+    if result.whole("steps") >= LEAST_STEPS:
         return ""
     return f"the small model of this run was trained for fewer than {LEAST_STEPS} steps"
 

@@ -24,7 +24,7 @@ def decode_time(result: Result) -> Judgement:
 @of_a_trace
 def total_time(result: Result) -> Judgement:
     """SARATHI 1: a fixed set of requests, the faster way without chunks over chunks."""
-    chunk, longest = (int(result.parameters[name] or 0) for name in ("chunk", "longest_prompt"))
+    chunk, longest = (result.whole(name) for name in ("chunk", "longest_prompt"))
     if chunk > longest // 2:
         return not_run("a chunk holds whole prompts")
     over_chunks, over_apart = (result.value("speed-up", name) for name in (CHUNKS, APART))

@@ -12,7 +12,7 @@ LEAST_LOADS = 4  # fewer make no curve
 @of_a_trace
 def throughput(result: Result) -> Judgement:
     """Orca 0: tokens per second at the same median normalized latency."""
-    if int(result.parameters["loads"] or 0) < LEAST_LOADS:
+    if result.whole("loads") < LEAST_LOADS:
         return not_run("the rule needs a curve of at least four loads")
     try:
         gain = result.value("gain at equal latency", ITERATION)

@@ -18,7 +18,7 @@ def petals(result: Result) -> Judgement:
 
     Peers pass weights as fast as this machine does, in the chain and where weights are streamed.
     """
-    if int(result.parameters["rounds"] or 0) < LEAST_ROUNDS:
+    if result.whole("rounds") < LEAST_ROUNDS:
         return not_run(f"each way was timed fewer than {LEAST_ROUNDS} times")
     gain = result.value(GAIN, CODED, computing=MEASURED)
     apart = max(m.value for m in result.measurements if m.metric == "prediction error")

@@ -119,7 +119,7 @@ def size(result: Result) -> Judgement:
 
 def retained(result: Result) -> Judgement:
     """DistilBERT 1: a student keeps nine tenths, and more than one without the teacher."""
-    steps, repeats = (int(result.parameters[name] or 0) for name in ("teacher_steps", "repeats"))
+    steps, repeats = (result.whole(name) for name in ("teacher_steps", "repeats"))
     if steps < LEAST_STEPS or repeats < LEAST_REPEATS:
         return not_run(
             f"needs a teacher of {LEAST_STEPS} steps or more and {LEAST_REPEATS} students of a kind"

@@ -45,7 +45,7 @@ def smaller_mixture(result: Result) -> Judgement:
     """
     if reason := hardly_trained(result):
         return not_run(reason)
-    if int(result.parameters["layers"] or 0) < 3:
+    if result.whole("layers") < 3:
         return not_run("a pyramid needs two blocks of experts: at least three layers")
     if result.value("loss", SWITCH) >= result.value("loss", DENSE):
         return not_run(
@@ -72,7 +72,7 @@ def smaller_mixture(result: Result) -> Judgement:
 
 def hardly_trained(result: Result) -> str:
     """Return why the run says nothing of mixtures, if its models are hardly trained."""
-    if int(result.parameters["steps"] or 0) >= LEAST_STEPS:
+    if result.whole("steps") >= LEAST_STEPS:
         return ""
     return f"the models of this run were trained for fewer than {LEAST_STEPS} steps"
 

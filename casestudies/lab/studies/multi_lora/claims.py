@@ -52,7 +52,7 @@ def latency(result: Result) -> Judgement:
 
 def paged(result: Result) -> Judgement:
     """S-LoRA 0: requests per second of 64 adapters batched from a pool or merged in turn."""
-    asking, own = (int(result.parameters[name] or 0) for name in ("adapters", "requests_each"))
+    asking, own = (result.whole(name) for name in ("adapters", "requests_each"))
     each = asking * own // MANY
     if each < FOR_EACH:
         return not_run(f"fewer than {FOR_EACH} requests for each of {MANY} adapters")
@@ -98,7 +98,7 @@ def tasks(result: Result) -> Judgement:
 
 def queries(result: Result) -> Judgement:
     """PetS 1 and 2: queries per second of mixed kinds, across tasks and task by task."""
-    if int(result.parameters["adapters"] or 0) < MANY:
+    if result.whole("adapters") < MANY:
         return not_run(f"the run has fewer than {MANY} queries")
     few, several = QUERIES
     # Where several queries of a task wait, the baseline has something to batch as well.
@@ -113,7 +113,7 @@ def queries(result: Result) -> Judgement:
 
 def other_batch(result: Result) -> str:
     """Return why the run's batch is not the rule's; empty where it is."""
-    slots = int(result.parameters["slots"] or 0)
+    slots = result.whole("slots")
     return "" if slots == BATCH else f"the rule asks for a batch of {BATCH}, not of {slots}"
 
 

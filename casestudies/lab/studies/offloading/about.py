@@ -109,7 +109,7 @@ def _larger(result: Result, variant: str, host: int) -> float:
 
 
 def _shallow(result: Result) -> bool:
-    return int(result.parameters["layers"] or 0) < LEAST_LAYERS
+    return result.whole("layers") < LEAST_LAYERS
 
 
 SHALLOW = not_run(
@@ -120,7 +120,7 @@ SHALLOW = not_run(
 
 def streamed(result: Result) -> Judgement:
     """Claim 2 of DeepSpeed-Inference: a model 25 times as large as on the GPU alone."""
-    blocks = int(result.parameters["deep"] or 0)
+    blocks = result.whole("deep")
     if blocks < LEAST_DEEP:
         return not_run(f"the rule asks for a model of at least {LEAST_DEEP} blocks")
     apart = result.value("equality error", PREFETCH, blocks=blocks)

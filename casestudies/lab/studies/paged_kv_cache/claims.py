@@ -26,7 +26,7 @@ def over_the_next_power(result: Result) -> Judgement:
 
 def _faster(result: Result, other: str, ratio: float, least: float) -> Judgement:
     memory, requests, block, prompt, added = (
-        int(result.parameters[name] or 0)
+        result.whole(name)
         for name in ("memory", "requests", "block", "longest_prompt", "longest_answer")
     )
     if block >= prompt + added:

@@ -20,7 +20,7 @@ def at_equal_cost_and_power(result: Result) -> Judgement:
 
 
 def _gain(result: Result, budget: str, least: float) -> Judgement:
-    if int(result.parameters["requests"] or 0) < LEAST_REQUESTS:
+    if result.whole("requests") < LEAST_REQUESTS:
         return not_run(f"the traces of this run have fewer than {LEAST_REQUESTS} requests")
     mixed, split = (
         result.value("rate within limits", name, budget=budget) for name in (MIXED, SPLIT)

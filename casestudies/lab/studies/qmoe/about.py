@@ -144,7 +144,7 @@ def overhead_on_a_gpu(result: Result) -> Judgement:
     """Claim 2: running from the code takes at most 5 % longer than from bfloat16."""
     if result.environment.device == "cpu":
         return not_run("needs a GPU")
-    if int(result.parameters["speed_size"] or 0) < SWITCH_C_MIB:
+    if result.whole("speed_size") < SWITCH_C_MIB:
         return not_run("this run multiplied experts smaller than Switch-c2048’s")
     overhead = result.value("product overhead", "paper", tokens=1)
     return judged(

@@ -214,7 +214,7 @@ def binary_codes(result: Result) -> Judgement:
 
 def weights_and_cache(result: Result) -> Judgement:
     """FlexGen, claim 2: weights and cache in 4 bits at little loss."""
-    if int(result.parameters["steps"] or 0) < LEAST_STEPS:
+    if result.whole("steps") < LEAST_STEPS:
         return HARDLY_TRAINED
     ratio = result.value("perplexity over 16 bits", FLEXGEN)
     bits = result.value("bits per weight", FLEXGEN)

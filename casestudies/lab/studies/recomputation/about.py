@@ -97,7 +97,7 @@ class RecomputationParameters(Parameters):
 
 def overhead_of_recomputation(result: Result) -> Judgement:
     """Korthikanti 1: selective recomputation takes a tenth of the time that full takes."""
-    wide = int(result.parameters["wide"] or 0)
+    wide = result.whole("wide")
     if SHORTEST / (6 * wide) > LITTLE_ATTENTION:
         return not_run(f"needs a shape with s/(6h) of at most {LITTLE_ATTENTION}")
 

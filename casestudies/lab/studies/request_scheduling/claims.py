@@ -13,7 +13,7 @@ LOADS = (0.9, 0.7, 1.1)  # the first is the one that most is said of
 def reserved_by_prediction(result: Result) -> Judgement:
     """S3 0: memory reserved by predicted lengths against the worst case."""
     faster = result.value("speed-up", PREDICTED)
-    right = float(result.parameters["predicted_right"] or 0)
+    right = result.number("predicted_right")
     return judged(
         Number("tokens per second, predicted over longest", faster, "x", claimed=True),
         Number("lengths predicted right", 100 * right, "%"),

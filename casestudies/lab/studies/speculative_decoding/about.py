@@ -76,7 +76,7 @@ class SpeculativeParameters(Parameters):
 
 def check_enough(result: Result) -> None:
     """Raise NotMeasured where the models were hardly trained, or hardly any token was added."""
-    steps, texts, tokens = (int(result.parameters[n] or 0) for n in ("steps", "texts", "tokens"))
+    steps, texts, tokens = (result.whole(n) for n in ("steps", "texts", "tokens"))
     if steps < FEWEST_STEPS:
         raise NotMeasured(f"models of fewer than {FEWEST_STEPS} steps of training")
     if texts * tokens < FEWEST_TOKENS:

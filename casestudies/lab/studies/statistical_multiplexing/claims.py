@@ -20,7 +20,7 @@ def of_a_long_trace(judge: Judge) -> Judge:
 
     @wraps(judge)
     def judge_or_not(result: Result) -> Judgement:
-        if int(result.parameters["requests"] or 0) < LEAST_REQUESTS:
+        if result.whole("requests") < LEAST_REQUESTS:
             return not_run(f"the traces of this run have fewer than {LEAST_REQUESTS} requests")
         return judge(result)
 
@@ -53,7 +53,7 @@ def _compared(result: Result, gain: str, metric: str, least: float, without: str
         Number("split models over whole ones", ratio, "x", claimed=True),
         Number(f"{metric}, whole models", whole),
         Number(f"{metric}, split models", split),
-        Number("deadline over the time alone", float(result.parameters["deadline"] or 0), "x"),
+        Number("deadline over the time alone", result.number("deadline"), "x"),
         *_elsewhere(result, gain, "deadline", "at a deadline of {:g} times"),
         *_elsewhere(result, gain, "room", "with room for {:g} whole models"),
         *(Number(f"replay off by, {name}", _error(result, name), "%") for name in (WHOLE, SPLIT)),
