@@ -357,6 +357,23 @@ def test_what_few_ask_for_stands_closed_until_something_of_it_is_chosen(
     assert closed_and_open(query) == closed | {"venue": "2 chosen", "quantity": "1 chosen"}
 
 
+@pytest.mark.parametrize("query", ["", "class=training", "year=2021&year=2021&venue=journal"])
+def test_what_would_show_nothing_or_nothing_else_is_quiet(
+    client: Client, review: Review, query: str
+) -> None:
+    options = re.findall(
+        r'<label( class="none")?><input [^>]*? name="(\w+)"[^>]*?( checked)?> <span>.*?'
+        r'<span class="count">([\d,]+)</span>',
+        page(client, query),
+    )
+    total = count(read_filter(QueryDict(query), read_facets())).total
+    chosen = {key for _, key, mark, _ in options if mark}
+    assert chosen == {key for key in ("class", "venue") if f"{key}=" in query}
+    for mark, key, _, n in options:
+        idle = {0} if key in chosen else {0, total}  # others may be added to what is chosen
+        assert bool(mark) == (int(n.replace(",", "")) in idle), (key, n)
+
+
 @pytest.mark.parametrize(
     ("query", "passes"),
     [
