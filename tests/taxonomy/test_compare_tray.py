@@ -24,7 +24,8 @@ def test_what_is_picked_can_be_compared_from_any_page(client: Client, review: Re
     press(client, "add", "pruning")
     about = client.get("/about/")
     assert 'href="/compare/?strategies=pruning,quantization"' in about.content.decode()
-    assert "hx-swap-oob" not in about.content.decode(), "which HTMX would take out of the page"
+    for page in (about, client.get("/taxonomy/offloading/")):
+        assert "hx-swap-oob" not in page.content.decode(), "which HTMX would take out of the page"
     assert "Cookie" in about["Vary"]
     press(client, "remove", "pruning")
     assert "Pick one more strategy" in client.get("/about/").content.decode()
