@@ -6,7 +6,7 @@ python -m tests.lab.numbers --write [STUDY ...]   what they find is right from n
 What is counted is the same on any machine; what is computed is so but for rounding, which some
 studies make more of; what is timed has an order of magnitude. Of a curve, that is the mean of its
 heights. Of a verdict a number that is timed is not written down, which `--write` knows from a
-second time. Beside it stands what each preset needs, which no run tells.
+second time. Beside it stands what each preset sets and needs, which no run tells.
 """
 
 import json
@@ -96,19 +96,23 @@ def _telling(metric: Metric, value: float) -> float:
     return float(f"{value:.2g}") if metric.evidence == "timed" else value
 
 
-def needs(study: Study) -> dict[str, dict[str, Any]]:
-    """Return what a run of each preset needs, as JSON has it."""
-    each = {preset: study.needs(study.check(preset, {})) for preset in study.presets}
+def presets(study: Study) -> dict[str, dict[str, Any]]:
+    """Return what each preset sets and what a run of it needs, as JSON has it."""
+    asked = {preset: study.check(preset, {}) for preset in study.presets}
     return {
-        preset: {**asdict(need), "libraries": [*need.libraries]} for preset, need in each.items()
+        preset: {
+            "needs": {**asdict(need := study.needs(one)), "libraries": [*need.libraries]},
+            "parameters": one.model_dump(),
+        }
+        for preset, one in asked.items()
     }
 
 
-def changed_needs(study: Study) -> list[str]:
-    """Return in words which presets need otherwise than is written down."""
-    before, now = _written().get(study.slug, {}).get("needs", {}), needs(study)
+def changed_presets(study: Study) -> list[str]:
+    """Return in words which presets set something, or need it, otherwise than is written down."""
+    before, now = _written().get(study.slug, {}).get("presets", {}), presets(study)
     return [
-        f"{preset}: needed {before.get(preset)} before, {now.get(preset)} now"
+        f"{preset}: {before.get(preset)} before, {now.get(preset)} now"
         for preset in sorted({*before, *now})
         if before.get(preset) != now.get(preset)
     ]
@@ -243,7 +247,7 @@ def write(*slugs: str) -> None:
     for slug, run in runs(*slugs).items():
         written[slug] = {
             "text": _text(run.result),
-            "needs": needs(STUDIES[slug]),
+            "presets": presets(STUDIES[slug]),
             "steps": steps(run),
             "verdict": _verdict(STUDIES[slug], run, written.get(slug, {}).get("verdict")),
             "numbers": measured(STUDIES[slug], run.result),
@@ -302,6 +306,6 @@ if __name__ == "__main__":
         lines = [
             f"{slug}: {line}"
             for slug, run in runs(*sys.argv[1:]).items()
-            for line in changed_needs(STUDIES[slug]) + changes(STUDIES[slug], run)
+            for line in changed_presets(STUDIES[slug]) + changes(STUDIES[slug], run)
         ]
         sys.exit("\n".join(lines) or None)

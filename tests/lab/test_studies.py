@@ -80,7 +80,7 @@ def test_presets_are_valid_and_every_parameter_explains_itself(study) -> None:
 
 @each_study
 def test_its_presets_need_what_they_always_did(study) -> None:
-    assert numbers.changed_needs(study) == []
+    assert numbers.changed_presets(study) == []
 
 
 @each_study
