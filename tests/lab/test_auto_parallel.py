@@ -136,14 +136,15 @@ def test_dapples_formula_is_below_the_price_by_no_more_than_passes_once(problem:
 
 
 @pytest.mark.parametrize(
-    ("taken", "by_dapple", "price"), [((1, 3), 39, 39), ((3, 1), 36, 39), ((2, 2), 30, 30)]
+    ("taken", "by_dapple", "price"),
+    [((1, 3), 39, 39), ((3, 1), 36, 39), ((2, 2), 30, 30), ((1, 3, 2), 39, 45)],
 )
 def test_dapples_formula_counts_stages_to_the_pivot(
-    taken: tuple[int, int], by_dapple: float, price: float
+    taken: tuple[int, ...], by_dapple: float, price: float
 ) -> None:
-    """Four micro-batches; behind a slow first stage the second costs nothing."""
-    problem = Problem([Layer(3 * n, 1, 0) for n in taken], 2, 4, 1)
-    plan = (Stage(0, 1, 1), Stage(1, 2, 1))
+    """Four micro-batches; behind a slow stage the last costs nothing."""
+    problem = Problem([Layer(3 * n, 1, 0) for n in taken], len(taken), 4, 1)
+    plan = tuple(Stage(n, n + 1, 1) for n in range(len(taken)))
     assert stages.dapple_seconds(problem, plan) == pytest.approx(by_dapple)
     assert problem.step_seconds(plan) == price
 

@@ -79,7 +79,7 @@ def test_presets_are_valid_and_every_parameter_explains_itself(study) -> None:
 
 
 @each_study
-def test_its_presets_need_what_they_always_did(study) -> None:
+def test_its_presets_set_and_need_what_they_always_did(study) -> None:
     assert numbers.changed_presets(study) == []
 
 

@@ -255,10 +255,11 @@ def test_a_thumbnail_shows_each_trace_of_the_chart_and_no_words(kind: str) -> No
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])
 def test_the_rows_of_a_thumbnail_share_its_height_evenly(names: str) -> None:
     drawn = chart(kind="bars", traces=[Trace(name, [Mark(1)]) for name in names])
-    bars = of_class(parsed(drawn, thumbnail), "bar")
-    middles = [float(bar.get("y", "")) + float(bar.get("height", "")) / 2 for bar in bars]
-    shares = [middle / SMALL_HEIGHT * len(names) for middle in middles]
+    bars, step = of_class(parsed(drawn, thumbnail), "bar"), SMALL_HEIGHT / len(names)
+    middles = [at(bar, "y") + at(bar, "height") / 2 for bar in bars]
+    shares = [middle / step for middle in middles]
     assert shares == pytest.approx([place + 0.5 for place in range(len(names))], abs=0.01)
+    assert all(0 < at(bar, "height") < step for bar in bars)
 
 
 @pytest.mark.parametrize("kind", KINDS)
