@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from casestudies.lab.serving.arrivals import Request
 from casestudies.lab.serving.carrying import PricedPasses
 from casestudies.lab.serving.policies import iteration_level
-from casestudies.lab.studies.chunked_prefill.about import STUDY
+from casestudies.lab.studies.chunked_prefill.about import ChunkedPrefillParameters
 from casestudies.lab.studies.chunked_prefill.pipeline import pipelined
 from casestudies.lab.studies.chunked_prefill.study import Trace, in_pipeline
 from tests.lab.tiny import talkative_model
@@ -30,7 +30,7 @@ def test_a_long_pass_makes_the_others_wait() -> None:
 
 
 def test_each_batch_of_the_pipeline_serves_the_requests_from_elsewhere_on() -> None:
-    p = STUDY.check("smoke", {"stages": 2}).model_copy(update={"slots": 1})
+    p = ChunkedPrefillParameters(stages=2).model_copy(update={"slots": 1})
     requests = [Request(torch.zeros(prompt, dtype=torch.long), 1) for prompt in (1, 2, 4, 8)]
     trace = Trace(p, talkative_model(), requests, [0.0] * 4)
     a_second_a_token = PricedPasses(0.0, 0.0, 1.0)

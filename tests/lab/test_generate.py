@@ -51,6 +51,8 @@ def test_what_is_rewound_is_forgotten_and_a_full_cache_says_so() -> None:
     torch.testing.assert_close(model(text[:, 5:], cache), model(text)[:, 5:])
     with pytest.raises(ValueError, match="has room for 12 tokens, not 13"):
         model(text[:, :1], cache)
+    with pytest.raises(ValueError, match="of 2 sequences, not 1"):
+        model(text[:, :1], KeyValueCache(CONFIG, 2, 12))
     with pytest.raises(ValueError, match="holds 12 tokens, not 13"):
         cache.rewind(13)
 

@@ -42,8 +42,10 @@ class KeyValueCache:
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keep a layer's new keys and values (B, K, new, D) and return all of it (B, K, T, D).
 
-        Raises ValueError if there is no room for them.
+        Raises ValueError if there is no room for them, or if they are of more or fewer sequences.
         """
+        if len(key) != (sequences := self._held.shape[2]):  # one would be taken for all of them
+            raise ValueError(f"the cache is of {sequences} sequences, not {len(key)}")
         end = self.length + key.shape[-2]
         if end > self.capacity:
             raise ValueError(f"the cache has room for {self.capacity} tokens, not {end}")
