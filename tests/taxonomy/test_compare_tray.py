@@ -27,6 +27,8 @@ def test_what_is_picked_can_be_compared_from_any_page(client: Client, review: Re
     for page in (about, client.get("/taxonomy/offloading/")):
         assert "hx-swap-oob" not in page.content.decode(), "which HTMX would take out of the page"
     assert "Cookie" in about["Vary"]
+    picked = {slug: "In tray" in client.get(f"/taxonomy/{slug}/").content.decode() for slug in SIX}
+    assert [slug for slug in SIX if picked[slug]] == ["pruning", "quantization"]
     press(client, "remove", "pruning")
     assert "Pick one more strategy" in client.get("/about/").content.decode()
     press(client, "clear")
