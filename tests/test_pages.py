@@ -83,15 +83,20 @@ def test_no_page_breaks_before_a_review_is_loaded(client: Client, address: str) 
     assert client.get(address).status_code in (200, 404)
 
 
-def test_no_file_that_costs_much_is_without_a_limit(client: Client, review: Review) -> None:
-    # The empty template, and one publication's citation.
-    cheap = re.compile(r"template\.csv$|/frantar2023sparsegpt/")
-    addresses = [
+def files(pattern: str, but: str) -> list[str]:
+    """Return the addresses of the site's files that match, several, but those of the other sort."""
+    found = [
         address
         for address in every_address(a_finished_run().pk)
-        if re.search(r"export|\.csv$|\.txt$", address) and not cheap.search(address)
+        if re.search(pattern, address) and not re.search(but, address)
     ]
-    assert len(addresses) > 7
+    assert len(found) > 7
+    return found
+
+
+def test_no_file_that_costs_much_is_without_a_limit(client: Client, review: Review) -> None:
+    # The empty template, and one publication's citation.
+    addresses = files(r"export|\.csv$|\.txt$", but=r"template\.csv$|/frantar2023sparsegpt/")
     # As if each had been asked for so often by this address; to make them all takes a minute.
     for address in addresses:
         name = counted_as(resolve(address).func)
@@ -120,13 +125,7 @@ def test_what_makes_a_file_of_many_records_waits_for_its_turn(
     client: Client, review: Review, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "long_files", Turns(running=1, waiting=0))
-    of_one = re.compile(r"^/(prisma|runs)/|/frantar2023sparsegpt/")
-    addresses = [
-        address
-        for address in every_address(a_finished_run().pk)
-        if re.search(r"export|\.csv$", address) and not of_one.search(address)
-    ]
-    assert len(addresses) > 7
+    addresses = files(r"export|\.csv$", but=r"^/(prisma|runs)/|/frantar2023sparsegpt/")
     with pages.long_files.turn(seconds=0):
         answered = {address: client.get(address).status_code for address in addresses}
         assert client.post("/contributions/import/").status_code == 503

@@ -152,11 +152,12 @@ def changes(study: Study, run: SmokeRun) -> list[str]:
         for key in sorted({*before, *now}, key=str)
         if not _agree(study, before.get(key), now.get(key), same_text=same_text)
     ]
-    if said != written["steps"]:
-        apart = {
-            step: places for step, places in said.items() if places != written["steps"].get(step)
-        }
-        changed.append(f"it said otherwise, or at another place, how it goes on: {apart}")
+    told = written["steps"]
+    changed.extend(
+        f"“{step}”: at {told.get(step)} of the run before, at {said.get(step)} now"
+        for step in sorted({*told, *said})
+        if told.get(step) != said.get(step)
+    )
     if same_text and study.slug not in DECIDED_BY_TIMES:
         changed.extend(_otherwise(study, written["verdict"], run))
     return changed
@@ -178,10 +179,9 @@ def _otherwise(study: Study, written: dict[str, Any], run: SmokeRun) -> list[str
 def _reads_as(study: Study, before: str, now: str) -> bool:
     one, other = (float(number.replace(",", "").replace("−", "-")) for number in (before, now))
     last = 10.0 ** -len(before.partition("e")[0].partition(".")[2])
-    apart = ROUGHLY_APART if study.slug in ROUGH else APART
     if "e" in before + now:
         return max(one, other) <= NOTHING or _within(ORDER, one, other)
-    return math.isclose(one, other, rel_tol=apart, abs_tol=1.5 * last)
+    return math.isclose(one, other, rel_tol=_apart(study), abs_tol=1.5 * last)
 
 
 def _text(result: Result) -> str | None:
@@ -224,7 +224,11 @@ def _near(study: Study, metric: Metric, before: float, now: float) -> bool:
         return False
     if (more := max(abs(before), abs(now))) < SMALL:
         return more <= NOTHING or _within(ORDER, abs(before), abs(now))
-    return math.isclose(before, now, rel_tol=ROUGHLY_APART if study.slug in ROUGH else APART)
+    return math.isclose(before, now, rel_tol=_apart(study))
+
+
+def _apart(study: Study) -> float:
+    return ROUGHLY_APART if study.slug in ROUGH else APART
 
 
 def _time(metric: Metric, value: float) -> float:
@@ -264,8 +268,9 @@ def _verdict(study: Study, run: SmokeRun, before: dict[str, Any] | None) -> dict
     """Return the verdict without numbers that a clock tells, or that another run told otherwise."""
     words, numbers = verdict(run)
     told = before["numbers"] if before and before["words"] == words else numbers
-    timed = [row for row in run.result.measurements if _is_timed(study, row.metric)]
-    read = {number for number in numbers if any(_is_of(number, row.value) for row in timed)}
+    rows = run.result.measurements
+    timed = [row.value for row in rows if study.metric(row.metric).evidence == "timed"]
+    read = {number for number in numbers if any(_is_of(number, value) for value in timed)}
     pairs = zip(numbers, told, strict=True)
     return {
         "words": words,
@@ -273,15 +278,16 @@ def _verdict(study: Study, run: SmokeRun, before: dict[str, Any] | None) -> dict
     }
 
 
-def _is_timed(study: Study, metric: str) -> bool:
-    return study.metric(metric).evidence == "timed"
-
-
 def _is_of(number: str, value: float) -> bool:
     """Return whether a sentence has the value so, or in percent."""
-    digits = number.lstrip("+−-")
-    decimals = len(digits.partition(".")[2])
-    return decimals > 0 and any(f"{abs(n):,.{decimals}f}" == digits for n in (value, 100 * value))
+    digits = number.lstrip("+−-").replace(",", "")
+    return "." in digits and any(is_rounded(digits, abs(n)) for n in (value, 100 * value))
+
+
+def is_rounded(number: str, value: float) -> bool:
+    """Return whether the number is the value, rounded to as many decimals."""
+    decimals = len(number.partition(".")[2])
+    return f"{value:.{decimals}f}" == number
 
 
 def runs(*slugs: str) -> dict[str, SmokeRun]:

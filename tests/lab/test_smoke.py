@@ -129,9 +129,6 @@ def test_its_verdict_tells_a_number_that_it_measured(study: Study) -> None:
     # Two digits or more: a single one would be among so many measurements by chance.
     told = [n for n in re.findall(r"\d+(?:\.\d+)?", result.verdict) if len(n.replace(".", "")) > 1]
     values = [row.value * factor for row in result.measurements for factor in (1, 100)]
-    assert any(is_rounded(number, value) for number in told for value in values), result.verdict
-
-
-def is_rounded(number: str, value: float) -> bool:
-    decimals = len(number.partition(".")[2])
-    return f"{value:.{decimals}f}" == number
+    assert any(numbers.is_rounded(number, value) for number in told for value in values), (
+        result.verdict
+    )
